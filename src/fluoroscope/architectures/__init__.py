@@ -1,0 +1,118 @@
+"""Where Hugging Face keeps each part of a block: one file per family, data only, no torch.
+
+A family file names its `MODEL_TYPES` and has one function `architecture(config) -> Architecture`.
+"""
+
+import ast
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from fluoroscope.errors import ArchitectureError, nearest
+
+QkvLayout = Literal["concat", "per_head", "grouped"]
+"""Rows of a fused projection: all q, all k, all v | for each head q, k, v | for each kv head its q's, k, v."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """Paths and constants of one family; the defaults are Llama's.
+
+    Paths of the first group start at the model, those of the second at a block. A path that a block
+    does not have makes its sites unavailable on that block, with the reason.
+
+    Args:
+        attn_out: module whose output attention adds to the residual stream, if not `attn` itself (a post-norm).
+        mlp_out: the same for the MLP.
+        qkv: fused projection instead of q, k and v, laid out as `qkv_layout` says.
+        gate_up: fused projection instead of gate and up, gate first.
+        norm: formula of the norms; `norm_offset` is added to their weight (1 on Gemma).
+        residual_multiplier: factor on what attention and MLP add.
+        logit_multiplier: factor on the logits, before the softcap.
+        softcap: the model's cap on its logits, if any.
+        interface: whether attention calls transformers' AttentionInterface; without it q, k, v, scores
+            and pattern are unavailable.
+        unavailable: site or weight name -> why this family cannot offer it.
+        in_place: sites whose tensor the block overwrites after handing it out; they are kept as copies.
+    """
+
+    layers: str = "model.layers"
+    embed: str = "model.embed_tokens"
+    pos_embed: str | None = None
+    final_norm: str = "model.norm"
+    lm_head: str = "lm_head"
+
+    attn: str = "self_attn"
+    attn_out: str | None = None
+    q: str | None = "self_attn.q_proj"
+    k: str | None = "self_attn.k_proj"
+    v: str | None = "self_attn.v_proj"
+    qkv: str | None = None
+    qkv_layout: QkvLayout = "concat"
+    o: str = "self_attn.o_proj"
+    mlp: str = "mlp"
+    mlp_out: str | None = None
+    gate: str | None = "mlp.gate_proj"
+    up: str | None = "mlp.up_proj"
+    gate_up: str | None = None
+    down: str = "mlp.down_proj"
+    router: str | None = None
+    experts: str | None = None
+    shared: str | None = None
+
+    norm: Literal["rms", "layer", "none"] = "rms"
+    norm_offset: float = 0.0
+    parallel: bool = False
+    residual_multiplier: float = 1.0
+    logit_multiplier: float = 1.0
+    softcap: float | None = None
+
+    interface: bool = True
+    unavailable: Mapping[str, str] = field(default_factory=dict[str, str])
+    in_place: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Dims:
+    """Sizes of a model; `d_vocab` is the width of its logits, which may exceed the tokenizer's."""
+
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d_model: int
+    d_head: int
+    d_mlp: int
+    d_vocab: int
+
+
+@cache
+def model_types() -> dict[str, str]:
+    """Every described Hugging Face model type -> the file (module name) that describes it; imports none of them."""
+    found: dict[str, str] = {}
+    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
+        for node in ast.parse(path.read_text(encoding="utf8")).body:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                if node.targets[0].id == "MODEL_TYPES":
+                    found.update(dict.fromkeys(ast.literal_eval(node.value), path.stem))
+    return found
+
+
+def find(config: Any) -> Architecture:
+    """The architecture of a Hugging Face config.
+
+    Raises:
+        ArchitectureError: no file describes `config.model_type`.
+    """
+    known = model_types()
+    model_type = str(getattr(config, "model_type", ""))
+    if model_type not in known:
+        raise ArchitectureError(
+            f"no architecture file describes model type {model_type!r}",
+            f"{nearest(model_type, known)} Pass architecture=Architecture(layers=…, final_norm=…, …) "
+            "to load(), or add a file to fluoroscope/architectures (CONTRIBUTING.md shows how).",
+        )
+    family = importlib.import_module(f"fluoroscope.architectures.{known[model_type]}")
+    return family.architecture(config)

@@ -1,0 +1,11 @@
+"""Llama, and the families that keep its names: pre-norms, rotary, separate projections, gated MLP."""
+
+from typing import Any
+
+from fluoroscope.architectures import Architecture
+
+MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3", "smollm3", "ernie4_5")
+
+
+def architecture(config: Any) -> Architecture:
+    return Architecture()
