@@ -1,0 +1,151 @@
+"""Other people's names for sites: TransformerLens hooks, Hugging Face module paths, mlxterp, HexRay.
+
+The only place that knows a foreign name. A foreign name often claims more than its letters say (a
+module path means *that module's output*, TransformerLens's `hook_q` means *before rotary*); the claim
+is returned beside the site, and `Model.site` refuses it on families where it does not hold.
+"""
+
+import re
+from dataclasses import dataclass
+
+from fluoroscope.errors import SiteError, nearest
+from fluoroscope.sites import SITES, Site
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a foreign name says beyond the site: `module` the output of this path, or `before_rotary`."""
+
+    module: str = ""
+    before_rotary: bool = False
+
+
+_SHORT = [
+    (re.compile(r"L(\d+)\.?H(\d+)", re.I), "z"),
+    (re.compile(r"(?:head )?(\d+)\.(\d+)"), "z"),
+    (re.compile(r"L(\d+)\.?N(\d+)", re.I), "neurons"),
+    (re.compile(r"(?:MLP )L(\d+)", re.I), "mlp_out"),
+    (re.compile(r"(?:Attn )L(\d+)", re.I), "attn_out"),
+]
+
+_LENS_GLOBAL = {"hook_embed": "embed", "hook_pos_embed": "pos_embed"}
+_LENS_BLOCK = {
+    "hook_resid_pre": "resid_pre",
+    "hook_resid_mid": "resid_mid",
+    "hook_resid_post": "resid_post",
+    "hook_attn_out": "attn_out",
+    "hook_mlp_out": "mlp_out",
+    "attn.hook_q": "q",
+    "attn.hook_k": "k",
+    "attn.hook_rot_q": "q",
+    "attn.hook_rot_k": "k",
+    "attn.hook_v": "v",
+    "attn.hook_z": "z",
+    "attn.hook_result": "head_out",
+    "attn.hook_attn_scores": "scores",
+    "attn.hook_pattern": "pattern",
+    "mlp.hook_post": "neurons",
+}
+_LENS_REFUSED = {
+    "mlp.hook_pre": "the MLP's pre-activation is no site; 'neurons' is after the activation",
+    "ln1.hook_normalized": "it is before the norm's gain and bias, which no site is",
+    "ln2.hook_normalized": "it is before the norm's gain and bias, which no site is",
+    "ln_final.hook_normalized": "it is before the norm's gain and bias; 'final_norm' is after them",
+}
+_LENS = re.compile(r"blocks\.(\d+)\.((?:\w+\.)?hook_\w+|ln\d\.hook_\w+)")
+
+_BLOCK = re.compile(r"(?:\w+\.)*?(?:layers|h|blocks|block)\.(\d+)(?:\.(.+?))?(?:\.output)?")
+_ATTENTION = {"self_attn", "attn", "attention", "self_attention", "attn.attention"}
+_MLP = {"mlp", "feed_forward", "ffn", "block_sparse_moe", "moe"}
+_OUTPUT_PROJECTIONS = {"o_proj", "c_proj", "out_proj", "dense"}
+_NORMED = {
+    "post_attention_layernorm": "attn_out",
+    "post_self_attn_layernorm": "attn_out",
+    "post_feedforward_layernorm": "mlp_out",
+    "post_mlp_layernorm": "mlp_out",
+}
+_INPUT_PROJECTIONS = {"q_proj": "q", "k_proj": "k", "v_proj": "v", "c_attn": "q", "query_key_value": "q"}
+_EMBEDDINGS = {"embed_tokens", "wte", "embed_in", "word_embeddings", "tok_embeddings"}
+_POSITIONS = {"wpe", "embed_positions"}
+_NORMS = {"norm", "ln_f", "final_layer_norm", "final_layernorm"}
+_HEADS = {"lm_head", "embed_out"}
+
+
+def resolve(name: "str | Site") -> Site:
+    """The site of any known spelling.
+
+    Raises:
+        SiteError: no known spelling; the nearest match is named.
+    """
+    return resolve_claim(name)[0]
+
+
+def resolve_claim(name: "str | Site") -> tuple[Site, Claim]:
+    """The site of any known spelling, and what the spelling claims beyond it."""
+    if isinstance(name, Site):
+        return name, Claim()
+    text = name.strip()
+    for pattern, kind in _SHORT:
+        match = pattern.fullmatch(text)
+        if match:
+            return Site(kind, *(int(part) for part in match.groups())), Claim()
+    if text.partition(".")[0] in SITES:
+        return Site.parse(text), Claim()
+    found = _transformer_lens(text) or _module_path(text)
+    if found is None:
+        raise SiteError(f"{name!r} names no site", _suggest(text))
+    return found
+
+
+def _transformer_lens(text: str) -> tuple[Site, Claim] | None:
+    if text in _LENS_GLOBAL:
+        return Site(_LENS_GLOBAL[text]), Claim()
+    match = _LENS.fullmatch(text)
+    layer, hook = (int(match[1]), match[2]) if match else (None, text)
+    if hook in _LENS_REFUSED and "hook_" in text:
+        raise SiteError(f"{text!r} has no site", f"{_LENS_REFUSED[hook].capitalize()}.")
+    if layer is None or hook not in _LENS_BLOCK:
+        return None
+    return Site(_LENS_BLOCK[hook], layer), Claim(before_rotary=hook in ("attn.hook_q", "attn.hook_k"))
+
+
+def _module_path(text: str) -> tuple[Site, Claim] | None:
+    if text in ("output", "model.output"):
+        return Site("logits"), Claim()
+    match = _BLOCK.fullmatch(text)
+    if match:
+        return _block_part(text, int(match[1]), match[2] or "")
+    last = text.rpartition(".")[2]
+    for names, site in ((_EMBEDDINGS, "embed"), (_POSITIONS, "pos_embed"), (_NORMS, "final_norm"), (_HEADS, "logits")):
+        if last in names:
+            return Site(site), Claim(module=text)
+    return None
+
+
+def _block_part(text: str, layer: int, part: str) -> tuple[Site, Claim] | None:
+    first, _, last = part.rpartition(".")
+    if part in ("", "resid_post", "resid_pre", "output"):
+        return Site(part if part.startswith("resid") else "resid_post", layer), Claim()
+    if last == "attention_weights":
+        return Site("pattern", layer), Claim()
+    if part in _ATTENTION or (first in _ATTENTION and last in _OUTPUT_PROJECTIONS):
+        return Site("attn_out", layer), Claim(module=part)
+    if part in _MLP or (first in _MLP and last in ("down_proj", "c_proj", "fc_out", "dense_4h_to_h")):
+        return Site("mlp_out", layer), Claim(module=part)
+    if part in _NORMED:
+        return Site(_NORMED[part], layer), Claim(module=part)
+    if first in _ATTENTION and last in _INPUT_PROJECTIONS:
+        raise SiteError(
+            f"{text!r} is a projection before heads are split and rotated; no site has that value",
+            f"'{_INPUT_PROJECTIONS[last]}.{layer}' is what attention uses; its weights are at 'W_Q.{layer}'.",
+        )
+    return None
+
+
+def _suggest(text: str) -> str:
+    known = [*SITES, *_LENS_BLOCK, *_LENS_GLOBAL]
+    head = re.sub(r"[\d.]+$", "", text)
+    lens = text.partition(".hook")[0]
+    if lens != text:
+        head = "hook" + text.partition(".hook")[2]
+    return nearest(head or text, known) + " A site reads name.layer[.unit], such as 'resid_post.5' or 'L9H6'."

@@ -1,0 +1,116 @@
+"""The attention function registered with transformers: where q, k, v, scores and pattern exist.
+
+It hands over to the implementation the model was loaded with unless the current run asks for scores or
+pattern of this layer, so plain runs stay bit for bit and at full speed. When it computes the pattern
+itself it honours scaling, softcap, position bias, sinks, sliding windows (through the mask) and grouped
+queries; softmax is taken in float32 or wider.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fluoroscope.run import RUN, Run
+
+PREFIX = "fluoroscope_"
+SITES_HERE = ("q", "k", "v", "scores", "pattern")
+_EXPLICIT = ("scores", "pattern")
+
+
+def register(implementation: str) -> str:
+    """Registers our function over `implementation` ('sdpa', 'eager', …) and returns its name.
+
+    The masks stay those of `implementation`, so that layers that are not looked into see the same bytes.
+    """
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    name = PREFIX + implementation
+
+    def attention(
+        module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        plain: Callable[..., tuple[Tensor, Tensor | None]]
+        if implementation == "eager":
+            plain = vars(sys.modules[type(module).__module__])["eager_attention_forward"]
+        else:
+            plain = ALL_ATTENTION_FUNCTIONS[implementation]
+        return attend(plain, module, query, key, value, attention_mask, **kwargs)
+
+    AttentionInterface.register(name, attention)
+    AttentionMaskInterface.register(name, ALL_MASK_ATTENTION_FUNCTIONS[implementation])
+    return name
+
+
+def attend(
+    plain: Callable[..., tuple[Tensor, Tensor | None]],
+    module: nn.Module,
+    query: Float[Tensor, "batch head query d_head"],
+    key: Float[Tensor, "batch kv_head key d_head"],
+    value: Float[Tensor, "batch kv_head key d_v"],
+    attention_mask: Tensor | None,
+    **kwargs: Any,
+) -> tuple[Float[Tensor, "batch query head d_v"], Tensor | None]:
+    """Attention with sites: `plain`, unless the current run looks into this layer."""
+    run = RUN.get()
+    layer = None if run is None else getattr(run.owner, "attention_layers", {}).get(module)
+    if run is None or layer is None or not run.touches(SITES_HERE, layer):
+        return plain(module, query, key, value, attention_mask, **kwargs)
+    query, key, value = _visit_inputs(run, layer, query, key, value)
+    if not run.touches(_EXPLICIT, layer):
+        return plain(module, query, key, value, attention_mask, **kwargs)
+    return _explicit(run, layer, (query, key, value), _full_mask(module, query, key, attention_mask, kwargs), kwargs)
+
+
+def _visit_inputs(run: Run, layer: int, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    # With a cache, key and value hold the past as the cache keeps it, unedited: every step edits all of it again.
+    start = run.start + query.shape[2] - key.shape[2]
+    query = run.visit("q", layer, query)
+    return query, run.visit("k", layer, key, start), run.visit("v", layer, value, start)
+
+
+def _full_mask(
+    module: nn.Module, query: Tensor, key: Tensor, mask: Tensor | None, kwargs: dict[str, Any]
+) -> Tensor | None:
+    """The mask as attention applies it: SDPA leaves a causal mask out and says so by None."""
+    causal = kwargs.get("is_causal")
+    causal = getattr(module, "is_causal", True) if causal is None else causal
+    if mask is not None or not causal or query.shape[2] == 1:
+        return mask
+    return torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).tril()
+
+
+def _explicit(
+    run: Run, layer: int, qkv: tuple[Tensor, Tensor, Tensor], mask: Tensor | None, kwargs: dict[str, Any]
+) -> tuple[Tensor, Tensor]:
+    query, key, value = qkv
+    group = query.shape[1] // key.shape[1]
+    key, value = (tensor.repeat_interleave(group, dim=1) if group > 1 else tensor for tensor in (key, value))
+    scaling = kwargs.get("scaling")
+    scores = query @ key.transpose(-1, -2) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    softcap = kwargs.get("softcap")
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    if kwargs.get("position_bias") is not None:
+        scores = scores + kwargs["position_bias"]
+    if mask is not None and mask.dtype == torch.bool:
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    elif mask is not None:
+        scores = scores + mask
+    scores = run.visit("scores", layer, scores)
+    pattern = run.visit("pattern", layer, _softmax(scores, kwargs.get("s_aux")).to(value.dtype))
+    return (pattern @ value).transpose(1, 2).contiguous(), pattern
+
+
+def _softmax(scores: Float[Tensor, "batch head query key"], sinks: Tensor | None) -> Tensor:
+    """Softmax over keys; attention sinks take their share and leave the rows summing to less than one."""
+    wide = scores if scores.dtype == torch.float64 else scores.float()
+    if sinks is None:
+        return wide.softmax(-1)
+    column = sinks.to(wide.dtype).reshape(1, -1, 1, 1).expand(*wide.shape[:3], 1)
+    return torch.cat([wide, column], -1).softmax(-1)[..., :-1]

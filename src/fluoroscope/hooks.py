@@ -1,0 +1,246 @@
+"""Where each site is read and written in Hugging Face's own modules.
+
+Installed once per model. A hook that finds no run of its model returns at once and changes nothing.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from fluoroscope.architectures import Architecture, Dims
+from fluoroscope.errors import ArchitectureError
+from fluoroscope.progress import report
+from fluoroscope.run import RUN, Run
+
+
+class Hooked(Protocol):
+    """What the hooks need to know of a model."""
+
+    hf: nn.Module
+    architecture: Architecture
+    dims: Dims
+    blocks: list[nn.Module]
+
+    def head_shares(self, layer: int, z: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Each head's share of attn_out, and the share of no head."""
+        ...
+
+
+def submodule(root: nn.Module, path: str | None) -> nn.Module | None:
+    """The module at a dotted path, or None where the path leads nowhere."""
+    if path is None:
+        return None
+    try:
+        return root.get_submodule(path)
+    except AttributeError:
+        return None
+
+
+def required(root: nn.Module, path: str, what: str) -> nn.Module:
+    """The module at a path that the model cannot do without."""
+    found = submodule(root, path)
+    if found is None:
+        raise ArchitectureError(
+            f"{type(root).__name__} has no module {path!r}, where its {what} should be",
+            "print(hf_model) shows the names; pass architecture=Architecture(…) with the right paths.",
+        )
+    return found
+
+
+def install(model: Hooked) -> list[RemovableHandle]:
+    """Hooks every site of `model`; removing the returned handles takes all of them away."""
+    arch = model.architecture
+    handles: list[RemovableHandle] = [
+        model.hf.register_forward_pre_hook(_entry(model), with_kwargs=True),
+        *_after(model, required(model.hf, arch.final_norm, "final norm"), "final_norm", None),
+        *_after(model, model.hf, "logits", None),
+    ]
+    if arch.pos_embed is not None:
+        handles += _after(model, required(model.hf, arch.embed, "token embedding"), "embed", None)
+        handles += _after(model, required(model.hf, arch.pos_embed, "position embedding"), "pos_embed", None)
+    for layer, block in enumerate(model.blocks):
+        handles += _block(model, block, layer)
+    return handles
+
+
+def _block(model: Hooked, block: nn.Module, layer: int) -> list[RemovableHandle]:
+    arch = model.architecture
+    handles = [block.register_forward_pre_hook(_block_input(model, layer), with_kwargs=True)]
+    handles += _after(model, submodule(block, arch.attn_out or arch.attn), "attn_out", layer, _attn_out)
+    handles += _after(model, submodule(block, arch.mlp_out or arch.mlp), "mlp_out", layer, _mlp_out)
+    handles += _before(model, submodule(block, arch.o), "z", layer)
+    handles += _before(model, submodule(block, arch.down), "neurons", layer)
+    handles += _after(model, submodule(block, arch.experts), "experts_out", layer)
+    handles += _after(model, submodule(block, arch.shared), "shared_out", layer)
+    router = submodule(block, arch.router)
+    if router is not None:
+        handles.append(router.register_forward_hook(_router(model, layer)))
+    return handles + _after(model, block, "resid_post", layer)
+
+
+def _current(model: Hooked) -> Run | None:
+    run = RUN.get()
+    return run if run is not None and run.owner is model else None
+
+
+def _entry(model: Hooked) -> Callable[..., Any]:
+    """Tells the run how many rows and positions this pass has."""
+
+    def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        run = _current(model)
+        if run is not None:
+            ids = next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+            run.shape = (ids.shape[0], ids.shape[1])
+
+    return hook
+
+
+def _block_input(model: Hooked, layer: int) -> Callable[..., Any]:
+    has_positions = model.architecture.pos_embed is not None
+
+    def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        run = _current(model)
+        if run is None:
+            return None
+        report("forward", layer, model.dims.n_layers)
+        value = hidden = args[0] if args else kwargs["hidden_states"]
+        if layer == 0 and not has_positions:
+            hidden = run.visit("embed", None, hidden)
+        hidden = run.visit("resid_pre", layer, hidden)
+        if hidden is value:
+            return None
+        return ((hidden, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": hidden})
+
+    return hook
+
+
+Visit = Callable[[Hooked, Run, int | None, Tensor], Tensor]
+
+
+def _after(
+    model: Hooked, module: nn.Module | None, name: str, layer: int | None, visit: Visit | None = None
+) -> list[RemovableHandle]:
+    """Hooks the output of a module; `visit` says how the site's value is made from it."""
+    if module is None:
+        return []
+    copied = name in model.architecture.in_place
+
+    def hook(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
+        run = _current(model)
+        if run is None:
+            return None
+        run.fired.add((name, layer))
+        if visit is None and (name, layer) not in run.touched:
+            return None
+        raw = _tensor(output)
+        shaped = _shaped(raw, run)
+        value = shaped.clone() if copied and (name, layer) in run.touched else shaped
+        new = visit(model, run, layer, value) if visit else run.visit(name, layer, value)
+        if value is not shaped:  # the block will overwrite what it gets, so it gets a copy of what is kept
+            new = new.clone()
+        return None if new is raw else _put(output, new.reshape(raw.shape) if raw.dim() == 2 else new)
+
+    return [module.register_forward_hook(hook)]
+
+
+def _before(model: Hooked, module: nn.Module | None, name: str, layer: int) -> list[RemovableHandle]:
+    """Hooks the input of a projection: z (split into heads) and neurons."""
+    if module is None:
+        return []
+    heads = model.dims.n_heads
+
+    def hook(_module: nn.Module, args: tuple[Any, ...]) -> Any:
+        run = _current(model)
+        if run is None or not args:
+            return None
+        run.fired.add((name, layer))
+        if (name, layer) not in run.touched:
+            return None
+        raw: Tensor = args[0]
+        value = _shaped(raw, run)
+        value = value.unflatten(-1, (heads, -1)) if name == "z" else value
+        # The kept view must lie on the path of the gradient, so the pass goes on with it even if unedited.
+        return (run.visit(name, layer, value).reshape(raw.shape), *args[1:])
+
+    return [module.register_forward_pre_hook(hook)]
+
+
+def _router(model: Hooked, layer: int) -> Callable[..., Any]:
+    def hook(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
+        run = _current(model)
+        if run is None:
+            return None
+        logits, weights, choice = output
+        run.visit("router", layer, _shaped(logits, run))
+        run.visit("router_choice", layer, _shaped(choice, run))
+        shaped = _shaped(weights, run)
+        new = run.visit("router_weights", layer, shaped)
+        return None if new is shaped else (logits, new.reshape(weights.shape), choice)
+
+    return hook
+
+
+def _mlp_out(model: Hooked, run: Run, layer: int | None, raw: Tensor) -> Tensor:
+    """mlp_out: what is added, the module's output times the family's multiplier."""
+    factor = model.architecture.residual_multiplier
+    if ("mlp_out", layer) not in run.touched:
+        return raw
+    value = raw if factor == 1.0 else raw * factor
+    return _unscaled(raw, value, run.visit("mlp_out", layer, value), factor)
+
+
+def _attn_out(model: Hooked, run: Run, layer: int | None, raw: Tensor) -> Tensor:
+    """attn_out, and with it what is derived: head_out (read) and resid_mid (read, and written through attn_out)."""
+    run.fired |= {("attn_out", layer), ("resid_mid", layer), ("head_out", layer)}
+    if not run.touches(("attn_out", "resid_mid", "head_out"), layer):
+        return raw
+    factor = model.architecture.residual_multiplier
+    if ("head_out", layer) in run.touched:
+        run.visit("head_out", layer, model.head_shares(layer or 0, run.scratch["z", layer])[0])
+    value = raw if factor == 1.0 else raw * factor
+    new = run.visit("attn_out", layer, value)
+    if ("resid_mid", layer) in run.touched:
+        before = run.scratch["resid_pre", layer]
+        middle = before + new
+        edited = run.visit("resid_mid", layer, middle)
+        if edited is not middle:
+            new = torch.where(edited == middle, new, edited - before)
+    return _unscaled(raw, value, new, factor)
+
+
+def _unscaled(raw: Tensor, value: Tensor, new: Tensor, factor: float) -> Tensor:
+    """The module output that makes what is added `new`; untouched entries keep their bits."""
+    if factor == 1.0:
+        return new
+    if new is not value:
+        return torch.where(new == value, raw, new / factor)
+    # The kept value must lie on the path of the gradient: the same bits as raw, reached through value.
+    return raw.detach() + (value - value.detach()) / factor if value.requires_grad else raw
+
+
+def _shaped(value: Tensor, run: Run) -> Tensor:
+    """Some families flatten batch and position inside the MLP: [batch * pos, d] -> [batch, pos, d]."""
+    batch, length = run.shape
+    if value.dim() == 2 and value.shape[0] == batch * length:
+        return value.view(batch, length, -1)
+    # GPT-2's position embedding is one row for the whole batch.
+    return value.expand(batch, -1, -1) if value.shape[0] == 1 < batch else value
+
+
+def _tensor(output: Any) -> Tensor:
+    if isinstance(output, Tensor):
+        return output
+    return output["logits"] if isinstance(output, dict) else output[0]
+
+
+def _put(output: Any, new: Tensor) -> Any:
+    if isinstance(output, Tensor):
+        return new
+    if isinstance(output, dict):
+        output["logits"] = new
+        return output
+    rest: Iterable[Any] = output[1:]
+    return (new, *rest)

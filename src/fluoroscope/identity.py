@@ -1,0 +1,125 @@
+"""What a model is: the recipe that results carry, the fingerprint of its weights, its summary for people."""
+
+import hashlib
+from functools import cache
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from fluoroscope.interventions import describe
+from fluoroscope.result import Recipe
+from fluoroscope.run import Run
+from fluoroscope.tokens import Tokens
+
+if TYPE_CHECKING:
+    from fluoroscope.model import Model
+
+_SAMPLE = 1024
+_KNOWN: "WeakKeyDictionary[nn.Module, tuple[object, str]]" = WeakKeyDictionary()
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of the packages that numbers depend on."""
+    return {name: version(name) for name in ("fluoroscope", "torch", "transformers")}
+
+
+def fingerprint(hf: nn.Module) -> str:
+    """SHA-256 (16 hex digits) over every weight's name, shape, dtype, sum and up to 1,024 evenly spaced entries.
+
+    Computed once and again after any in-place change. It tells models apart; it is no proof against forgery.
+    """
+    named = [*hf.named_parameters(), *hf.named_buffers()]
+    state = tuple((id(tensor), tensor._version) for _, tensor in named)
+    known = _KNOWN.get(hf)
+    if known is None or known[0] != state:
+        digest = hashlib.sha256()
+        for name, tensor in named:
+            digest.update(f"{name} {list(tensor.shape)} {tensor.dtype} ".encode())
+            digest.update(_sample(tensor.detach()))
+        known = _KNOWN[hf] = (state, digest.hexdigest()[:16])
+    return known[1]
+
+
+def _sample(tensor: Tensor) -> bytes:
+    if tensor.is_meta or tensor.numel() == 0:
+        return b"empty"
+    flat = tensor.reshape(-1)
+    total = flat.sum(dtype=torch.float64 if flat.is_floating_point() else None)
+    few = flat[:: max(1, flat.numel() // _SAMPLE)][:_SAMPLE]
+    return str(total.item()).encode() + few.contiguous().cpu().view(torch.uint8).numpy().tobytes()
+
+
+def recipe(model: "Model", prompt: Tokens | None, seed: int | None, run: Run | None) -> Recipe:
+    """The recipe of a run of `model`; says where attention was computed explicitly instead of by its own kernel."""
+    explicit = run is not None and any(name in ("scores", "pattern") for name, _ in run.touched)
+    tokenizer = model.tokenizer
+    rows = () if prompt is None else (prompt.ids[row][prompt.mask[row]].tolist() for row in range(len(prompt.ids)))
+    return Recipe(
+        model=model.name,
+        weights=fingerprint(model.hf),
+        tokenizer=None if tokenizer is None else str(getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__),
+        dtype=str(model.dtype).removeprefix("torch."),
+        device=str(model.device),
+        attention=f"{model.attention}, explicit softmax where scores or pattern are asked for"
+        if explicit
+        else model.attention,
+        versions=versions(),
+        seed=seed,
+        edits=() if run is None else tuple(f"{edit.site}: {_placed(edit)}" for edit in run.edits),
+        tokens=tuple(tuple(row) for row in rows),
+    )
+
+
+def _placed(edit: Any) -> str:
+    where = "" if edit.slots is None else f" at slots {[list(row)[:8] for row in edit.slots]}"
+    return describe(edit.function) + where
+
+
+def summary(model: "Model") -> dict[str, Any]:
+    """What kind of model it is: sizes, norm, positions, block shape, attention, parameters.
+
+    Tied weights count once, as torch holds them once; `tied_embeddings` says whether they are.
+    """
+    config, arch, dims = getattr(model.hf, "config", None), model.architecture, model.dims
+    parameters = list(model.hf.parameters())
+    total = sum(p.numel() for p in parameters)
+    trainable = sum(p.numel() for p in parameters if p.requires_grad)
+    return {
+        "model": model.name,
+        "type": str(getattr(config, "model_type", type(model.hf).__name__)),
+        **{name: getattr(dims, name) for name in dims.__dataclass_fields__},
+        "n_ctx": model.n_ctx,
+        "norm": {"rms": "RMSNorm", "layer": "LayerNorm", "none": "none"}[arch.norm],
+        "positions": _positions(model, config),
+        "block": "parallel" if arch.parallel else "sequential",
+        "activation": _first(config, "hidden_act", "activation_function", "hidden_activation"),
+        "attention": model.attention,
+        "softcap": arch.softcap,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": str(model.device),
+        "tied_embeddings": _tied(model),
+        "parameters": {"total": total, "trainable": trainable, "non_trainable": total - trainable},
+        "weights": fingerprint(model.hf),
+    }
+
+
+def _positions(model: "Model", config: Any) -> str:
+    if model.architecture.pos_embed is not None:
+        return "learned"
+    if getattr(config, "rope_parameters", None) or getattr(config, "rotary_dim", None):
+        return "rotary"
+    return "ALiBi" if getattr(config, "alibi", False) or getattr(config, "model_type", "") == "bloom" else "none"
+
+
+def _first(config: Any, *names: str) -> str | None:
+    found = (getattr(config, name, None) for name in names)
+    return next((str(value) for value in found if value is not None), None)
+
+
+def _tied(model: "Model") -> bool:
+    embedding, head = (model.hf.get_submodule(path) for path in (model.architecture.embed, model.architecture.lm_head))
+    return getattr(embedding, "weight", None) is getattr(head, "weight", 0)

@@ -1,0 +1,1 @@
+"""The mathematics, on traces and tensors: returns tensors, draws nothing."""

@@ -1,0 +1,122 @@
+"""The logit as an exact sum over embeddings, heads, MLPs and biases: direct logit attribution.
+
+The final norm is frozen at the statistics of the actual run, its gain and bias are folded, and every
+bias has a name, so the parts sum to the logit (Elhage et al. 2021, "A Mathematical Framework for
+Transformer Circuits"). Softcapped models: the sum is the logit before the cap.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from fluoroscope.errors import UnavailableError
+from fluoroscope.sites import Site
+from fluoroscope.trace import Trace
+
+if TYPE_CHECKING:
+    from fluoroscope.model import Model
+
+Grain = Literal["head", "layer"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One addend of a logit.
+
+    Args:
+        name: canonical site, or the name of a bias (`b_O.3`, `b_norm`, `b_U`).
+        site: None for a bias.
+        layer: block that adds it; -1 for embeddings, n_layers for the final norm's and unembedding's biases.
+        value: in logits.
+    """
+
+    name: str
+    site: Site | None
+    layer: int
+    value: float
+
+
+def sites_needed(model: "Model", grain: Grain) -> list[str]:
+    """What a trace must keep to be decomposed."""
+    embeddings = ["embed", *(["pos_embed"] if model.architecture.pos_embed else [])]
+    attention = "z.*" if grain == "head" else "attn_out.*"
+    return [*embeddings, attention, "mlp_out.*", f"resid_post.{model.n_layers - 1}", "final_norm"]
+
+
+def decompose(
+    model: "Model", trace: Trace, slot: int, weights: Float[Tensor, "d_vocab"], grain: Grain = "head", row: int = 0
+) -> list[Part]:
+    """Parts of sum_t weights[t] * logit[t] (before any softcap) at one position, in the order of computation.
+
+    Args:
+        trace: keeps `sites_needed`.
+        slot: position along the padded sequence.
+        weights: +1 at a target and -1 at a foil, say; any linear combination of logits.
+
+    Raises:
+        UnavailableError: a norm or weight whose formula does not reproduce the module, so no exact sum exists.
+    """
+    for key in ("frozen_norm", "unembed"):
+        if (key, None) in model.unavailable:
+            raise UnavailableError(f"no exact decomposition: {model.unavailable[key, None]}")
+    last = Site("resid_post", model.n_layers - 1)
+    norm = model.final_norm(trace[last][row, slot].double())
+    unembedding = model.weights["W_U"]
+    chosen = weights.to(unembedding.device).nonzero()[:, 0]
+    coefficients = weights.to(unembedding.device)[chosen].double() * model.architecture.logit_multiplier
+    direction = unembedding[:, chosen].double() @ coefficients
+
+    def project(value: Tensor) -> list[float]:
+        return (norm.scaled(value.double()) @ direction).reshape(-1).tolist()
+
+    parts = [
+        Part(str(site) if site else name, site, layer, number)
+        for name, site, layer, value in _addends(model, trace, slot, grain, row)
+        for site, number in zip(_units(site, value), project(value), strict=True)
+    ]
+    end = model.n_layers
+    if norm.bias is not None:
+        parts.append(Part("b_norm", None, end, float(norm.bias.double() @ direction)))
+    bias = model.weights.get("b_U")
+    if bias is not None:
+        parts.append(Part("b_U", None, end, float(bias[chosen].double() @ coefficients)))
+    return parts
+
+
+def _units(site: Site | None, value: Tensor) -> list[Site | None]:
+    if site is None or value.dim() == 1:
+        return [site]
+    return [Site(site.name, site.layer, unit) for unit in range(len(value))]
+
+
+def _addends(
+    model: "Model", trace: Trace, slot: int, grain: Grain, row: int
+) -> Iterator[tuple[str, Site | None, int, Tensor]]:
+    """(name, site, layer, vector or one vector per head) of everything that the residual stream sums."""
+    for name in ("embed", "pos_embed"):
+        if Site(name) in trace.values:
+            yield name, Site(name), -1, trace[name][row, slot]
+    for layer in range(model.n_layers):
+        if grain == "layer":
+            yield "", Site("attn_out", layer), layer, trace[f"attn_out.{layer}"][row, slot]
+        else:
+            shares, bias = model.head_shares(layer, trace[f"z.{layer}"][row, slot].double())
+            yield "", Site("z", layer), layer, shares
+            if bias is not None:
+                yield f"b_O.{layer}", None, layer, bias
+        yield "", Site("mlp_out", layer), layer, trace[f"mlp_out.{layer}"][row, slot]
+
+
+def linear_logit(model: "Model", trace: Trace, slot: int, weights: Float[Tensor, "d_vocab"], row: int = 0) -> float:
+    """The model's own sum_t weights[t] * logit[t] at a position, before any softcap."""
+    head = model.hf.get_submodule(model.architecture.lm_head)
+    chosen = weights.nonzero()[:, 0]
+    if model.architecture.softcap is None:
+        return float(trace.logits[row, slot, chosen].double() @ weights[chosen].double().to(trace.logits.device))
+    with torch.no_grad():
+        logits = head(trace["final_norm"][row, slot]) * model.architecture.logit_multiplier
+    return float(logits[chosen].double() @ weights[chosen].double().to(logits.device))

@@ -1,0 +1,355 @@
+"""A Hugging Face causal LM under the X-ray: its sizes, sites, weights, traces and generations."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fluoroscope import attention, hooks, identity, tokens, verify
+from fluoroscope.aliases import Claim, resolve_claim
+from fluoroscope.architectures import Architecture, Dims
+from fluoroscope.errors import SiteError, UnavailableError
+from fluoroscope.norms import FrozenNorm, frozen
+from fluoroscope.run import Edits, Run, place, running
+from fluoroscope.sites import SITES, Site
+from fluoroscope.tokens import Tokens
+from fluoroscope.trace import Trace
+from fluoroscope.weights import Weights
+
+if TYPE_CHECKING:
+    from fluoroscope.generation import Generation
+    from fluoroscope.result import Recipe
+
+Prompt = Any
+"""Text, texts, token ids (list or tensor, one or many), a chat or chats, or Tokens: see `tokens.tokenize`."""
+
+
+class Model:
+    """One loaded model. Make it with `fluoroscope.load`.
+
+    The hooks are installed here, once, and stay idle until a run of this model; `close()` takes them
+    away and gives the module its attention implementation back.
+
+    Attributes:
+        hf: the wrapped module, in eval mode, on its own device and in its own dtype.
+        tokenizer: its tokenizer, or None.
+        name: what it was loaded from.
+        unavailable: (site name, layer) -> why this model cannot give it.
+    """
+
+    def __init__(
+        self, hf: nn.Module, tokenizer: Any, name: str, architecture: Architecture, dims: Dims, n_ctx: int | None
+    ) -> None:
+        self.hf = hf
+        self.tokenizer = tokenizer
+        self.name = name
+        self.architecture = architecture
+        self.dims = dims
+        self.n_ctx = n_ctx
+        container = hooks.required(hf, architecture.layers, "list of blocks")
+        self.blocks: list[nn.Module] = list(container.children())
+        self.attention_layers: dict[nn.Module, int] = {
+            module: layer
+            for layer, block in enumerate(self.blocks)
+            if (module := hooks.submodule(block, architecture.attn)) is not None
+        }
+        self.weights = Weights(hf, architecture, dims)
+        self.unavailable: dict[tuple[str, int | None], str] = {}
+        reference = verify.reference(self)
+        self.attention = str(getattr(getattr(hf, "config", None), "_attn_implementation", "own"))
+        if self.attends:
+            self._set_attention(attention.register(self.attention))
+        self._handles = hooks.install(self)
+        try:
+            self.unavailable = verify.verify(self, reference)
+        except BaseException:
+            self.close()
+            raise
+
+    # ── sizes ────────────────────────────────────────────────────────────────────────────────────────
+
+    n_layers = property(lambda self: self.dims.n_layers)
+    n_heads = property(lambda self: self.dims.n_heads)
+    n_kv_heads = property(lambda self: self.dims.n_kv_heads)
+    d_model = property(lambda self: self.dims.d_model)
+    d_head = property(lambda self: self.dims.d_head)
+    d_mlp = property(lambda self: self.dims.d_mlp)
+    d_vocab = property(lambda self: self.dims.d_vocab)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.hf.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(p.dtype for p in self.hf.parameters() if p.is_floating_point())
+
+    @property
+    def attends(self) -> bool:
+        """Whether this model's attention runs through ours, so that q, k, v, scores and pattern exist."""
+        return self.architecture.interface and hasattr(getattr(self.hf, "config", None), "_attn_implementation")
+
+    def __repr__(self) -> str:
+        d = self.dims
+        return f"Model({self.name!r}, {d.n_layers} layers x {d.n_heads} heads, d_model {d.d_model}, {self.dtype})"
+
+    # ── sites ────────────────────────────────────────────────────────────────────────────────────────
+
+    def site(self, name: str | Site) -> Site:
+        """The site of any known spelling, proved to exist on this model.
+
+        Raises:
+            SiteError: unknown spelling, or layer or unit out of range.
+            UnavailableError: this model cannot give the site, or the spelling claims more than holds here.
+        """
+        site, claim = resolve_claim(name)
+        self._check_range(site)
+        self._check_claim(str(name), site, claim)
+        reason = self.unavailable.get((site.name, site.layer))
+        if reason is not None:
+            raise UnavailableError(f"{site} is not available on {self.name}: {reason}")
+        return site
+
+    def sites(self, name: str | None = None) -> list[Site]:
+        """Every whole site this model offers, in the order of computation, or only those called `name`."""
+        if name is not None and name not in SITES:
+            Site(name)  # raises with the nearest match
+        every = [
+            Site(kind, layer)
+            for kind, row in SITES.items()
+            if name in (None, kind)
+            for layer in (range(self.dims.n_layers) if row.layered else [None])
+        ]
+        return sorted(site for site in every if (site.name, site.layer) not in self.unavailable)
+
+    def expand(self, names: Sequence[str | Site]) -> list[Site]:
+        """Sites of a list in which 'resid_post.*' stands for every layer that has one."""
+        if isinstance(names, str):
+            raise SiteError(f"sites={names!r} is a string", f"Write sites=[{names!r}].")
+        found: list[Site] = []
+        for name in names:
+            if isinstance(name, str) and name.endswith(".*"):
+                matching = self.sites(name.removesuffix(".*"))
+                if not matching:
+                    self.site(Site(name.removesuffix(".*"), 0))  # raises with the reason
+                found += matching
+            else:
+                found.append(self.site(name))
+        return found
+
+    def _check_range(self, site: Site) -> None:
+        if site.layer is not None and site.layer >= self.dims.n_layers:
+            raise SiteError(
+                f"{site} is beyond the last layer of {self.name}", f"Layers run 0..{self.dims.n_layers - 1}."
+            )
+        kv = site.name in ("k", "v")
+        sizes = {"head": self.dims.n_kv_heads if kv else self.dims.n_heads, "neuron": self.d_mlp_of(site.layer)}
+        size = sizes.get(site.kind.unit or "")
+        if site.unit is not None and size is not None and site.unit >= size:
+            raise SiteError(f"{site} is beyond the last {site.kind.unit} of {self.name}", f"They run 0..{size - 1}.")
+
+    def d_mlp_of(self, layer: int | None) -> int:
+        """Hidden units of the MLP of a layer; layers of one model may differ."""
+        down = None if layer is None else hooks.submodule(self.blocks[layer], self.architecture.down)
+        features = getattr(down, "in_features", None)
+        return self.dims.d_mlp if features is None else int(features)
+
+    def _check_claim(self, name: str, site: Site, claim: Claim) -> None:
+        arch = self.architecture
+        if claim.before_rotary and arch.pos_embed is None:
+            raise UnavailableError(
+                f"{name!r} is before rotary positions, where {self.name} has no site",
+                f"'{site}' is what attention uses, after them.",
+            )
+        outputs = {
+            "attn_out": (arch.attn_out,) if arch.attn_out else (arch.attn, arch.o),
+            "mlp_out": (arch.mlp_out,) if arch.mlp_out else (arch.mlp, arch.down),
+            "embed": (arch.embed,),
+            "logits": (arch.lm_head,),
+        }.get(site.name)
+        if not claim.module or outputs is None:
+            return
+        # A path's value is the module's output; the site is what reaches the residual stream or the reader.
+        unchanged = {
+            "embed": arch.pos_embed is not None,
+            "logits": arch.logit_multiplier == 1.0 and arch.softcap is None,
+        }.get(site.name, arch.residual_multiplier == 1.0)
+        if not unchanged or not any(path == claim.module or path.endswith("." + claim.module) for path in outputs):
+            raise UnavailableError(
+                f"the output of module {name!r} is not '{site}' on {self.name}", f"'{site}' is {site.kind.meaning}."
+            )
+
+    # ── running ──────────────────────────────────────────────────────────────────────────────────────
+
+    def tokens(self, prompt: Prompt, *, bos: bool | None = None, pad: Literal["right", "left"] = "right") -> Tokens:
+        """`prompt` as tokens on this model's device; `tokens.tokenize` says what is accepted."""
+        return tokens.tokenize(
+            prompt, self.tokenizer, d_vocab=self.n_input, n_ctx=self.n_ctx, bos=bos, pad=pad, device=self.device
+        )
+
+    @cached_property
+    def n_input(self) -> int:
+        """Rows of the token embedding: ids run below this."""
+        embedding = hooks.required(self.hf, self.architecture.embed, "token embedding")
+        return int(embedding.weight.shape[0])  # pyright: ignore[reportArgumentType, reportOptionalSubscript, reportIndexIssue]
+
+    def token_label(self, token_id: int) -> str:
+        """One id as text for people; ids beyond the tokenizer stay numbers."""
+        return tokens.label(token_id, self.tokenizer)
+
+    def single_token(self, text: str) -> int:
+        """The id of a text that is exactly one token, else TokenError."""
+        return tokens.single_token(text, self.tokenizer)
+
+    def trace(
+        self,
+        prompt: Prompt,
+        sites: Sequence[str | Site] = (),
+        edits: Edits | None = None,
+        *,
+        grad: bool = False,
+        bos: bool | None = None,
+        pad: Literal["right", "left"] = "right",
+    ) -> Trace:
+        """One forward pass: keeps `sites`, applies `edits`, always keeps the logits; nothing else is held.
+
+        Args:
+            prompt: text, texts, ids, a chat, chats or Tokens.
+            sites: any spelling; 'resid_post.*' means every layer.
+            edits: site -> intervention or list of them, applied in the stated order.
+            grad: keep values in the autograd graph.
+            bos: None as the tokenizer does, True exactly one, False none.
+            pad: side on which the shorter rows of a batch are padded.
+
+        Raises:
+            SiteError, UnavailableError, EditError, TokenError: nothing is ignored.
+            Cancelled: the progress listener asked to stop; checked before every block.
+        """
+        wanted = self.expand(sites)
+        prompt_tokens = self.tokens(prompt, bos=bos, pad=pad)
+        placed = place(self.placed(edits), prompt_tokens)
+        run = Run(self, frozenset(site.whole for site in wanted), placed)
+        with torch.set_grad_enabled(grad), running(run):
+            logits = self.logits_of(self.hf(**self.inputs(prompt_tokens)))
+            run.check_complete()
+        return Trace(prompt_tokens, run.values, logits, self.recipe(prompt_tokens, edits=run), self.site)
+
+    def inputs(self, prompt: Tokens) -> dict[str, Any]:
+        """Keyword arguments of the wrapped module's forward for a full pass without cache."""
+        return forward_inputs(self, prompt.ids, prompt.mask if prompt.padded else None, prompt.position_ids)
+
+    @staticmethod
+    def logits_of(output: Any) -> Tensor:
+        if isinstance(output, Tensor):
+            return output
+        return output["logits"] if isinstance(output, dict) else output[0]
+
+    @contextmanager
+    def editing(self, edits: Edits) -> Iterator[None]:
+        """Applies `edits` to every forward of the wrapped module inside the block, whoever calls it, in this thread."""
+        with running(Run(self, edits=place(self.placed(edits), None))):
+            yield
+
+    def placed(self, edits: Edits | None) -> dict[Site, Any]:
+        placed: dict[Site, Any] = {}
+        for name, functions in (edits or {}).items():
+            for site in self.expand([name]):
+                if site in placed:
+                    raise SiteError(
+                        f"{name!r} names {site}, which is edited already", "Give both functions in one list."
+                    )
+                placed[site] = functions
+        return placed
+
+    def generate(self, prompt: Prompt, **options: Any) -> "Generation":
+        """Continues a prompt; see `generation.generate` for the options."""
+        from fluoroscope.generation import generate
+
+        return generate(self, prompt, **options)
+
+    def unembed(self, stream: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_vocab"]:
+        """Logits of a residual stream: final norm, unembedding, scale and softcap, by the model's own modules."""
+        if ("unembed", None) in self.unavailable:
+            raise UnavailableError(
+                f"{self.name} cannot be unembedded exactly: {self.unavailable['unembed', None]}"
+            )
+        arch = self.architecture
+        norm = hooks.required(self.hf, arch.final_norm, "final norm")
+        head = hooks.required(self.hf, arch.lm_head, "unembedding")
+        token = hooks.RUN.set(None)  # a lens inside an edit is no part of the run
+        try:
+            logits = head(norm(stream)) * arch.logit_multiplier
+        finally:
+            hooks.RUN.reset(token)
+        return logits if arch.softcap is None else arch.softcap * torch.tanh(logits / arch.softcap)
+
+    def final_norm(self, stream: Float[Tensor, "... d_model"]) -> FrozenNorm:
+        """The final norm with its statistics on `stream` frozen."""
+        return frozen(self.architecture, hooks.required(self.hf, self.architecture.final_norm, "final norm"), stream)
+
+    def head_shares(
+        self, layer: int, z: Float[Tensor, "... head d_head"]
+    ) -> tuple[Float[Tensor, "... head d_model"], Tensor | None]:
+        """Each head's share of attn_out, and the share of the biases, which belongs to no head.
+
+        A post-norm is frozen at the statistics it has here, so shares and bias still sum to attn_out.
+
+        Raises:
+            UnavailableError: W_O of this layer cannot be read exactly.
+        """
+        arch = self.architecture
+        weight, bias = self.weights[f"W_O.{layer}"], self.weights.get(f"b_O.{layer}")
+        shares = torch.einsum("...hd,hdm->...hm", z.to(weight.dtype), weight)
+        if arch.attn_out not in (None, arch.attn, arch.o):
+            total = shares.sum(-2) if bias is None else shares.sum(-2) + bias
+            norm = frozen(arch, hooks.required(self.blocks[layer], str(arch.attn_out), "post-norm"), total)
+            shares = norm.scaled(shares.movedim(-2, 0)).movedim(0, -2)
+            rest = [part for part in (None if bias is None else norm.scaled(bias), norm.bias) if part is not None]
+            bias = sum(rest[1:], rest[0]) if rest else None
+        factor = arch.residual_multiplier
+        return shares * factor, None if bias is None else bias * factor
+
+    # ── what it is ───────────────────────────────────────────────────────────────────────────────────
+
+    def recipe(self, prompt: Tokens | None = None, seed: int | None = None, edits: Run | None = None) -> "Recipe":
+        """All that a result depends on: model, weights, tokenizer, dtype, attention, versions, seed, edits."""
+        return identity.recipe(self, prompt, seed, edits)
+
+    def summary(self) -> dict[str, Any]:
+        """Type, sizes, norm, positions, block shape, attention and parameter counts."""
+        return identity.summary(self)
+
+    def layer_names(self) -> list[str]:
+        """Module path of every block, in order."""
+        prefix = self.architecture.layers
+        names = [name for name, _ in hooks.required(self.hf, prefix, "list of blocks").named_children()]
+        return [f"{prefix}.{name}" for name in names]
+
+    def close(self) -> None:
+        """Takes every hook away and gives the module its own attention implementation back."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        if self.attends:
+            self._set_attention(self.attention)
+
+    def _set_attention(self, implementation: str) -> None:
+        getattr(self.hf, "set_attn_implementation")(implementation)  # noqa: B009 (nn.Module does not declare it)
+
+
+def forward_inputs(
+    model: Model, ids: Tensor, mask: Tensor | None, position_ids: Tensor, **more: Any
+) -> dict[str, Any]:
+    """Keyword arguments that this model's forward accepts; positions and mask only where rows are padded."""
+    accepted = verify.accepted(model.hf)
+    inputs: dict[str, Any] = {"input_ids": ids} if "input_ids" in accepted else {accepted[0]: ids}
+    if mask is not None:
+        inputs |= {"attention_mask": mask.long(), "position_ids": position_ids}
+    inputs |= {"use_cache": False, **more}
+    return {name: value for name, value in inputs.items() if name in accepted or name == accepted[0]}
+
+

@@ -1,0 +1,150 @@
+"""Every analysis and workflow as data, read from the source files without importing them.
+
+One file is one analysis is one function of the same name, whose first parameter is `model`. Its command, route, form
+and documentation are derived from the specification read here; torch is imported when an analysis really runs.
+Packages add analyses through the entry point group `fluoroscope.analyses`: name = module path.
+"""
+
+import importlib
+from collections.abc import Iterator
+from functools import cache
+from importlib.machinery import PathFinder
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from fluoroscope.errors import ArgumentError, nearest
+from fluoroscope.signature import Parameter, Spec, read
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from fluoroscope.model import Model
+    from fluoroscope.result import Result
+
+GROUP = "fluoroscope.analyses"
+"""Entry point group of analyses in other packages."""
+
+_TYPES: dict[str, Any] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "list[str]": list[str],
+    "list[int]": list[int],
+}
+
+
+@cache
+def specs() -> dict[str, Spec]:
+    """Name -> specification of every analysis and workflow, built-in ones first.
+
+    Raises:
+        ArgumentError: a file breaks the contract, or two have the same name; the message names the file.
+    """
+    found: dict[str, Spec] = {}
+    for spec in _all():
+        if spec.name in found:
+            raise ArgumentError(
+                f"two analyses are called {spec.name!r}: {found[spec.name].module} and {spec.module}", "Rename one."
+            )
+        found[spec.name] = spec
+    return found
+
+
+def get(name: str) -> Spec:
+    """The specification of an analysis, by its Python name or its command.
+
+    Raises:
+        ArgumentError: there is none of that name.
+    """
+    known = specs()
+    if name.replace("-", "_") not in known:
+        raise ArgumentError(f"unknown analysis {name!r}", nearest(name.replace("-", "_"), known))
+    return known[name.replace("-", "_")]
+
+
+def run(name: str, model: "Model", /, **keywords: Any) -> "Result":
+    """Runs an analysis by name, after checking its keywords against the specification.
+
+    Raises:
+        ArgumentError: unknown analysis, unknown or missing keyword, a value of the wrong type.
+    """
+    from fluoroscope.result import Result
+
+    spec = get(name)
+    arguments = check(spec, keywords)
+    function = getattr(importlib.import_module(spec.module), spec.name)
+    result = function(model, **arguments)
+    if not isinstance(result, Result):
+        raise ArgumentError(f"{spec.module} returned {type(result).__name__}, not a Result", "Derive it from Result.")
+    return result
+
+
+def check(spec: Spec, keywords: dict[str, Any]) -> dict[str, Any]:
+    """The keywords, completed by the defaults, once each has the type that the specification asks for."""
+    from pydantic import ValidationError
+
+    names = {parameter.name for parameter in spec.parameters}
+    for keyword in keywords:
+        if keyword not in names:
+            raise ArgumentError(f"{spec.command} has no parameter {keyword!r}", nearest(keyword, names))
+    missing = [repr(item.name) for item in spec.parameters if item.required and item.name not in keywords]
+    if missing:
+        raise ArgumentError(f"{spec.command} needs {', '.join(missing)}")
+    try:
+        return _validator(spec).model_validate(keywords).model_dump(by_alias=True)
+    except ValidationError as error:
+        wrong = "; ".join(f"{item['loc'][0]}: {item['msg']} ({item['input']!r})" for item in error.errors())
+        raise ArgumentError(f"{spec.command} cannot take {wrong}") from error
+
+
+def json_schema(name: str) -> dict[str, Any]:
+    """JSON schema of the parameters of an analysis, without the model."""
+    return _validator(get(name)).model_json_schema()
+
+
+@cache
+def _validator(spec: Spec) -> "type[BaseModel]":
+    from pydantic import BaseModel, ConfigDict, create_model
+
+    class Strict(BaseModel):
+        model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    fields: dict[str, Any] = {f"parameter_{index}": _field(item) for index, item in enumerate(spec.parameters)}
+    title = "".join(part.capitalize() for part in spec.name.split("_"))
+    return create_model(title, __base__=Strict, __doc__=spec.doc, **fields)
+
+
+def _field(parameter: Parameter) -> tuple[Any, Any]:
+    from pydantic import Field
+
+    kind: Any = Literal[parameter.choices] if parameter.choices else _TYPES[parameter.type]
+    default: Any = ... if parameter.required else parameter.default
+    return (kind | None if parameter.optional else kind), Field(
+        default=default, alias=parameter.name, title=parameter.name, description=parameter.help or None
+    )
+
+
+def _all() -> Iterator[Spec]:
+    root = Path(__file__).parent
+    for folder, kind in (("workflows", "workflow"), ("analyses", "analysis")):
+        for path in sorted((root / folder).glob("[!_]*.py")):
+            yield read(path, f"fluoroscope.{folder}.{path.stem}", kind)
+    for entry in sorted(entry_points(group=GROUP)):
+        yield read(_locate(entry), entry.value, "plugin")
+
+
+def _locate(entry: EntryPoint) -> Path:
+    search = None
+    spec = None
+    parts = entry.value.split(".")
+    for index in range(len(parts)):
+        spec = PathFinder.find_spec(".".join(parts[: index + 1]), search)
+        search = None if spec is None else spec.submodule_search_locations
+    if spec is None or not spec.origin or parts[-1] != entry.name:
+        raise ArgumentError(
+            f"entry point {entry.name} = {entry.value!r} of group {GROUP!r} does not name a module of that name",
+            f"Write {entry.name} = 'package.{entry.name}'.",
+        )
+    return Path(spec.origin)

@@ -1,0 +1,1 @@
+"""Views drawn for one medium each: terminal, Markdown, HTML, figure."""

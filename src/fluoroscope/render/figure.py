@@ -1,0 +1,206 @@
+"""Views as a matplotlib figure that owns itself: neither pyplot nor rcParams are touched."""
+
+import io
+import textwrap
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, assert_never
+
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
+
+from fluoroscope.render import palette
+from fluoroscope.render.text import number, prose, visible
+from fluoroscope.views import Bars, HeadGrid, Heatmap, Lines, Mark, Table, Tokens, View
+
+_THEME = palette.LIGHT
+_WIDTH = 9.0
+_ROW = 0.28
+_HEAD = 0.9
+_FALLBACKS = ("DejaVu Sans", "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans Arabic", "Noto Emoji")
+_MOST_NUMBERS = 400
+_CHARACTERS_PER_LINE = 100
+
+
+def page(title: str, summary: str, views: Sequence[View]) -> Figure:
+    """All views of a result, one below the other."""
+    heights = [_height(view) for view in views]
+    figure = Figure(figsize=(_WIDTH, sum(heights) + 0.9), layout="constrained", facecolor=_THEME.page)
+    wrapped = textwrap.fill(prose(summary), _CHARACTERS_PER_LINE)
+    figure.suptitle(_printable(f"{prose(title)}\n{wrapped}"), x=0.01, ha="left", **_text(size=10))
+    figure.set_constrained_layout_pads(h_pad=0.12)
+    if views:
+        panels = figure.subplots(len(views), 1, squeeze=False, height_ratios=heights)
+        for axes, view in zip(panels[:, 0], views, strict=True):
+            _draw(axes, view)
+    return figure
+
+
+def image(figure: Figure, suffix: str) -> bytes:
+    """The figure as the bytes of a .png or .svg file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=suffix, dpi=150, metadata={"Date": None} if suffix == "svg" else None)
+    return buffer.getvalue()
+
+
+def _draw(axes: Axes, view: View) -> None:
+    unit = "" if isinstance(view, Table) or not view.unit else f" · {prose(view.unit)}"
+    axes.set_title(_printable(prose(view.title) + unit), loc="left", **_text(size=10, weight="bold"))
+    axes.set_facecolor(_THEME.page)
+    axes.tick_params(length=0, labelsize=8, labelcolor=_THEME.ink)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(_THEME.line)
+    match view:
+        case Bars():
+            _bars(axes, view)
+        case Heatmap():
+            _heatmap(axes, view)
+        case HeadGrid():
+            _heatmap(axes, view.heatmap())
+        case Tokens():
+            _tokens(axes, view)
+        case Lines():
+            _lines(axes, view)
+        case Table():
+            _table(axes, view)
+        case _:
+            assert_never(view)
+
+
+def _height(view: View) -> float:
+    match view:
+        case Bars():
+            return _HEAD + _ROW * len(view.items)
+        case Heatmap():
+            return _HEAD + _ROW * len(view.rows) * (1.6 if view.tokens else 1)
+        case HeadGrid():
+            return _HEAD + _ROW * len(view.values)
+        case Tokens():
+            return _HEAD / 2 + _ROW * len(_token_lines(view))
+        case Lines():
+            return _HEAD + 2.2
+        case Table():
+            return _HEAD / 2 + _ROW * (len(view.rows) + 1)
+        case _:
+            assert_never(view)
+
+
+def _bars(axes: Axes, view: Bars) -> None:
+    places = range(len(view.items))
+    values = [item.value or 0.0 for item in view.items]
+    colours = [_THEME.toward[-1] if value >= 0 else _THEME.against[-1] for value in values]
+    drawn = axes.barh(places, values, color=colours, height=0.7)
+    texts = [_printable(f"{number(item.value, view.signed)}  {prose(item.remark)}".rstrip()) for item in view.items]
+    axes.bar_label(drawn, texts, padding=4, **_text(size=8))
+    axes.set_yticks(places, [_label(item) for item in view.items], **_text(size=8))
+    axes.invert_yaxis()
+    axes.margins(x=0.2 if view.signed else 0.12, y=0.02)
+    if view.signed:
+        axes.axvline(0, color=_THEME.line, linewidth=1)
+
+
+def _heatmap(axes: Axes, view: Heatmap) -> None:
+    maximum = palette.strongest(view.values, view.maximum)
+    ramp = [*reversed(_THEME.against[1:]), *_THEME.toward] if view.signed else list(_THEME.amount)
+    colours = LinearSegmentedColormap.from_list("fluoroscope", ramp)
+    grid = [[float("nan") if value is None else value for value in row] for row in view.values]
+    if grid and view.columns:
+        axes.imshow(grid, cmap=colours, norm=Normalize(-maximum if view.signed else 0, maximum), aspect="auto")
+    axes.set_xticks(range(len(view.columns)), [_label(mark) for mark in view.columns], **_text(size=8))
+    axes.set_yticks(range(len(view.rows)), [_label(mark) for mark in view.rows], **_text(size=8))
+    axes.tick_params(axis="x", top=True, labeltop=True, bottom=False, labelbottom=False)
+    if len(view.columns) > 14:
+        axes.tick_params(axis="x", labelrotation=90)
+    if len(view.rows) * len(view.columns) > _MOST_NUMBERS:
+        return
+    for row, values in enumerate(view.values):
+        for column, value in enumerate(values):
+            colour = palette.shade(_THEME, value or 0.0, maximum, view.signed)
+            token = _printable(visible(view.tokens[row][column])) + "\n" if view.tokens else ""
+            style = _text(size=7, ha="center", va="center", color=palette.ink(colour))
+            axes.text(column, row, token + number(value, view.signed), **style)
+
+
+def _tokens(axes: Axes, view: Tokens) -> None:
+    axes.set_axis_off()
+    lines = _token_lines(view)
+    axes.set_ylim(len(lines), 0)
+    for index, line in enumerate(lines):
+        axes.text(0, index + 0.5, line, transform=axes.get_yaxis_transform(), **_text(size=9, va="center"))
+
+
+def _token_lines(view: Tokens) -> list[str]:
+    lines, line = list[str](), ""
+    for index, item in enumerate(view.items):
+        text = _printable(visible(item.text))
+        text = f"[{text}]" if index == view.marked else text
+        if len(line) + len(text) > _CHARACTERS_PER_LINE:
+            lines.append(line)
+            line = ""
+        line += f"{text}  "
+    return [*lines, line]
+
+
+def _lines(axes: Axes, view: Lines) -> None:
+    colours = (_THEME.toward[-1], _THEME.against[-1], _THEME.muted)
+    for index, series in enumerate(view.series):
+        values = [float("nan") if value is None else value for value in series.values]
+        axes.plot(range(len(values)), values, color=colours[index % 3], marker="o", markersize=3)
+        if len(view.series) > 1:
+            place = (0.01, 0.95 - 0.1 * index)
+            style = _text(size=8, color=colours[index % 3], va="top")
+            axes.text(*place, _label(series), transform=axes.transAxes, **style)
+    every = max(1, len(view.x) // 16)
+    shown = range((view.marked or 0) % every, len(view.x), every)
+    axes.set_xticks(shown, [_label(view.x[index]) for index in shown], **_text(size=8))
+    axes.set_ylim(0, 1.03 * palette.strongest([line.values for line in view.series], view.maximum))
+    axes.grid(axis="y", color=_THEME.line, linewidth=0.6)
+    if view.marked is not None:
+        axes.axvline(view.marked, color=_THEME.ink, linewidth=0.8, linestyle=":")
+
+
+def _table(axes: Axes, view: Table) -> None:
+    axes.set_axis_off()
+    axes.set_ylim(len(view.rows) + 1, 0)
+    for place, column in enumerate(view.columns):
+        x = place / len(view.columns)
+        cells = [_cell(row.cells[place], column.token) for row in view.rows]
+        for index, text in enumerate([prose(column.name), *cells]):
+            colour = _THEME.ink if index else _THEME.muted
+            style = _text(size=8, va="center", color=colour)
+            axes.text(x, index + 0.5, _printable(text), transform=axes.get_yaxis_transform(), **style)
+
+
+def _cell(cell: str | int | float | None, token: bool) -> str:
+    if isinstance(cell, str):
+        return visible(cell) if token else prose(cell)
+    return number(cell) if isinstance(cell, float) or cell is None else str(cell)
+
+
+def _label(mark: Mark) -> str:
+    return _printable(visible(mark.label) if mark.token else prose(mark.label))
+
+
+def _text(**style: Any) -> dict[str, Any]:
+    """Properties of a text that is never read as mathematics or TeX, whatever the user's rcParams say."""
+    names = [name for name, _ in _fonts()]
+    return {"color": _THEME.ink, "fontfamily": names, "parse_math": False, "usetex": False} | style
+
+
+@cache
+def _fonts() -> list[tuple[str, FT2Font]]:
+    known = set(font_manager.get_font_names())
+    return [(name, FT2Font(font_manager.findfont(name))) for name in _FALLBACKS if name in known]
+
+
+def _printable(text: str) -> str:
+    r"""The text with every character that no installed font can draw as \uXXXX, instead of an empty box."""
+
+    def drawable(char: str) -> bool:
+        return char == "\n" or any(font.get_char_index(ord(char)) for _, font in _fonts())
+
+    return "".join(char if drawable(char) else f"\\u{ord(char):04x}" for char in text)

@@ -1,0 +1,203 @@
+"""Views as HTML that loads nothing, runs nothing, and shows hostile text as text."""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import assert_never
+
+from fluoroscope.render import palette
+from fluoroscope.render.chart import chart
+from fluoroscope.render.text import facts, number, prose, visible
+from fluoroscope.views import Bars, HeadGrid, Heatmap, Lines, Mark, Table, Tokens, View
+
+_STEPS = 16
+_SCALES = ("against", "amount", "toward")
+
+
+def page(title: str, summary: str, views: Sequence[View], recipe: Mapping[str, object]) -> str:
+    """A whole result as one file, under a policy that allows its own style sheet and nothing else."""
+    digest = base64.b64encode(hashlib.sha256(_css().encode("utf8")).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width">\n<meta name="color-scheme" content="light dark">\n'
+        f"<title>{_prose(title)} – Fluoroscope</title>\n<style>{_css()}</style>\n</head>\n"
+        f'<body class="fluoroscope-page">\n{_body(title, summary, views, recipe)}\n</body>\n</html>\n'
+    )
+
+
+def fragment(title: str, summary: str, views: Sequence[View], recipe: Mapping[str, object]) -> str:
+    """The same for a notebook's output cell, with its style confined to itself."""
+    return f"<div><style>{_css()}</style>{_body(title, summary, views, recipe)}</div>"
+
+
+def draw(view: View) -> str:
+    """A view as one `figure` element."""
+    unit = "" if isinstance(view, Table) or not view.unit else f" <span>· {_prose(view.unit)}</span>"
+    caption = f"<br><span>{_prose(view.caption)}</span>" if view.caption else ""
+    return f"<figure>\n<figcaption><b>{_prose(view.title)}</b>{unit}{caption}</figcaption>\n{_picture(view)}\n</figure>"
+
+
+def _body(title: str, summary: str, views: Sequence[View], recipe: Mapping[str, object]) -> str:
+    rows = "".join(f"<tr><th>{_prose(name)}</th><td>{_prose(value)}</td></tr>" for name, value in facts(recipe))
+    figures = "\n".join(draw(view) for view in views)
+    return (
+        f'<main class="fluoroscope">\n<h1>{_prose(title)}</h1>\n<p class="summary">{_prose(summary)}</p>\n{figures}\n'
+        f'<details><summary>Recipe</summary><table class="recipe"><tbody>{rows}</tbody></table></details>\n</main>'
+    )
+
+
+def _picture(view: View) -> str:
+    match view:
+        case Bars():
+            return _bars(view)
+        case Heatmap():
+            return _heatmap(view, [[row.site] * len(view.columns) for row in view.rows])
+        case HeadGrid():
+            sites = [[view.site(layer, head) for head in range(len(row))] for layer, row in enumerate(view.values)]
+            return _heatmap(view.heatmap(), sites)
+        case Tokens():
+            return _tokens(view)
+        case Lines():
+            return chart(view) + _numbers(view)
+        case Table():
+            return _table(view)
+        case _:
+            assert_never(view)
+
+
+def _bars(view: Bars) -> str:
+    maximum = palette.strongest([[item.value for item in view.items]])
+    rows = "".join(
+        f"<tr{_site(item.site)}>{_head(item)}<td>{_bar((item.value or 0.0) / maximum, view.signed)}</td>"
+        f'<td class="number">{number(item.value, view.signed)}</td><td class="muted">{_prose(item.remark)}</td></tr>\n'
+        for item in view.items
+    )
+    return f'<div class="wide"><table class="bars"><tbody>\n{rows}</tbody></table></div>'
+
+
+def _bar(share: float, signed: bool) -> str:
+    size = abs(share) * (50 if signed else 100)
+    left = 50 - size if share < 0 else 50 if signed else 0
+    axis = '<path class="axis" d="M50 0V10" vector-effect="non-scaling-stroke"/>' if signed else ""
+    name = "against" if share < 0 else "toward"
+    rectangle = f'<rect class="{name}" x="{left:.3f}" y="0" width="{size:.3f}" height="10"/>'
+    return f'<svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">{rectangle}{axis}</svg>'
+
+
+def _heatmap(view: Heatmap, sites: Sequence[Sequence[str | None]]) -> str:
+    maximum = palette.strongest(view.values, view.maximum)
+    lines = [f"<thead><tr><th></th>{''.join(_head(mark, 'col') for mark in view.columns)}</tr></thead>\n<tbody>\n"]
+    for index, mark in enumerate(view.rows):
+        tokens = [_token(token) for token in view.tokens[index]] if view.tokens else [""] * len(view.columns)
+        cells = "".join(
+            f'<td class="{_colour(value, maximum, view.signed)}"{_site(site)}>{token}<small>{number(value, view.signed)}</small></td>'
+            for value, token, site in zip(view.values[index], tokens, sites[index], strict=True)
+        )
+        lines.append(f"<tr>{_head(mark)}{cells}</tr>\n")
+    table = f'<table class="grid">{"".join(lines)}</tbody></table>'
+    return f'<div class="wide" tabindex="0">{table}</div>\n{_legend(maximum, view.signed)}'
+
+
+def _token(text: str) -> str:
+    return f'<span class="token">{escape(visible(text))}</span>'
+
+
+def _colour(value: float | None, maximum: float, signed: bool) -> str:
+    if value is None:
+        return ""
+    scale = "amount" if not signed else "toward" if value >= 0 else "against"
+    return f"{scale}{min(_STEPS, round(abs(value) / maximum * _STEPS))}"
+
+
+def _legend(maximum: float, signed: bool) -> str:
+    def strip(scale: str, steps: Iterable[int]) -> str:
+        return "".join(f'<i class="{scale}{step}"></i>' for step in steps)
+
+    if not signed:
+        return f'<p class="legend">0 {strip("amount", range(0, _STEPS + 1, 2))} {maximum:.3g}</p>'
+    against, toward = strip("against", range(_STEPS, 0, -2)), strip("toward", range(0, _STEPS + 1, 2))
+    return f'<p class="legend">against {-maximum:.3g} {against}{toward} {maximum:+.3g} for</p>'
+
+
+def _tokens(view: Tokens) -> str:
+    maximum = palette.strongest([[item.value for item in view.items]])
+    spans: list[str] = []
+    for index, item in enumerate(view.items):
+        name = _colour(item.value, maximum, view.signed) + (" marked" if index == view.marked else "")
+        about = [f"token {index}"]
+        about += [] if item.id is None else [f"id {item.id}"]
+        about += [] if item.value is None else [f"{number(item.value, view.signed)} {view.unit}"]
+        title = _prose(", ".join(about))
+        spans.append(f'<span class="{name.strip()}" title="{title}">{escape(visible(item.text))}</span>')
+    return f'<p class="tokens">{"".join(spans)}</p>'
+
+
+def _numbers(view: Lines) -> str:
+    head = "".join(f'<th scope="col" class="number">{_label(line)}</th>' for line in view.series)
+    rows = "".join(
+        f"<tr{_site(mark.site)}>{_head(mark)}"
+        + "".join(f'<td class="number">{number(line.values[index])}</td>' for line in view.series)
+        + "</tr>\n"
+        for index, mark in enumerate(view.x)
+    )
+    table = f"<table><thead><tr><th></th>{head}</tr></thead><tbody>\n{rows}</tbody></table>"
+    return f'\n<details><summary>Numbers</summary><div class="wide">{table}</div></details>'
+
+
+def _table(view: Table) -> str:
+    flags = [column.token for column in view.columns]
+    text = [any(isinstance(row.cells[index], str) for row in view.rows) for index in range(len(flags))]
+    names = "".join(
+        f'<th scope="col" class="{"" if words else "number"}">{_prose(column.name)}</th>'
+        for column, words in zip(view.columns, text, strict=True)
+    )
+    rows = ""
+    for row in view.rows:
+        cells = "".join(_cell(cell, token) for cell, token in zip(row.cells, flags, strict=True))
+        rows += f"<tr{_site(row.site)}>{cells}</tr>\n"
+    return f'<div class="wide"><table><thead><tr>{names}</tr></thead><tbody>\n{rows}</tbody></table></div>'
+
+
+def _cell(cell: str | int | float | None, token: bool) -> str:
+    if isinstance(cell, str):
+        return f'<td class="token">{escape(visible(cell))}</td>' if token else f"<td>{_prose(cell)}</td>"
+    return f'<td class="number">{number(cell) if isinstance(cell, float) or cell is None else cell}</td>'
+
+
+def _head(mark: Mark, scope: str = "row") -> str:
+    return f'<th scope="{scope}" class="{"token" if mark.token else ""}">{_label(mark)}</th>'
+
+
+def _label(mark: Mark) -> str:
+    return escape(visible(mark.label) if mark.token else prose(mark.label))
+
+
+def _prose(text: str) -> str:
+    return escape(prose(text))
+
+
+def _site(site: str | None) -> str:
+    return "" if site is None else f' data-site="{escape(site)}"'
+
+
+@cache
+def _css() -> str:
+    rules = Path(__file__).with_name("style.css").read_text(encoding="utf8")
+    return f"{_colours(palette.LIGHT)}\n@media (prefers-color-scheme: dark) {{\n{_colours(palette.DARK)}\n}}\n{rules}"
+
+
+def _colours(theme: palette.Theme) -> str:
+    plain = f"--page: {theme.page}; --ink: {theme.ink}; --muted: {theme.muted}; --line: {theme.line};"
+    accents = f"--toward: {theme.toward[-1]}; --against: {theme.against[-1]};"
+    rules = [f".fluoroscope, .fluoroscope-page {{ {plain} {accents} }}"]
+    for scale in _SCALES:
+        for step in range(_STEPS + 1):
+            value = -step if scale == "against" else step
+            colour = palette.shade(theme, value or 0, _STEPS, scale != "amount")
+            rules.append(f".fluoroscope .{scale}{step} {{ background: {colour}; color: {palette.ink(colour)}; }}")
+    return "\n".join(rules)

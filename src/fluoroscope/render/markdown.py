@@ -1,0 +1,123 @@
+"""Views as GitHub-flavoured Markdown: tables that are read as well raw as rendered."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import assert_never
+
+from fluoroscope.render import palette
+from fluoroscope.render.text import facts, number, prose, visible
+from fluoroscope.views import Bars, HeadGrid, Heatmap, Lines, Mark, Table, Tokens, View
+
+_BAR = 20
+_ACTIVE = re.compile(
+    r"[\\`*<&\[\]|$~@#]"  # emphasis, code, HTML, links, table cells, mathematics, mentions
+    r"|(?<![a-zA-Z0-9])_|_(?![a-zA-Z0-9])"  # an underscore inside a word means nothing
+    r"|://|www\."  # bare links
+    r"|^\s*(?:[-+>=]|\d+[.)])"  # lists, quotes and headings at the start of a line
+)
+
+
+def page(title: str, summary: str, views: Sequence[View], recipe: Mapping[str, object]) -> str:
+    """A whole result: its sentence, its views, and the recipe that makes the same numbers again."""
+    lines = [f"# {plain(title)}", "", plain(summary)]
+    for view in views:
+        lines += ["", *draw(view)]
+    lines += ["", "## Recipe", "", *_grid(["", ""], [[plain(name), plain(value)] for name, value in facts(recipe)])]
+    return "\n".join(lines) + "\n"
+
+
+def draw(view: View) -> list[str]:
+    """The lines of a view."""
+    unit = "" if isinstance(view, Table) or not view.unit else f" ({view.unit})"
+    head = [f"## {plain(view.title)}{plain(unit)}", ""]
+    return [*head, *([plain(view.caption), ""] if view.caption else []), *_body(view)]
+
+
+def _body(view: View) -> list[str]:
+    match view:
+        case Bars():
+            return _bars(view)
+        case Heatmap():
+            return _heatmap(view)
+        case HeadGrid():
+            return _heatmap(view.heatmap())
+        case Tokens():
+            items = (code(item.text) for item in view.items)
+            return [" ".join(f"**{text}**" if index == view.marked else text for index, text in enumerate(items))]
+        case Lines():
+            return _lines(view)
+        case Table():
+            return _table(view)
+        case _:
+            assert_never(view)
+
+
+def _bars(view: Bars) -> list[str]:
+    maximum = palette.strongest([[item.value for item in view.items]])
+    rows = [
+        [label(item), number(item.value, view.signed), _bar((item.value or 0.0) / maximum), plain(item.remark)]
+        for item in view.items
+    ]
+    return _grid(["", view.unit, "", ""], rows, right={1})
+
+
+def _bar(share: float) -> str:
+    return ("█" if share > 0 else "░") * round(abs(share) * _BAR)
+
+
+def _heatmap(view: Heatmap) -> list[str]:
+    rows: list[list[str]] = []
+    for index, mark in enumerate(view.rows):
+        numbers = [number(value, view.signed) for value in view.values[index]]
+        tokens = [f"{code(token)} " for token in view.tokens[index]] if view.tokens else [""] * len(numbers)
+        rows.append([label(mark), *(token + text for token, text in zip(tokens, numbers, strict=True))])
+    return _grid(["", *(label(mark) for mark in view.columns)], rows)
+
+
+def _lines(view: Lines) -> list[str]:
+    rows = [
+        [label(mark) + (" ◀" if index == view.marked else ""), *(number(line.values[index]) for line in view.series)]
+        for index, mark in enumerate(view.x)
+    ]
+    return _grid(["", *(label(line) for line in view.series)], rows, right=set(range(1, len(view.series) + 1)))
+
+
+def _table(view: Table) -> list[str]:
+    right = {i for i in range(len(view.columns)) if not any(isinstance(row.cells[i], str) for row in view.rows)}
+    rows = [
+        [_cell(cell, column.token) for cell, column in zip(row.cells, view.columns, strict=True)] for row in view.rows
+    ]
+    return _grid([plain(column.name) for column in view.columns], rows, right)
+
+
+def _cell(cell: str | int | float | None, token: bool) -> str:
+    if isinstance(cell, str):
+        return code(cell) if token else plain(cell)
+    return number(cell) if isinstance(cell, float) or cell is None else str(cell)
+
+
+def _grid(names: list[str], rows: Iterable[list[str]], right: set[int] | None = None) -> list[str]:
+    rule = ["---:" if index in (right or set()) else "---" for index in range(len(names))]
+    return [f"| {' | '.join(row)} |" for row in (names, rule, *rows)]
+
+
+def label(mark: Mark) -> str:
+    """The name of a place; tokens as code."""
+    return code(mark.label) if mark.token else plain(mark.label)
+
+
+def code(token: str) -> str:
+    """The text of a token as code; one that would end the code or the table cell is written with entities."""
+    shown = visible(token)
+    if re.search(r"[`|\\]", shown):
+        return f"<code>{_entities(shown)}</code>"
+    return f"`{shown}`"
+
+
+def plain(text: str) -> str:
+    """A sentence in which no character has a meaning to Markdown or HTML."""
+    return _entities(prose(text))
+
+
+def _entities(text: str) -> str:
+    return _ACTIVE.sub(lambda match: "".join(f"&#{ord(char)};" for char in match.group()), text)

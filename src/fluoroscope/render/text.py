@@ -1,0 +1,79 @@
+"""Hostile text made visible: nothing that a token contains is ever interpreted by whatever shows it."""
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+_SHOWN = {" ": "·", "\n": "⏎", "\t": "⇥"}
+_SHOWN_IDS = 64
+_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}
+_COMBINING = {"Mn", "Me", "Mc"}
+
+
+def visible(text: str) -> str:
+    r"""The text of a token with white space as · ⏎ ⇥ and everything else that has no ink as \x1b or \u202e.
+
+    A combining mark at the start gets a dotted circle to stand on, so that it cannot change what is left of it.
+    """
+    shown = "".join(_SHOWN.get(char) or _ink(char) for char in text)
+    return f"◌{shown}" if text and unicodedata.category(text[0]) in _COMBINING else shown or "∅"
+
+
+def prose(text: str) -> str:
+    """The same for titles and sentences, whose spaces stay spaces."""
+    return "".join(char if char == " " else _SHOWN.get(char) or _ink(char) for char in text)
+
+
+def quoted(text: str) -> str:
+    """The text of a token as sentences quote it: ‘·Lily’."""
+    return f"‘{visible(text)}’"
+
+
+def number(value: float | None, signed: bool = False) -> str:
+    """Three significant digits of a value, `–` where it is missing; a sign on both sides of zero if `signed`."""
+    if value is None:
+        return "–"
+    size = abs(value)
+    if size == 0:
+        return "0"
+    if size < 0.0005 or size >= 100_000:
+        return f"{value:{'+' if signed else ''}.1e}".replace("e-0", "e-").replace("e+0", "e+")
+    digits = 3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0
+    return f"{value:{'+' if signed else ''}.{digits}f}"
+
+
+def percent(value: float) -> str:
+    """A probability for sentences: 72.4 %, 0.03 %; never 100 % for less than one, nor 0 % for more than zero."""
+    share = 100 * value
+    if value in (0, 1):
+        return f"{share:.0f} %"
+    if share >= 99.95:
+        return f"{share:.2f} %" if share < 99.995 else "more than 99.99 %"
+    return f"{share:.1f} %" if share >= 1 else f"{share:.2f} %" if share >= 0.01 else "less than 0.01 %"
+
+
+def facts(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The recipe as pairs of name and text; ids of long prompts are cut, and say so."""
+    return [(name, _fact(value)) for name, value in recipe.items()]
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {version}" for name, version in value.items())
+    if isinstance(value, tuple | list) and value and isinstance(value[0], tuple | list):
+        return " / ".join(_ids(row) for row in value)
+    if isinstance(value, tuple | list):
+        return "; ".join(str(item) for item in value) or "none"
+    return "none" if value is None else str(value)
+
+
+def _ids(row: tuple[int, ...] | list[int]) -> str:
+    shown = " ".join(str(token) for token in row[:_SHOWN_IDS])
+    return shown if len(row) <= _SHOWN_IDS else f"{shown} … ({len(row)} in all, complete in the JSON)"
+
+
+def _ink(char: str) -> str:
+    if unicodedata.category(char) not in _UNSEEN:
+        return char
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

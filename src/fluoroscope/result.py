@@ -1,0 +1,152 @@
+"""What an analysis returns: numbers that carry their recipe, and every form in which people read them."""
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fluoroscope.errors import ArgumentError, ArtifactError
+from fluoroscope.views import View
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SCHEMA = 1
+"""Version of the JSON form; a file of another version is refused."""
+
+SUFFIXES = (".json", ".md", ".html", ".png", ".svg")
+"""Kinds of files that `Result.save` writes."""
+
+
+class Record(BaseModel):
+    """A frozen part of a result: no unknown fields, no NaN, no infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Recipe(Record):
+    """All that is needed to make the same numbers again.
+
+    Args:
+        model: name or path from which the model was loaded.
+        weights: fingerprint of its weights.
+        tokenizer: name or fingerprint of the tokenizer; None where ids were given directly.
+        versions: package -> version.
+        edits: the interventions, in words.
+        tokens: the ids of every prompt.
+    """
+
+    model: str
+    weights: str
+    tokenizer: str | None
+    dtype: str
+    device: str
+    attention: str
+    versions: dict[str, str]
+    seed: int | None = None
+    edits: tuple[str, ...] = ()
+    tokens: tuple[tuple[int, ...], ...] = ()
+
+
+class Result(Record):
+    """Base of all results; a subclass adds its numbers as fields, and defines `summary` and `views`."""
+
+    recipe: Recipe
+
+    def summary(self) -> str:
+        """The answer in one sentence, with its number and unit."""
+        raise NotImplementedError(f"{type(self).__name__} does not define summary()")
+
+    def views(self) -> list[View]:
+        """The pictures that show the answer, the most important one first."""
+        raise NotImplementedError(f"{type(self).__name__} does not define views()")
+
+    @classmethod
+    def title(cls) -> str:
+        """The name of this kind of result for people: `Logit lens`."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", cls.__name__).capitalize()
+
+    def to_json(self) -> str:
+        """Strict JSON of the schema version, the kind of result, the sentence, the recipe and all numbers."""
+        head = {"schema": SCHEMA, "result": type(self).__name__, "summary": self.summary()}
+        return json.dumps(head | self.model_dump(mode="json"), allow_nan=False, ensure_ascii=False, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The result that `to_json` wrote.
+
+        Raises:
+            ArtifactError: damaged, of another kind of result, or of another version.
+        """
+        try:
+            data: Any = json.loads(text, parse_constant=_refuse_constant)
+        except json.JSONDecodeError as error:
+            raise ArtifactError(f"this is no JSON of a result: {error}", "Was the file cut off?") from error
+        if not isinstance(data, dict) or data.get("result") != cls.__name__:
+            found = data.get("result") if isinstance(data, dict) else type(data).__name__
+            raise ArtifactError(f"expected the JSON of {cls.__name__}, found {found!r}", "Read it with its own class.")
+        if data.get("schema") != SCHEMA:
+            raise ArtifactError(
+                f"JSON schema version {data.get('schema')!r} cannot be read, only {SCHEMA}",
+                "Read it with the version of fluoroscope that wrote it.",
+            )
+        try:
+            return cls.model_validate({key: data[key] for key in data if key not in ("schema", "result", "summary")})
+        except ValidationError as error:
+            raise ArtifactError(f"the JSON of {cls.__name__} is damaged: {error}") from error
+
+    def to_markdown(self) -> str:
+        """The result as GitHub-flavoured Markdown."""
+        from fluoroscope.render import markdown
+
+        return markdown.page(self.title(), self.summary(), self.views(), self.recipe.model_dump())
+
+    def to_html(self) -> str:
+        """The result as one page that needs no network and runs no script."""
+        from fluoroscope.render import html
+
+        return html.page(self.title(), self.summary(), self.views(), self.recipe.model_dump())
+
+    def plot(self) -> "Figure":
+        """The result as a matplotlib figure that belongs to the caller; pyplot and rcParams stay untouched."""
+        from fluoroscope.render import figure
+
+        return figure.page(self.title(), self.summary(), self.views())
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the form that the suffix names: .json, .md, .html, .png or .svg.
+
+        Raises:
+            ArgumentError: another suffix.
+        """
+        from fluoroscope import artifact
+
+        suffix = Path(path).suffix.lower()
+        if suffix not in SUFFIXES:
+            raise ArgumentError(f"cannot save a result as {str(path)!r}", f"Known suffixes: {', '.join(SUFFIXES)}.")
+        return artifact.write(path, self._bytes(suffix))
+
+    def _bytes(self, suffix: str) -> bytes:
+        if suffix in (".png", ".svg"):
+            from fluoroscope.render import figure
+
+            return figure.image(self.plot(), suffix[1:])
+        text = {".json": self.to_json, ".md": self.to_markdown, ".html": self.to_html}[suffix]()
+        return text.encode("utf8")
+
+    def _repr_html_(self) -> str:
+        from fluoroscope.render import html
+
+        return html.fragment(self.title(), self.summary(), self.views(), self.recipe.model_dump())
+
+
+def number(value: float) -> float | None:
+    """The value as a result carries it: None where it is not finite (the log-probability of a masked token, say)."""
+    return float(value) if math.isfinite(value) else None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ArtifactError(f"{name} is no JSON", "Results write a missing number as null.")

@@ -1,0 +1,161 @@
+"""What one forward pass left behind: the values that were asked for, the logits, the tokens, the recipe."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from fluoroscope import aliases
+from fluoroscope.errors import ArgumentError, ArtifactError, SiteError
+from fluoroscope.sites import Site
+from fluoroscope.tokens import Tokens
+
+if TYPE_CHECKING:
+    from fluoroscope.result import Recipe
+
+Metric = Literal["cosine", "l2", "l1"]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Values of one forward pass, by site.
+
+    Attributes:
+        tokens: what went in.
+        values: whole site -> value, with the axes its kind states. Views of the pass's own tensors: no copy is made.
+        logits: [batch, pos, d_vocab], after any scale and softcap.
+        recipe: all that the values depend on.
+    """
+
+    tokens: Tokens
+    values: Mapping[Site, Tensor]
+    logits: Float[Tensor, "batch pos d_vocab"]
+    recipe: "Recipe"
+    resolve: Callable[[str | Site], Site] = aliases.resolve
+
+    def __getitem__(self, name: str | Site) -> Tensor:
+        """The value of a site in any spelling; a unit selects its slice.
+
+        Raises:
+            SiteError: unknown site, or one that this trace did not keep.
+        """
+        site = self.resolve(name)
+        if site == Site("logits"):
+            return self.logits
+        if site.whole not in self.values:
+            kept = ", ".join(map(str, sorted(self.values))) or "nothing but the logits"
+            raise SiteError(f"this trace did not keep {site.whole}", f"It kept {kept}. Ask for it in sites=[…].")
+        value = self.values[site.whole]
+        axis = site.kind.unit_axis
+        return value if site.unit is None or axis is None else value.select(axis, site.unit)
+
+    def __contains__(self, name: str | Site) -> bool:
+        try:
+            site = self.resolve(name)
+        except SiteError:
+            return False
+        return site.whole in self.values or site == Site("logits")
+
+    @property
+    def sites(self) -> list[Site]:
+        return sorted(self.values)
+
+    def stack(self, name: str) -> Float[Tensor, "layer ..."]:
+        """All kept layers of one kind of site, stacked in order."""
+        layers = [site for site in self.sites if site.name == name]
+        if not layers:
+            raise SiteError(f"this trace kept no {name!r}", f"Ask for sites=['{name}.*'].")
+        return torch.stack([self.values[site] for site in layers])
+
+    def mean(self, name: str | Site) -> Tensor:
+        """Mean of a site over batch rows and real positions, padding left out: the value for `mean_ablate`."""
+        site = self.resolve(name)
+        value = self.positions_first(site)
+        return value[self.tokens.mask.to(value.device)].mean(0)
+
+    def positions_first(self, name: str | Site) -> Float[Tensor, "batch pos ..."]:
+        """The value with its position axis moved next to the batch."""
+        site = self.resolve(name)
+        value, axis = self[site], site.kind.position_axis
+        unit_axis = site.kind.unit_axis
+        if site.unit is not None and unit_axis is not None and unit_axis < axis:
+            axis -= 1
+        return value.movedim(axis, 1)
+
+    def statistics(self, name: str | Site, position: int | None = None) -> dict[str, Any]:
+        """Mean, standard deviation, minimum, maximum and mean L2 norm over real positions, or at one of them.
+
+        The first position is often an attention sink of huge norm; `position` looks at one position alone.
+        """
+        value = self.positions_first(name)
+        if position is None:
+            chosen = value[self.tokens.mask.to(value.device)]
+        else:
+            slots = [self.tokens.slots(row, [position])[0] for row in range(value.shape[0])]
+            chosen = value[torch.arange(value.shape[0]), torch.tensor(slots)]
+        wide = chosen.detach().double()
+        return {
+            "mean": float(wide.mean()),
+            "std": float(wide.std(correction=0)),
+            "min": float(wide.min()),
+            "max": float(wide.max()),
+            "norm": float(wide.flatten(1).norm(dim=1).mean()) if wide.dim() > 1 else float(wide.abs().mean()),
+            "shape": list(value.shape),
+        }
+
+    def compare(self, other: "Trace", name: str | Site, metric: Metric = "cosine") -> Float[Tensor, "batch pos"]:
+        """Two traces at one site, per row and position: cosine is a similarity, l1 and l2 are distances.
+
+        Raises:
+            ArgumentError: the values differ in shape; prompts of unequal length have no common positions.
+        """
+        mine, theirs = (trace.positions_first(name).detach() for trace in (self, other))
+        if mine.shape != theirs.shape:
+            raise ArgumentError(
+                f"{name} has shape {list(mine.shape)} in one trace and {list(theirs.shape)} in the other",
+                "Compare prompts of equal token length.",
+            )
+        mine, theirs = (value.double().reshape(*value.shape[:2], -1) for value in (mine, theirs))
+        match metric:
+            case "cosine":
+                return torch.nn.functional.cosine_similarity(mine, theirs, dim=-1)
+            case "l2":
+                return (mine - theirs).norm(dim=-1)
+            case "l1":
+                return (mine - theirs).abs().sum(-1)
+            case _:
+                raise ArgumentError(f"unknown metric {metric!r}", "Known: cosine, l2, l1.")
+
+    def to(self, device: torch.device | str) -> "Trace":
+        """The same trace on another device, detached: frees the memory of the one it came from."""
+        values = {site: value.detach().to(device) for site, value in self.values.items()}
+        return replace(self, tokens=self.tokens.to(device), values=values, logits=self.logits.detach().to(device))
+
+    def save(self, path: str | Path, *, allow_pickle: bool = False) -> Path:
+        """Writes the trace; the suffix chooses the format, and `load` reads all but .json back.
+
+        Args:
+            path: .safetensors (exact, checksummed), .npz (numpy arrays), .pt (torch tensors), .json (recipe,
+                shapes and statistics, no tensors), .pkl.
+            allow_pickle: needed for .pkl, which runs code when it is opened.
+        """
+        from fluoroscope import trace_files
+
+        return trace_files.save(self, Path(path), allow_pickle=allow_pickle)
+
+    @classmethod
+    def load(cls, path: str | Path, *, allow_pickle: bool = False) -> "Trace":
+        """Reads a trace that `save` wrote.
+
+        Raises:
+            ArtifactError: damaged, foreign or of a newer version; or a pickle without `allow_pickle`.
+        """
+        from fluoroscope import trace_files
+
+        if not Path(path).exists():
+            raise ArtifactError(f"there is no file {str(path)!r}")
+        return trace_files.load(Path(path), allow_pickle=allow_pickle)

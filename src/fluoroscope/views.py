@@ -1,0 +1,229 @@
+"""What can be drawn: plain data that every renderer draws and that any program can read.
+
+A number is finite or None, which means missing; it is never drawn as zero. Labels hold raw text: the renderers make
+control characters and markup visible. An item may carry the address of a site, so that a selection links all panels.
+"""
+
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, model_validator
+
+from fluoroscope.errors import ArgumentError
+from fluoroscope.sites import Site
+
+Value = float | None
+"""A finite number, or None where there is none."""
+
+Grid = tuple[tuple[Value, ...], ...]
+"""Rows of values."""
+
+Address = Annotated[str, AfterValidator(lambda text: str(Site.parse(text)))]
+"""The canonical form of a site."""
+
+
+class Drawn(BaseModel):
+    """Data of a picture: frozen, without unknown fields, NaN or infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Mark(Drawn):
+    """A labelled place in a picture.
+
+    Args:
+        label: the raw text.
+        token: whether the label is the text of a token, whose white space has to be seen.
+        site: the address that a selection of this place stands for.
+    """
+
+    label: str
+    token: bool = False
+    site: Address | None = None
+
+
+class Bar(Mark):
+    """One bar, with an optional remark beside its number."""
+
+    value: Value
+    remark: str = ""
+
+
+class TokenMark(Drawn):
+    """One token of a text, coloured by its value."""
+
+    text: str
+    id: int | None = None
+    value: Value = None
+
+
+class Series(Mark):
+    """One line: a value for every mark of the x axis."""
+
+    values: tuple[Value, ...]
+
+
+class Column(Drawn):
+    """A column of a table; `token` says that its strings are texts of tokens."""
+
+    name: str
+    token: bool = False
+
+
+class Row(Drawn):
+    """A row of a table."""
+
+    cells: tuple[str | StrictInt | float | None, ...]
+    site: Address | None = None
+
+
+class Picture(Drawn):
+    """What every view has: a title, and one sentence on what it shows or does not prove."""
+
+    title: str
+    caption: str = ""
+
+
+class Bars(Picture):
+    """Bars, one below the other; `signed` bars grow from the middle, against to the left and for to the right."""
+
+    kind: Literal["bars"] = "bars"
+    unit: str
+    signed: bool = False
+    items: tuple[Bar, ...]
+
+    @model_validator(mode="after")
+    def _signs(self) -> "Bars":
+        return _check_signs(self, self.signed, (tuple(bar.value for bar in self.items),))
+
+
+class Heatmap(Picture):
+    """A grid of coloured numbers.
+
+    Args:
+        maximum: the magnitude with the strongest colour; without it the largest one present.
+        tokens: text of a token in each cell, beside its number.
+    """
+
+    kind: Literal["heatmap"] = "heatmap"
+    unit: str
+    signed: bool = False
+    maximum: float | None = Field(default=None, gt=0)
+    rows: tuple[Mark, ...]
+    columns: tuple[Mark, ...]
+    values: Grid
+    tokens: tuple[tuple[str, ...], ...] | None = None
+
+    @model_validator(mode="after")
+    def _signs(self) -> "Heatmap":
+        return _check_signs(self, self.signed, self.values)
+
+    @model_validator(mode="after")
+    def _shape(self) -> "Heatmap":
+        shape = [len(self.columns)] * len(self.rows)
+        for name, grid in (("values", self.values), ("tokens", self.tokens)):
+            if grid is not None and [len(row) for row in grid] != shape:
+                raise ArgumentError(
+                    f"{name} of heatmap {self.title!r} do not fill {len(self.rows)} rows x {len(self.columns)} columns"
+                )
+        return self
+
+
+class HeadGrid(Picture):
+    """A number for every attention head, as `values[layer][head]`; each cell stands for the site `z.layer.head`."""
+
+    kind: Literal["head_grid"] = "head_grid"
+    unit: str
+    signed: bool = True
+    values: Grid
+
+    @model_validator(mode="after")
+    def _rectangle(self) -> "HeadGrid":
+        if len({len(row) for row in self.values}) > 1:
+            raise ArgumentError(f"layers of {self.title!r} have different numbers of heads", "Fill up with None.")
+        return self
+
+    @model_validator(mode="after")
+    def _signs(self) -> "HeadGrid":
+        return _check_signs(self, self.signed, self.values)
+
+    @staticmethod
+    def site(layer: int, head: int) -> str:
+        """The address that a cell stands for."""
+        return str(Site("z", layer, head))
+
+    def heatmap(self) -> Heatmap:
+        """The same numbers with the labels L0, L1, … and H0, H1, …."""
+        heads = len(self.values[0]) if self.values else 0
+        return Heatmap(
+            title=self.title,
+            caption=self.caption,
+            unit=self.unit,
+            signed=self.signed,
+            rows=tuple(Mark(label=f"L{layer}") for layer in range(len(self.values))),
+            columns=tuple(Mark(label=f"H{head}") for head in range(heads)),
+            values=self.values,
+        )
+
+
+class Tokens(Picture):
+    """A text as its tokens; `marked` is the index of the one that the result is about."""
+
+    kind: Literal["tokens"] = "tokens"
+    unit: str = ""
+    signed: bool = False
+    items: tuple[TokenMark, ...]
+    marked: int | None = None
+
+    @model_validator(mode="after")
+    def _signs(self) -> "Tokens":
+        return _check_signs(self, self.signed, (tuple(item.value for item in self.items),))
+
+
+class Lines(Picture):
+    """Lines over a common axis, such as depth; `marked` is the index on it that the result is about."""
+
+    kind: Literal["lines"] = "lines"
+    unit: str
+    maximum: float | None = Field(default=None, gt=0)
+    x: tuple[Mark, ...]
+    series: tuple[Series, ...]
+    marked: int | None = None
+
+    @model_validator(mode="after")
+    def _lengths(self) -> "Lines":
+        for line in self.series:
+            if len(line.values) != len(self.x):
+                raise ArgumentError(
+                    f"line {line.label!r} has {len(line.values)} values for {len(self.x)} places of the axis"
+                )
+        return self
+
+
+class Table(Picture):
+    """Rows of text and numbers."""
+
+    kind: Literal["table"] = "table"
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+
+    @model_validator(mode="after")
+    def _cells(self) -> "Table":
+        for row in self.rows:
+            if len(row.cells) != len(self.columns):
+                raise ArgumentError(
+                    f"a row of table {self.title!r} has {len(row.cells)} cells for {len(self.columns)} columns"
+                )
+        return self
+
+
+_P = TypeVar("_P", bound=Picture)
+
+
+def _check_signs(view: _P, signed: bool, values: Grid) -> _P:
+    if not signed and any(value is not None and value < 0 for row in values for value in row):
+        raise ArgumentError(f"{view.title!r} has values below zero but is not signed", "Draw it with signed=True.")
+    return view
+
+
+View = Annotated[Bars | Heatmap | HeadGrid | Tokens | Lines | Table, Field(discriminator="kind")]
+"""Any picture, told apart by its `kind`."""

@@ -1,0 +1,96 @@
+"""Every foreign spelling of a value reads as the one site it means, or is refused with a reason."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fluoroscope.aliases import resolve, resolve_claim
+from fluoroscope.errors import SiteError
+from fluoroscope.sites import Site
+
+SPELLINGS = {
+    "L9H6": "z.9.6",
+    "l9h6": "z.9.6",
+    "L9.H6": "z.9.6",
+    "9.6": "z.9.6",
+    "L5N123": "neurons.5.123",
+    "MLP L9": "mlp_out.9",
+    "Attn L11": "attn_out.11",
+    "z.9.6": "z.9.6",
+    "blocks.5.hook_resid_pre": "resid_pre.5",
+    "blocks.5.hook_resid_mid": "resid_mid.5",
+    "blocks.5.hook_resid_post": "resid_post.5",
+    "blocks.5.hook_attn_out": "attn_out.5",
+    "blocks.5.hook_mlp_out": "mlp_out.5",
+    "blocks.5.attn.hook_z": "z.5",
+    "blocks.5.attn.hook_result": "head_out.5",
+    "blocks.5.attn.hook_attn_scores": "scores.5",
+    "blocks.5.attn.hook_pattern": "pattern.5",
+    "blocks.5.attn.hook_v": "v.5",
+    "blocks.5.attn.hook_rot_q": "q.5",
+    "blocks.5.mlp.hook_post": "neurons.5",
+    "hook_embed": "embed",
+    "hook_pos_embed": "pos_embed",
+    "transformer.h.5": "resid_post.5",
+    "model.layers.5": "resid_post.5",
+    "model.model.layers.5": "resid_post.5",
+    "gpt_neox.layers.5": "resid_post.5",
+    "layers.5": "resid_post.5",
+    "layers.5.output": "resid_post.5",
+    "h.5": "resid_post.5",
+    "layers.3.self_attn": "attn_out.3",
+    "model.layers.3.self_attn": "attn_out.3",
+    "layers.3.self_attn.output": "attn_out.3",
+    "transformer.h.3.attn": "attn_out.3",
+    "transformer.h.3.attn.c_proj": "attn_out.3",
+    "layers.3.mlp": "mlp_out.3",
+    "model.layers.3.mlp.down_proj": "mlp_out.3",
+    "layers.3.self_attn.attention_weights": "pattern.3",
+    "layers.3.attention_weights": "pattern.3",
+    "layers.3.resid_pre": "resid_pre.3",
+    "model.embed_tokens": "embed",
+    "transformer.wte": "embed",
+    "transformer.wpe": "pos_embed",
+    "model.norm": "final_norm",
+    "transformer.ln_f": "final_norm",
+    "lm_head": "logits",
+    "model.output": "logits",
+}
+
+
+@pytest.mark.parametrize(("text", "canonical"), SPELLINGS.items())
+def test_spelling(text: str, canonical: str) -> None:
+    assert str(resolve(text)) == canonical
+
+
+@given(st.integers(0, 99), st.integers(0, 99))
+def test_head_labels_round_trip(layer: int, head: int) -> None:
+    site = Site("z", layer, head)
+    assert resolve(site.label) == resolve(f"{layer}.{head}") == resolve(str(site)) == site
+
+
+@pytest.mark.parametrize("text", ["transformer.h.3.attn", "lm_head", "model.embed_tokens"])
+def test_module_paths_claim_that_modules_output(text: str) -> None:
+    assert text.endswith(resolve_claim(text)[1].module) and resolve_claim(text)[1].module
+
+
+def test_query_hooks_claim_to_be_before_rotary() -> None:
+    assert resolve_claim("blocks.0.attn.hook_q")[1].before_rotary
+    assert not resolve_claim("blocks.0.attn.hook_rot_q")[1].before_rotary
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("blocks.5.hook_resid_pots", "hook_resid_pos"),
+        ("resid_pos.5", "resid_pos"),
+        ("ln_final.hook_normalized", "before the norm's gain"),
+        ("blocks.0.mlp.hook_pre", "pre-activation"),
+        ("model.layers.3.self_attn.q_proj", "before heads are split"),
+        ("layers.3.frobnicate", "names no site"),
+        ("typo", "names no site"),
+    ],
+)
+def test_unknown_or_unexact_spellings_are_refused(text: str, says: str) -> None:
+    with pytest.raises(SiteError, match=says):
+        resolve(text)
