@@ -6,6 +6,7 @@ a cached run, which sees each position once, and an uncached one, which sees it 
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -223,12 +224,16 @@ class _Loop:
 
 
 def _join(values: list[Tensor], site: Site) -> Tensor:
-    """Joins passes; the keys that an early query could not see yet are filled as masked ones are."""
+    """Joins passes. Keys that a pass did not see, for they came later or had left the window, are masked ones."""
+    axis = site.kind.position_axis
     if "key" in site.kind.axes:
-        total = values[-1].shape[-1]
+        ends = list(accumulate(value.shape[axis] for value in values))
         masked = torch.finfo(values[0].dtype).min if site.name == "scores" else 0.0
-        values = [torch.nn.functional.pad(v, (0, total - v.shape[-1]), value=masked) for v in values]
-    return torch.cat(values, site.kind.position_axis)
+        values = [
+            torch.nn.functional.pad(value, (end - value.shape[-1], ends[-1] - end), value=masked)
+            for value, end in zip(values, ends, strict=True)
+        ]
+    return torch.cat(values, axis)
 
 
 class _Rows:

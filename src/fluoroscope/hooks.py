@@ -176,9 +176,8 @@ def _router(model: Hooked, layer: int) -> Callable[..., Any]:
         logits, weights, choice = output
         run.visit("router", layer, _shaped(logits, run))
         run.visit("router_choice", layer, _shaped(choice, run))
-        shaped = _shaped(weights, run)
-        new = run.visit("router_weights", layer, shaped)
-        return None if new is shaped else (logits, new.reshape(weights.shape), choice)
+        new = run.visit("router_weights", layer, _shaped(weights, run))
+        return logits, new.reshape(weights.shape), choice
 
     return hook
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -16,7 +16,7 @@ from fluoroscope.errors import SiteError, UnavailableError
 from fluoroscope.norms import FrozenNorm, frozen
 from fluoroscope.run import Edits, Run, place, running
 from fluoroscope.sites import SITES, Site
-from fluoroscope.tokens import Tokens
+from fluoroscope.tokens import Pad, Tokens
 from fluoroscope.trace import Trace
 from fluoroscope.weights import Weights
 
@@ -185,7 +185,7 @@ class Model:
 
     # ── running ──────────────────────────────────────────────────────────────────────────────────────
 
-    def tokens(self, prompt: Prompt, *, bos: bool | None = None, pad: Literal["right", "left"] = "right") -> Tokens:
+    def tokens(self, prompt: Prompt, *, bos: bool | None = None, pad: Pad | None = None) -> Tokens:
         """`prompt` as tokens on this model's device; `tokens.tokenize` says what is accepted."""
         return tokens.tokenize(
             prompt, self.tokenizer, d_vocab=self.n_input, n_ctx=self.n_ctx, bos=bos, pad=pad, device=self.device
@@ -213,7 +213,7 @@ class Model:
         *,
         grad: bool = False,
         bos: bool | None = None,
-        pad: Literal["right", "left"] = "right",
+        pad: Pad | None = None,
     ) -> Trace:
         """One forward pass: keeps `sites`, applies `edits`, always keeps the logits; nothing else is held.
 
@@ -223,7 +223,7 @@ class Model:
             edits: site -> intervention or list of them, applied in the stated order.
             grad: keep values in the autograd graph.
             bos: None as the tokenizer does, True exactly one, False none.
-            pad: side on which the shorter rows of a batch are padded.
+            pad: side on which shorter rows are padded; None is right, and leaves Tokens as they are.
 
         Raises:
             SiteError, UnavailableError, EditError, TokenError: nothing is ignored.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fluoroscope.errors import ArgumentError, nearest
-from fluoroscope.signature import Parameter, Spec, read
+from fluoroscope.signature import Kind, Parameter, Spec, read
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -104,7 +104,6 @@ def json_schema(name: str) -> dict[str, Any]:
     return _validator(get(name)).model_json_schema()
 
 
-@cache
 def _validator(spec: Spec) -> "type[BaseModel]":
     from pydantic import BaseModel, ConfigDict, create_model
 
@@ -128,7 +127,8 @@ def _field(parameter: Parameter) -> tuple[Any, Any]:
 
 def _all() -> Iterator[Spec]:
     root = Path(__file__).parent
-    for folder, kind in (("workflows", "workflow"), ("analyses", "analysis")):
+    folders: tuple[tuple[str, Kind], ...] = (("workflows", "workflow"), ("analyses", "analysis"))
+    for folder, kind in folders:
         for path in sorted((root / folder).glob("[!_]*.py")):
             yield read(path, f"fluoroscope.{folder}.{path.stem}", kind)
     for entry in sorted(entry_points(group=GROUP)):

@@ -124,10 +124,7 @@ class Result(Record):
         """
         from fluoroscope import artifact
 
-        suffix = Path(path).suffix.lower()
-        if suffix not in SUFFIXES:
-            raise ArgumentError(f"cannot save a result as {str(path)!r}", f"Known suffixes: {', '.join(SUFFIXES)}.")
-        return artifact.write(path, self._bytes(suffix))
+        return artifact.write(path, self._bytes(check_suffix(path)))
 
     def _bytes(self, suffix: str) -> bytes:
         if suffix in (".png", ".svg"):
@@ -141,6 +138,18 @@ class Result(Record):
         from fluoroscope.render import html
 
         return html.fragment(self.title(), self.summary(), self.views(), self.recipe.model_dump())
+
+
+def check_suffix(path: str | Path) -> str:
+    """The lower-case suffix of a path, if a result can be saved as such a file.
+
+    Raises:
+        ArgumentError: another suffix.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ArgumentError(f"cannot save a result as {str(path)!r}", f"Known suffixes: {', '.join(SUFFIXES)}.")
+    return suffix
 
 
 def number(value: float) -> float | None:

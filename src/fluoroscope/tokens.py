@@ -7,6 +7,7 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from operator import index as index_of
 from os.path import commonprefix
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -26,10 +27,10 @@ Message = Mapping[str, Any]
 Array = Tensor | np.ndarray[Any, Any]
 
 _UNKNOWN = "\ufffd"  # what decoding shows for bytes that are no character
-_OURS = frozenset(
-    "conversation add_generation_prompt tokenize return_dict return_tensors padding truncation max_length "
-    "tokenizer_kwargs return_assistant_tokens_mask sanitize_control_tokens".split()
-)
+# What `tokenize` decides about a chat, in the words of `apply_chat_template`.
+_OURS = {"conversation", "add_generation_prompt", "tokenize", "return_dict", "return_tensors", "padding"} | {
+    "truncation", "max_length", "tokenizer_kwargs", "return_assistant_tokens_mask", "sanitize_control_tokens"
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -357,9 +358,12 @@ def encode(text: str, tokenizer: "PreTrainedTokenizerBase | None", *, bos: bool 
         whole = _ids(text, tokenizer, special=True)
         starts = [k for k in range(len(whole) - len(plain) + 1) if whole[k : k + len(plain)] == plain]
         added = whole[: starts[-1]] if starts else [i for i in whole[:1] if i == tokenizer.bos_token_id]
-    if added and (plain[:1] == added[-1:] or text.lstrip().startswith(_raw(added[-1], tokenizer) or text + "?")):
+    if added[-1:] == [tokenizer.eos_token_id] != [tokenizer.bos_token_id]:
+        added = []  # a text that is EOS, with one more EOS after it
+    first = label(added[-1], tokenizer) if added else ""
+    if added and (plain[:1] == added[-1:] or text.lstrip().startswith(first)):
         raise TokenError(
-            f"{_short(text)} already begins with {_raw(added[-1], tokenizer)!r}, and one more would be added",
+            f"{_short(text)} already begins with {first!r}, and one more would be added",
             "Pass bos=False, or take it out of the text.",
         )
     return whole
@@ -409,9 +413,7 @@ def label(token_id: int, tokenizer: "PreTrainedTokenizerBase | None") -> str:
     if shown and _UNKNOWN not in shown:
         return shown
     if all(char in _BYTE_OF for char in raw):
-        data = bytes(_BYTE_OF[char] for char in raw)
-        if data.decode("utf8", "replace") == once:
-            return _show_bytes(data)
+        return _show_bytes(bytes(_BYTE_OF[char] for char in raw))
     return raw
 
 
@@ -489,12 +491,11 @@ def _by_prefixes(ids: list[int], whole: str, tokenizer: "PreTrainedTokenizerBase
     ends: list[int] = []
     end = 0
     for k, prefix in enumerate(prefixes):
-        agreed = len(commonprefix([prefix, whole]))
+        agreed = len(commonprefix([prefix, whole]))  # noqa: RUF071 — characters are what is wanted
         # U+FFFD at the end is a character cut short if the whole reads on differently, or if another byte adds nothing.
         cut = prefix.endswith(_UNKNOWN) and (agreed < len(prefix) or prefixes[k + 1 : k + 2] == [prefix])
         end = end if cut else max(end, agreed)
         ends.append(end)
-    ends[-1] = len(whole)
     return [whole[start:stop] for start, stop in zip([0, *ends], ends, strict=False)]
 
 
@@ -609,7 +610,7 @@ def _beyond(number: int, row: int, token: int, d_vocab: int) -> TokenError:
 
 
 def _check_fit(tokens: Tokens, d_vocab: int, n_ctx: int | None) -> None:
-    bad = (((tokens.ids < 0) | (tokens.ids >= d_vocab)) & tokens.mask).nonzero()
+    bad = ((tokens.ids < 0) | (tokens.ids >= d_vocab)).nonzero()  # padding holds 0
     if len(bad):
         row, slot = bad[0].tolist()
         raise _beyond(int(tokens.ids[row, slot]), row, int(tokens.position_ids[row, slot]), d_vocab)
@@ -656,16 +657,17 @@ def _encode_chat(
     for message in messages:
         if _kind(message) != "message" or not isinstance(message.get("role"), str):
             raise TokenError(f"{_short(str(message))} is no message", "Messages are dicts with 'role' and 'content'.")
-    if add_generation_prompt is None:
-        add_generation_prompt = messages[-1]["role"] != "assistant" and not options.get("continue_final_message")
+    opened = messages[-1]["role"] != "assistant" and not options.get("continue_final_message")
+    opened = opened if add_generation_prompt is None else add_generation_prompt
     kept = tuple(copy.deepcopy(dict(message)) for message in messages)
-    text = _render(kept, tokenizer, add_generation_prompt, options)
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=tokenizer.is_fast, verbose=False)
+    text = _render(kept, tokenizer, opened, options)
+    fast = bool(tokenizer.is_fast)
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=fast, verbose=False)
     ids = list(cast("list[int]", encoded["input_ids"]))
     if bos and ids[:1] != [tokenizer.bos_token_id]:
         raise TokenError("the chat template does not begin with BOS, so bos=True cannot hold", "Pass bos=None.")
-    offsets = tuple((start, end) for start, end in encoded["offset_mapping"]) if tokenizer.is_fast else None
-    return ids, Chat(kept, text, add_generation_prompt, options, offsets)
+    offsets = tuple((start, end) for start, end in encoded["offset_mapping"]) if fast else None
+    return ids, Chat(kept, text, opened, dict(options), offsets)
 
 
 def _render(
@@ -688,7 +690,7 @@ def _turns(chat: Chat, ids: list[int], pieces: list[str], tokenizer: "PreTrained
     if offsets is None:
         raise TokenError("this tokenizer does not tell which characters its tokens cover", "Use its fast version.")
     chars = [_content_chars(chat, index, tokenizer) for index in range(len(chat.messages))]
-    if any(after[0] < before[1] for before, after in zip(chars, chars[1:], strict=False)):
+    if any(after[0] < before[1] for before, after in pairwise(chars)):
         raise TokenError("the chat template reorders the messages, so turns are no spans", "Use token indices.")
     bounds = [_reaching(offsets, char) for char in _bounds(chat, chars, tokenizer)]
     turns: list[Turn] = []

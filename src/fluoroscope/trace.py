@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fluoroscope import aliases
-from fluoroscope.errors import ArgumentError, ArtifactError, SiteError
+from fluoroscope.errors import ArgumentError, ArtifactError, SiteError, UnavailableError
 from fluoroscope.sites import Site
 from fluoroscope.tokens import Tokens
 
@@ -56,7 +56,7 @@ class Trace:
     def __contains__(self, name: str | Site) -> bool:
         try:
             site = self.resolve(name)
-        except SiteError:
+        except (SiteError, UnavailableError):
             return False
         return site.whole in self.values or site == Site("logits")
 

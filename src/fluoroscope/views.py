@@ -4,6 +4,7 @@ A number is finite or None, which means missing; it is never drawn as zero. Labe
 control characters and markup visible. An item may carry the address of a site, so that a selection links all panels.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, model_validator
@@ -95,6 +96,10 @@ class Bars(Picture):
     def _signs(self) -> "Bars":
         return _check_signs(self, self.signed, (tuple(bar.value for bar in self.items),))
 
+    def bounds(self) -> tuple[float, float]:
+        """Ends of the common axis of all bars, which always contains zero and is never empty."""
+        return _around_zero([bar.value for bar in self.items])
+
 
 class Heatmap(Picture):
     """A grid of coloured numbers.
@@ -180,7 +185,12 @@ class Tokens(Picture):
 
 
 class Lines(Picture):
-    """Lines over a common axis, such as depth; `marked` is the index on it that the result is about."""
+    """Lines over a common axis, such as depth.
+
+    Args:
+        maximum: the upper end of the value axis; without it the largest value.
+        marked: index of the place on the common axis that the result is about.
+    """
 
     kind: Literal["lines"] = "lines"
     unit: str
@@ -198,6 +208,11 @@ class Lines(Picture):
                 )
         return self
 
+    def bounds(self) -> tuple[float, float]:
+        """Lower and upper end of the value axis, which always contains zero and is never empty."""
+        low, high = _around_zero([value for line in self.series for value in line.values])
+        return low, high if self.maximum is None else self.maximum
+
 
 class Table(Picture):
     """Rows of text and numbers."""
@@ -214,6 +229,12 @@ class Table(Picture):
                     f"a row of table {self.title!r} has {len(row.cells)} cells for {len(self.columns)} columns"
                 )
         return self
+
+
+def _around_zero(values: Sequence[Value]) -> tuple[float, float]:
+    present = [0.0, *(value for value in values if value is not None)]
+    low, high = min(present), max(present)
+    return (low, high) if high > low else (0.0, 1.0)
 
 
 _P = TypeVar("_P", bound=Picture)

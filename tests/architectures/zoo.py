@@ -23,6 +23,7 @@ YARN = {
     "beta_fast": 32.0,
     "beta_slow": 1.0,
 }
+SHORT_YARN = {**YARN, "factor": 16.0, "original_max_position_embeddings": 4, "llama_4_scaling_beta": 0.5}
 
 # Sizes that no two axes share by accident: d_model 32, 4 heads of 12 (not 32 / 4), d_mlp 40, 97 tokens.
 SIZES = {"hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 3, "num_attention_heads": 4}
@@ -111,7 +112,7 @@ CASES: dict[str, dict[str, Any]] = {
     "nemotron": {**WIDE, **BIASES, "rope_parameters": HALF},
     "codegen": {**GPT2, "rotary_dim": 4},
     "ministral": {**WIDE, **MIXED},
-    "ministral3": {**WIDE, "rope_parameters": {**YARN, "llama_4_scaling_beta": 0.5}},
+    "ministral3": {**WIDE, "rope_parameters": SHORT_YARN},
     "seed_oss": {**WIDE, "attention_bias": True, "attention_out_bias": True, "mlp_bias": True},
     "helium": {**GQA, "head_dim": 8, "attention_bias": True, "mlp_bias": True},
     "hunyuan_v1_dense": {**WIDE, "attention_bias": True},
@@ -179,7 +180,9 @@ def draw(module: nn.Module, name: str, initial: torch.Tensor, noise: torch.Tenso
     """The loud value of one parameter, from its neutral one."""
     if isinstance(module, nn.Embedding) or name in ("sinks", "A_log"):
         return noise
-    if "norm" in type(module).__name__.lower() or initial.ndim == 1 or name.endswith("bias"):
+    if name.endswith("bias"):
+        return 0.3 * noise
+    if "norm" in type(module).__name__.lower() or initial.ndim == 1:
         return initial + 0.3 * noise
     fan_in = initial.shape[0] if isinstance(module, Conv1D) else initial.shape[-1]
     return 1.5 * noise / fan_in**0.5

@@ -3,7 +3,6 @@
 from html import escape
 from math import ceil
 
-from fluoroscope.render import palette
 from fluoroscope.render.text import number, prose, visible
 from fluoroscope.views import Lines, Mark, Series
 
@@ -15,8 +14,10 @@ _CHARACTER = 7.5
 
 def chart(view: Lines) -> str:
     """Lines over their axis; a missing value interrupts its line."""
-    maximum = palette.strongest([line.values for line in view.series], view.maximum)
-    parts = [_axis(share, maximum) for share in (0.0, 0.5, 1.0)]
+    bounds = view.bounds()
+    low, high = bounds
+    ticks = (0.0, high / 2, high) if low == 0 else (low, 0.0, high)
+    parts = [_axis(value, bounds) for value in dict.fromkeys(ticks)]
     parts += [
         f'<text x="{_x(index, len(view.x)):.1f}" y="{_HEIGHT - 12}" text-anchor="middle">{_label(view.x[index])}</text>'
         for index in _labelled(view)
@@ -25,7 +26,7 @@ def chart(view: Lines) -> str:
         x = _x(view.marked, len(view.x))
         parts.append(f'<path class="here" d="M{x:.1f} {_TOP}V{_HEIGHT - _BOTTOM}"/>')
     for index, series in enumerate(view.series):
-        parts.append(_line(series, f"line{index % _STYLES}", maximum, view))
+        parts.append(_line(series, f"line{index % _STYLES}", bounds, view))
         if len(view.series) > 1:
             y = _TOP + 16 * (index + 1)
             parts.append(f'<text class="name{index % _STYLES}" x="{_LEFT + 10}" y="{y}">{_label(series)}</text>')
@@ -45,21 +46,21 @@ def _labelled(view: Lines) -> list[int]:
     return list(range(start, len(view.x), every))
 
 
-def _axis(share: float, maximum: float) -> str:
-    y = _y(share)
+def _axis(value: float, bounds: tuple[float, float]) -> str:
+    y = _y(value, bounds)
     return (
         f'<path class="axis" d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}"/>'
-        f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{share * maximum:.3g}</text>'
+        f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>'
     )
 
 
-def _line(series: Series, name: str, maximum: float, view: Lines) -> str:
+def _line(series: Series, name: str, bounds: tuple[float, float], view: Lines) -> str:
     path, dots, pen_up = "", "", True
     for index, value in enumerate(series.values):
         if value is None:
             pen_up = True
             continue
-        x, y = _x(index, len(view.x)), _y(value / maximum)
+        x, y = _x(index, len(view.x)), _y(value, bounds)
         path += f"{'M' if pen_up else 'L'}{x:.1f} {y:.1f}"
         pen_up = False
         about = f"{_label(series)} at {_label(view.x[index])}: {number(value)} {escape(prose(view.unit))}"
@@ -72,7 +73,8 @@ def _x(index: int, count: int) -> float:
     return _LEFT + room * (index + 0.5) / count
 
 
-def _y(share: float) -> float:
+def _y(value: float, bounds: tuple[float, float]) -> float:
+    share = (value - bounds[0]) / (bounds[1] - bounds[0])
     return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * share
 
 

@@ -11,9 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from fluoroscope.render import palette
-from fluoroscope.render.text import number, prose, visible
+from fluoroscope.render.cells import text_cells
+from fluoroscope.render.text import number, numbers, prose, visible
 from fluoroscope.views import Bars, HeadGrid, Heatmap, Lines, Mark, Table, Tokens, View
 
 _THEME = palette.LIGHT
@@ -23,15 +25,17 @@ _HEAD = 0.9
 _FALLBACKS = ("DejaVu Sans", "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans Arabic", "Noto Emoji")
 _MOST_NUMBERS = 400
 _CHARACTERS_PER_LINE = 100
+_LABEL = 24
+_CELL = 10
 
 
 def page(title: str, summary: str, views: Sequence[View]) -> Figure:
     """All views of a result, one below the other."""
     heights = [_height(view) for view in views]
-    figure = Figure(figsize=(_WIDTH, sum(heights) + 0.9), layout="constrained", facecolor=_THEME.page)
+    layout = ConstrainedLayoutEngine(h_pad=0.12)
+    figure = Figure(figsize=(_WIDTH, sum(heights) + 0.9), layout=layout, facecolor=_THEME.page)
     wrapped = textwrap.fill(prose(summary), _CHARACTERS_PER_LINE)
     figure.suptitle(_printable(f"{prose(title)}\n{wrapped}"), x=0.01, ha="left", **_text(size=10))
-    figure.set_constrained_layout_pads(h_pad=0.12)
     if views:
         panels = figure.subplots(len(views), 1, squeeze=False, height_ratios=heights)
         for axes, view in zip(panels[:, 0], views, strict=True):
@@ -48,7 +52,9 @@ def image(figure: Figure, suffix: str) -> bytes:
 
 def _draw(axes: Axes, view: View) -> None:
     unit = "" if isinstance(view, Table) or not view.unit else f" · {prose(view.unit)}"
-    axes.set_title(_printable(prose(view.title) + unit), loc="left", **_text(size=10, weight="bold"))
+    axes.set_title(
+        _printable(_cut(prose(view.title) + unit, _CHARACTERS_PER_LINE)), loc="left", **_text(size=10, weight="bold")
+    )
     axes.set_facecolor(_THEME.page)
     axes.tick_params(length=0, labelsize=8, labelcolor=_THEME.ink)
     for side in ("top", "right", "left"):
@@ -94,7 +100,12 @@ def _bars(axes: Axes, view: Bars) -> None:
     values = [item.value or 0.0 for item in view.items]
     colours = [_THEME.toward[-1] if value >= 0 else _THEME.against[-1] for value in values]
     drawn = axes.barh(places, values, color=colours, height=0.7)
-    texts = [_printable(f"{number(item.value, view.signed)}  {prose(item.remark)}".rstrip()) for item in view.items]
+    amounts = numbers([item.value for item in view.items], view.signed)
+    remarks = [prose(item.remark) for item in view.items]
+    texts = [
+        _printable(_cut(f"{amount}  {remark}".rstrip(), _LABEL))
+        for amount, remark in zip(amounts, remarks, strict=True)
+    ]
     axes.bar_label(drawn, texts, padding=4, **_text(size=8))
     axes.set_yticks(places, [_label(item) for item in view.items], **_text(size=8))
     axes.invert_yaxis()
@@ -120,7 +131,7 @@ def _heatmap(axes: Axes, view: Heatmap) -> None:
     for row, values in enumerate(view.values):
         for column, value in enumerate(values):
             colour = palette.shade(_THEME, value or 0.0, maximum, view.signed)
-            token = _printable(visible(view.tokens[row][column])) + "\n" if view.tokens else ""
+            token = _printable(_cut(visible(view.tokens[row][column]), _CELL)) + "\n" if view.tokens else ""
             style = _text(size=7, ha="center", va="center", color=palette.ink(colour))
             axes.text(column, row, token + number(value, view.signed), **style)
 
@@ -136,7 +147,7 @@ def _tokens(axes: Axes, view: Tokens) -> None:
 def _token_lines(view: Tokens) -> list[str]:
     lines, line = list[str](), ""
     for index, item in enumerate(view.items):
-        text = _printable(visible(item.text))
+        text = _printable(_cut(visible(item.text), _LABEL))
         text = f"[{text}]" if index == view.marked else text
         if len(line) + len(text) > _CHARACTERS_PER_LINE:
             lines.append(line)
@@ -157,7 +168,8 @@ def _lines(axes: Axes, view: Lines) -> None:
     every = max(1, len(view.x) // 16)
     shown = range((view.marked or 0) % every, len(view.x), every)
     axes.set_xticks(shown, [_label(view.x[index]) for index in shown], **_text(size=8))
-    axes.set_ylim(0, 1.03 * palette.strongest([line.values for line in view.series], view.maximum))
+    low, high = view.bounds()
+    axes.set_ylim(low - (0.03 * (high - low) if low else 0), high + 0.03 * (high - low))
     axes.grid(axis="y", color=_THEME.line, linewidth=0.6)
     if view.marked is not None:
         axes.axvline(view.marked, color=_THEME.ink, linewidth=0.8, linestyle=":")
@@ -166,23 +178,21 @@ def _lines(axes: Axes, view: Lines) -> None:
 def _table(axes: Axes, view: Table) -> None:
     axes.set_axis_off()
     axes.set_ylim(len(view.rows) + 1, 0)
-    for place, column in enumerate(view.columns):
-        x = place / len(view.columns)
-        cells = [_cell(row.cells[place], column.token) for row in view.rows]
-        for index, text in enumerate([prose(column.name), *cells]):
-            colour = _THEME.ink if index else _THEME.muted
-            style = _text(size=8, va="center", color=colour)
-            axes.text(x, index + 0.5, _printable(text), transform=axes.get_yaxis_transform(), **style)
-
-
-def _cell(cell: str | int | float | None, token: bool) -> str:
-    if isinstance(cell, str):
-        return visible(cell) if token else prose(cell)
-    return number(cell) if isinstance(cell, float) or cell is None else str(cell)
+    names = [prose(column.name) for column in view.columns]
+    for index, row in enumerate([names, *text_cells(view, visible, prose)]):
+        style = _text(size=8, va="center", color=_THEME.ink if index else _THEME.muted)
+        for place, text in enumerate(row):
+            x = place / len(row)
+            shown = _printable(_cut(text, _CHARACTERS_PER_LINE // len(row)))
+            axes.text(x, index + 0.5, shown, transform=axes.get_yaxis_transform(), **style)
 
 
 def _label(mark: Mark) -> str:
-    return _printable(visible(mark.label) if mark.token else prose(mark.label))
+    return _printable(_cut(visible(mark.label) if mark.token else prose(mark.label), _LABEL))
+
+
+def _cut(text: str, room: int) -> str:
+    return text if len(text) <= room else text[: room - 1] + "…"
 
 
 def _text(**style: Any) -> dict[str, Any]:

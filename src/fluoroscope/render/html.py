@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import assert_never
 
 from fluoroscope.render import palette
+from fluoroscope.render.cells import numeric, text_cells
 from fluoroscope.render.chart import chart
-from fluoroscope.render.text import facts, number, prose, visible
+from fluoroscope.render.text import facts, number, numbers, prose, visible
 from fluoroscope.views import Bars, HeadGrid, Heatmap, Lines, Mark, Table, Tokens, View
 
 _STEPS = 16
@@ -71,20 +72,21 @@ def _picture(view: View) -> str:
 
 
 def _bars(view: Bars) -> str:
-    maximum = palette.strongest([[item.value for item in view.items]])
+    amounts = numbers([item.value for item in view.items], view.signed)
     rows = "".join(
-        f"<tr{_site(item.site)}>{_head(item)}<td>{_bar((item.value or 0.0) / maximum, view.signed)}</td>"
-        f'<td class="number">{number(item.value, view.signed)}</td><td class="muted">{_prose(item.remark)}</td></tr>\n'
-        for item in view.items
+        f"<tr{_site(item.site)}>{_head(item)}<td>{_bar(item.value or 0.0, view)}</td>"
+        f'<td class="number">{amount}</td><td class="muted">{_prose(item.remark)}</td></tr>\n'
+        for item, amount in zip(view.items, amounts, strict=True)
     )
     return f'<div class="wide"><table class="bars"><tbody>\n{rows}</tbody></table></div>'
 
 
-def _bar(share: float, signed: bool) -> str:
-    size = abs(share) * (50 if signed else 100)
-    left = 50 - size if share < 0 else 50 if signed else 0
-    axis = '<path class="axis" d="M50 0V10" vector-effect="non-scaling-stroke"/>' if signed else ""
-    name = "against" if share < 0 else "toward"
+def _bar(value: float, view: Bars) -> str:
+    low, high = view.bounds()
+    zero, size = 100 * low / (low - high), 100 * abs(value) / (high - low)
+    left = zero - size if value < 0 else zero
+    axis = f'<path class="axis" d="M{zero:.3f} 0V10" vector-effect="non-scaling-stroke"/>' if view.signed else ""
+    name = "against" if value < 0 else "toward"
     rectangle = f'<rect class="{name}" x="{left:.3f}" y="0" width="{size:.3f}" height="10"/>'
     return f'<svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">{rectangle}{axis}</svg>'
 
@@ -94,10 +96,10 @@ def _heatmap(view: Heatmap, sites: Sequence[Sequence[str | None]]) -> str:
     lines = [f"<thead><tr><th></th>{''.join(_head(mark, 'col') for mark in view.columns)}</tr></thead>\n<tbody>\n"]
     for index, mark in enumerate(view.rows):
         tokens = [_token(token) for token in view.tokens[index]] if view.tokens else [""] * len(view.columns)
-        cells = "".join(
-            f'<td class="{_colour(value, maximum, view.signed)}"{_site(site)}>{token}<small>{number(value, view.signed)}</small></td>'
-            for value, token, site in zip(view.values[index], tokens, sites[index], strict=True)
-        )
+        cells = ""
+        for value, token, site in zip(view.values[index], tokens, sites[index], strict=True):
+            colour, amount = _colour(value, maximum, view.signed), number(value, view.signed)
+            cells += f'<td class="{colour}"{_site(site)}>{token}<small>{amount}</small></td>'
         lines.append(f"<tr>{_head(mark)}{cells}</tr>\n")
     table = f'<table class="grid">{"".join(lines)}</tbody></table>'
     return f'<div class="wide" tabindex="0">{table}</div>\n{_legend(maximum, view.signed)}'
@@ -150,23 +152,19 @@ def _numbers(view: Lines) -> str:
 
 
 def _table(view: Table) -> str:
-    flags = [column.token for column in view.columns]
-    text = [any(isinstance(row.cells[index], str) for row in view.rows) for index in range(len(flags))]
+    styles = [
+        "number" if only_numbers else "token" if column.token else ""
+        for only_numbers, column in zip(numeric(view), view.columns, strict=True)
+    ]
     names = "".join(
-        f'<th scope="col" class="{"" if words else "number"}">{_prose(column.name)}</th>'
-        for column, words in zip(view.columns, text, strict=True)
+        f'<th scope="col" class="{style.replace("token", "")}">{_prose(column.name)}</th>'
+        for column, style in zip(view.columns, styles, strict=True)
     )
     rows = ""
-    for row in view.rows:
-        cells = "".join(_cell(cell, token) for cell, token in zip(row.cells, flags, strict=True))
+    for row, texts in zip(view.rows, text_cells(view, visible, prose), strict=True):
+        cells = "".join(f'<td class="{style}">{escape(text)}</td>' for text, style in zip(texts, styles, strict=True))
         rows += f"<tr{_site(row.site)}>{cells}</tr>\n"
     return f'<div class="wide"><table><thead><tr>{names}</tr></thead><tbody>\n{rows}</tbody></table></div>'
-
-
-def _cell(cell: str | int | float | None, token: bool) -> str:
-    if isinstance(cell, str):
-        return f'<td class="token">{escape(visible(cell))}</td>' if token else f"<td>{_prose(cell)}</td>"
-    return f'<td class="number">{number(cell) if isinstance(cell, float) or cell is None else cell}</td>'
 
 
 def _head(mark: Mark, scope: str = "row") -> str:

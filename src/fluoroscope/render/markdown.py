@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import assert_never
 
 from fluoroscope.render import palette
-from fluoroscope.render.text import facts, number, prose, visible
+from fluoroscope.render.cells import numeric, text_cells
+from fluoroscope.render.text import facts, number, numbers, prose, visible
 from fluoroscope.views import Bars, HeadGrid, Heatmap, Lines, Mark, Table, Tokens, View
 
 _BAR = 20
@@ -54,11 +55,12 @@ def _body(view: View) -> list[str]:
 
 def _bars(view: Bars) -> list[str]:
     maximum = palette.strongest([[item.value for item in view.items]])
+    amounts = numbers([item.value for item in view.items], view.signed)
     rows = [
-        [label(item), number(item.value, view.signed), _bar((item.value or 0.0) / maximum), plain(item.remark)]
-        for item in view.items
+        [label(item), amount, _bar((item.value or 0.0) / maximum), plain(item.remark)]
+        for item, amount in zip(view.items, amounts, strict=True)
     ]
-    return _grid(["", view.unit, "", ""], rows, right={1})
+    return _grid(["", plain(view.unit), "", ""], rows, right={1})
 
 
 def _bar(share: float) -> str:
@@ -68,9 +70,9 @@ def _bar(share: float) -> str:
 def _heatmap(view: Heatmap) -> list[str]:
     rows: list[list[str]] = []
     for index, mark in enumerate(view.rows):
-        numbers = [number(value, view.signed) for value in view.values[index]]
-        tokens = [f"{code(token)} " for token in view.tokens[index]] if view.tokens else [""] * len(numbers)
-        rows.append([label(mark), *(token + text for token, text in zip(tokens, numbers, strict=True))])
+        amounts = [number(value, view.signed) for value in view.values[index]]
+        tokens = [f"{code(token)} " for token in view.tokens[index]] if view.tokens else [""] * len(amounts)
+        rows.append([label(mark), *(token + text for token, text in zip(tokens, amounts, strict=True))])
     return _grid(["", *(label(mark) for mark in view.columns)], rows)
 
 
@@ -83,17 +85,8 @@ def _lines(view: Lines) -> list[str]:
 
 
 def _table(view: Table) -> list[str]:
-    right = {i for i in range(len(view.columns)) if not any(isinstance(row.cells[i], str) for row in view.rows)}
-    rows = [
-        [_cell(cell, column.token) for cell, column in zip(row.cells, view.columns, strict=True)] for row in view.rows
-    ]
-    return _grid([plain(column.name) for column in view.columns], rows, right)
-
-
-def _cell(cell: str | int | float | None, token: bool) -> str:
-    if isinstance(cell, str):
-        return code(cell) if token else plain(cell)
-    return number(cell) if isinstance(cell, float) or cell is None else str(cell)
+    right = {place for place, only_numbers in enumerate(numeric(view)) if only_numbers}
+    return _grid([plain(column.name) for column in view.columns], text_cells(view, code, plain), right)
 
 
 def _grid(names: list[str], rows: Iterable[list[str]], right: set[int] | None = None) -> list[str]:

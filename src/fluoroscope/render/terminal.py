@@ -1,15 +1,16 @@
 """Views as lines of text that never exceed the width; numbers are always readable without colour."""
 
-import textwrap
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import assert_never
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
 from fluoroscope.render import palette
-from fluoroscope.render.text import number, prose, visible
+from fluoroscope.render.cells import numeric, text_cells
+from fluoroscope.render.text import number, numbers, prose, visible
 from fluoroscope.views import Bars, HeadGrid, Heatmap, Lines, Mark, Series, Table, Tokens, View
 
 TOWARD, AGAINST = "#4f9fe6", "#e58a33"
@@ -19,6 +20,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _LEVELS = " ▁▂▃▄▅▆▇█"
 _CHART_HEIGHT = 5
 _MOST_BLOCKS = 4
+_NARROWEST = 6
 
 
 def page(console: Console, title: str, summary: str, views: Sequence[View]) -> None:
@@ -59,32 +61,31 @@ def _body(view: View, width: int) -> Iterator[Text]:
 
 
 def _bars(view: Bars, width: int) -> Iterator[Text]:
-    labels = [label(item) for item in view.items]
-    numbers = [number(item.value, view.signed) for item in view.items]
+    names = [label(item) for item in view.items]
+    amounts = numbers([item.value for item in view.items], view.signed)
     remarks = [prose(item.remark) for item in view.items]
-    name_width = min(_widest(labels), width // 3)
-    number_width = _widest(numbers)
+    name_width = min(_widest(names), width // 3)
+    amount_width = _widest(amounts)
     remark_width = min(_widest(remarks), width // 4)
-    room = max(2, width - name_width - number_width - remark_width - (6 if remark_width else 4))
-    maximum = palette.strongest([[item.value for item in view.items]])
-    for item, name, text, remark in zip(view.items, labels, numbers, remarks, strict=True):
+    room = max(3, width - name_width - amount_width - remark_width - (6 if remark_width else 4))
+    for item, name, amount, remark in zip(view.items, names, amounts, remarks, strict=True):
         line = Text(f"  {_fit(name, name_width)} ")
-        line.append_text(_bar(item.value or 0.0, maximum, room, view.signed))
-        line.append(f" {text:>{number_width}}")
+        line.append_text(_bar(item.value or 0.0, view.bounds(), room, view.signed))
+        line.append(f" {amount:>{amount_width}}")
         line.append(f"  {_fit(remark, remark_width)}".rstrip(), style="dim")
         yield line
 
 
-def _bar(value: float, maximum: float, room: int, signed: bool) -> Text:
+def _bar(value: float, bounds: tuple[float, float], room: int, signed: bool) -> Text:
+    low, high = bounds
     if not signed:
-        return Text(_fill(value / maximum, room), style=TOWARD)
-    side = (room - 1) // 2
-    left = Text(" " * side)
-    if value < 0:
-        halves = round(-value / maximum * side * 2)
-        left = Text(("▐" * (halves % 2) + "█" * (halves // 2)).rjust(side), style=AGAINST)
-    right = Text(_fill(max(0.0, value) / maximum, side), style=TOWARD)
-    return Text.assemble(left, ("│", "dim"), right, " " * (room - 1 - 2 * side))
+        return Text(_fill(value / high, room), style=TOWARD)
+    side = min(room - 2, max(1, round((room - 1) * low / (low - high)))) if low < 0 else 0
+    scale = max(high / (room - 1 - side), -low / side if side else 0.0)
+    halves = round(-2 * value / scale) if value < 0 else 0
+    left = Text(("▐" * (halves % 2) + "█" * (halves // 2)).rjust(side), style=AGAINST)
+    right = Text(_fill(max(0.0, value) / scale / (room - 1 - side), room - 1 - side), style=TOWARD)
+    return Text.assemble(left, ("│", "dim"), right)
 
 
 def _fill(share: float, room: int) -> str:
@@ -97,27 +98,24 @@ def _heatmap(view: Heatmap, width: int) -> Iterator[Text]:
     maximum = palette.strongest(view.values, view.maximum)
     rows = [label(mark) for mark in view.rows]
     name_width = min(_widest(rows), width // 4)
-    numbers = [[_short(value, view.signed) for value in row] for row in view.values]
-    number_width = max((_widest(row) for row in numbers), default=1)
+    amounts = [[_short(value, view.signed) for value in row] for row in view.values]
+    amount_width = max((_widest(row) for row in amounts), default=1)
     shown = [[visible(token) for token in row] for row in view.tokens] if view.tokens else [[]]
     token_width = min(max(3, *(_widest(row) for row in shown)), 9) if view.tokens else 0
-    gap = 1 if view.tokens else 0
-    cell = number_width + 2 + (token_width + 1 if view.tokens else 0)
-    for block in _blocks(len(view.columns), max(1, (width - name_width - 3) // (cell + gap))):
+    cell = amount_width + 2 + (token_width + 1 if view.tokens else 0)
+    for block in _blocks(len(view.columns), max(1, (width - name_width - 3) // cell)):
         if isinstance(block, str):
             yield Text(f"  {block}", style="dim")
             continue
         names = [label(view.columns[index]) for index in block]
-        header = "".join(f" {_align(name, cell - 2, not view.tokens)} {' ' * gap}" for name in names)
+        header = "".join(f" {_align(name, cell - 2, not view.tokens)} " for name in names)
         yield Text(f"  {' ' * name_width} {header}".rstrip(), style="dim")
         for row, name in enumerate(rows):
             line = Text(f"  {_fit(name, name_width)} ")
             for index in block:
                 token = f"{_fit(shown[row][index], token_width)} " if view.tokens else ""
-                text = f" {token}{numbers[row][index]:>{number_width}} "
+                text = f" {token}{amounts[row][index]:>{amount_width}} "
                 line.append(text, style=_cell_style(view.values[row][index], maximum, view.signed))
-                line.append(" " * gap)
-            line.rstrip()
             yield line
 
 
@@ -151,15 +149,14 @@ def _tokens(view: Tokens, width: int) -> Iterator[Text]:
 
 
 def _lines(view: Lines, width: int) -> Iterator[Text]:
-    maximum = palette.strongest([line.values for line in view.series], view.maximum)
-    top = number(maximum)
-    column = min(9, max(1, (width - len(top) - 4) // max(1, len(view.x))))
+    low, high = view.bounds()
+    names = [label(mark) for mark in view.x]
+    margin = " " * (max(len(f"{low:.3g}"), len(f"{high:.3g}")) + 4)
+    column = min(9, max(1, (width - len(margin)) // max(1, len(names))))
     for series in view.series:
         if len(view.series) > 1:
             yield Text(f"  {_fit(label(series), width - 4)}".rstrip(), style=TOWARD)
-        yield from _chart(series, top, maximum, column)
-    names = [label(mark) for mark in view.x]
-    margin = " " * (len(top) + 4)
+        yield from _chart(series, low, high, column, len(margin) - 4)
     if column > _widest(names):
         yield Text(margin + "".join(_center(name, column) for name in names).rstrip(), style="dim")
     elif names:
@@ -168,42 +165,51 @@ def _lines(view: Lines, width: int) -> Iterator[Text]:
         yield Text(margin + " " * (view.marked * column) + _center("▲", column).rstrip(), style="bold")
 
 
-def _chart(series: Series, top: str, maximum: float, column: int) -> Iterator[Text]:
-    for row in reversed(range(_CHART_HEIGHT)):
-        line = Text(f"  {top if row == _CHART_HEIGHT - 1 else '0' if row == 0 else '':>{len(top)}} ")
-        line.append("┤" if row in (0, _CHART_HEIGHT - 1) else "│", style="dim")
+def _chart(series: Series, low: float, high: float, column: int, room: int) -> Iterator[Text]:
+    """Columns from zero up or down, in rows of eighths; the rows below zero only where there are such values."""
+    below = 0 if low == 0 else max(1, round(_CHART_HEIGHT * low / (low - high)))
+    above = max(1, _CHART_HEIGHT - below)
+    step = max(high / above, -low / below if below else 0.0)
+    ticks = {above - 1: f"{high:.3g}", -below: f"{low:.3g}"}
+    for row in range(above - 1, -below - 1, -1):
+        tick = ticks.get(row, "")
+        line = Text(f"  {tick:>{room}} ").append("┤" if tick else "│", style="dim")
         for value in series.values:
-            level = round((value or 0.0) / maximum * _CHART_HEIGHT * 8) - row * 8
-            block = _LEVELS[min(8, max(0, level))] if value is not None else " "
-            line.append((block * max(1, column - 1)).ljust(column), style=TOWARD)
+            block = " " if value is None else _block(value / step, row)
+            line.append((block * max(1, column - 1)).ljust(column), style=TOWARD if row >= 0 else AGAINST)
         yield line
     if column >= 6:
-        numbers = "".join(_center(number(value), column) for value in series.values)
-        yield Text(f"  {' ' * len(top)}  {numbers}".rstrip())
+        amounts = "".join(_center(number(value), column) for value in series.values)
+        yield Text(f"  {' ' * room}  {amounts}".rstrip())
+
+
+def _block(rows: float, row: int) -> str:
+    if row >= 0:
+        return _LEVELS[min(8, max(0, round((rows - row) * 8)))]
+    filled = (row + 1) - rows
+    return "█" if filled >= 0.75 else "▀" if filled >= 0.25 else " "
 
 
 def _table(view: Table, width: int) -> Iterator[Text]:
-    flags = [column.token for column in view.columns]
-    cells = [[_cell(cell, token) for cell, token in zip(row.cells, flags, strict=True)] for row in view.rows]
     names = [prose(column.name) for column in view.columns]
-    widths = [max(cell_len(name), _widest([row[i] for row in cells])) for i, name in enumerate(names)]
-    right = [not any(isinstance(row.cells[i], str) for row in view.rows) for i in range(len(names))]
-    while sum(widths) + 2 * len(widths) > width and max(widths) > 6:
+    rows = text_cells(view, visible, prose)
+    right = numeric(view)
+    widths = [max(cell_len(name), _widest([row[place] for row in rows])) for place, name in enumerate(names)]
+    while sum(widths) + 2 * len(widths) > width and max(widths) > _NARROWEST:
         widths[widths.index(max(widths))] -= 1
     while sum(widths) + 2 * len(widths) > width:
         widths.pop()
-    for index, row in enumerate([names, *cells]):
-        aligned = (f"  {_align(text, w, r)}" for text, w, r in zip(row, widths, right, strict=False))
-        yield Text("".join(aligned).rstrip(), style="dim" if index == 0 else "")
+    for index, row in enumerate([names, *rows]):
+        folded = [
+            [text] if column.token or cell_len(text) <= room else _wrap(text, room)
+            for text, room, column in zip(row, widths, view.columns, strict=False)
+        ]
+        for texts in zip_longest(*folded, fillvalue=""):
+            aligned = (f"  {_align(text, room, end)}" for text, room, end in zip(texts, widths, right, strict=False))
+            yield Text("".join(aligned).rstrip(), style="dim" if index == 0 else "")
     if len(widths) < len(names):
         left_out = ", ".join(names[len(widths) :])
         yield from (Text(f"  {line}", style="dim") for line in _wrap(f"no room here for: {left_out}", width - 2))
-
-
-def _cell(cell: str | int | float | None, token: bool) -> str:
-    if isinstance(cell, str):
-        return visible(cell) if token else prose(cell)
-    return number(cell) if isinstance(cell, float) or cell is None else str(cell)
 
 
 def label(mark: Mark) -> str:
@@ -245,4 +251,12 @@ def _widest(texts: Sequence[str]) -> int:
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    return textwrap.wrap(prose(text), width, break_on_hyphens=False) or [""]
+    lines = [""]
+    for word in prose(text).split(" "):
+        for piece in chop_cells(word, width) if cell_len(word) > width else [word]:
+            longer = f"{lines[-1]} {piece}" if lines[-1] else piece
+            if cell_len(longer) <= width:
+                lines[-1] = longer
+            else:
+                lines.append(piece)
+    return lines

@@ -1,7 +1,7 @@
 """Hostile text made visible: nothing that a token contains is ever interpreted by whatever shows it."""
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _SHOWN = {" ": "·", "\n": "⏎", "\t": "⇥"}
@@ -29,8 +29,12 @@ def quoted(text: str) -> str:
     return f"‘{visible(text)}’"
 
 
-def number(value: float | None, signed: bool = False) -> str:
-    """Three significant digits of a value, `–` where it is missing; a sign on both sides of zero if `signed`."""
+def number(value: float | None, signed: bool = False, digits: int | None = None) -> str:
+    """A value with about three significant digits, `–` where it is missing; signed on both sides of zero if asked.
+
+    Args:
+        digits: decimals, where a whole column shares them.
+    """
     if value is None:
         return "–"
     size = abs(value)
@@ -38,8 +42,17 @@ def number(value: float | None, signed: bool = False) -> str:
         return "0"
     if size < 0.0005 or size >= 100_000:
         return f"{value:{'+' if signed else ''}.1e}".replace("e-0", "e-").replace("e+0", "e+")
-    digits = 3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0
-    return f"{value:{'+' if signed else ''}.{digits}f}"
+    return f"{value:{'+' if signed else ''}.{_digits(size) if digits is None else digits}f}"
+
+
+def numbers(values: Sequence[float | None], signed: bool = False) -> list[str]:
+    """Values of one column, with as many decimals as the largest of them has room for; small ones stay readable."""
+    digits = _digits(max((abs(value) for value in values if value is not None and abs(value) < 100_000), default=0.0))
+    return [number(value, signed, max(digits, 3 if value and abs(value) < 0.005 else 0)) for value in values]
+
+
+def _digits(size: float) -> int:
+    return 3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0
 
 
 def percent(value: float) -> str:

@@ -1,0 +1,5 @@
+"""`python -m fluoroscope` is `fluoro`."""
+
+from fluoroscope.cli.main import main
+
+main()

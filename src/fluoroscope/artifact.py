@@ -1,0 +1,421 @@
+"""The one writer and the one reader of every file: whole or not at all, checksummed, without pickle.
+
+A reader sees the old version of a file or the new one, never a mix; `write` returns once the new one is durable.
+Read without torch: it is imported where tensors are handled.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import os
+import pickletools
+import re
+import secrets
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+from fluoroscope.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT, VERSION = "tensors", 1
+MEBIBYTE = 1 << 20
+
+_KEY = "fluoroscope"  # one metadata entry: safetensors writes several in random order, and the same bytes are wanted
+_CONVERT = "Convert it to safetensors or JSON, or pass allow_pickle=True if you trust whoever made it."
+_UPDATE = "Update Fluoroscope, or write it again with this version."
+_LONGEST_NAME = 100
+
+StrPath = str | os.PathLike[str]
+
+
+# ── bytes ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def write(path: StrPath, data: "bytes | bytearray | memoryview") -> Path:
+    """Replaces a file by `data`; after any failure or kill the old version is still there, whole.
+
+    The mode is 0666 less the umask, whatever the old version had; a symbolic link is replaced, not followed. A kill
+    may leave a file `.fluoroscope-*.tmp` beside it, which nothing reads.
+
+    Raises:
+        ArtifactError: the folder is missing, or the system refused (no space, no permission, a failing disk). Only
+            if the very last step failed, syncing the folder, is the new version in place although not yet durable.
+    """
+    path = Path(path)
+    temporary = path.parent / f".fluoroscope-{os.getpid()}-{secrets.token_hex(8)}.tmp"
+    advice = "The version that was there before, if any, is as it was."
+    try:
+        try:
+            _write_synced(temporary, memoryview(data).cast("B"))
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        advice = "The new version is in place, but may not survive a loss of power."
+        _sync_folder(path.parent)
+    except OSError as error:
+        missing = error.errno == errno.ENOENT and not path.parent.is_dir()
+        advice = f"Make the folder {str(path.parent)!r} first." if missing else advice
+        raise ArtifactError(f"cannot write {str(path)!r}: {error.strerror or error}", advice) from error
+    except ValueError as error:  # a NUL in the path
+        raise ArtifactError(f"cannot write {str(path)!r}: {error}", "Name files with safe_name.") from error
+    return path
+
+
+def _write_synced(path: Path, data: memoryview) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags, 0o666)  # the kernel takes the umask off
+    try:
+        while data:
+            written = os.write(descriptor, data)  # may write less than it was given
+            data = data[written:]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # there, folders cannot be opened
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path, limit: int | None = None, *, cut: bool = False) -> bytes:
+    """The bytes of a file; beyond `limit` an error, or `cut`."""
+    try:
+        with path.open("rb") as file:
+            data = file.read() if limit is None else file.read(limit + (not cut))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ArtifactError(f"cannot read {str(path)!r}: {reason}") from error
+    if limit is not None and len(data) > limit:
+        raise ArtifactError(f"{str(path)!r} is larger than {limit} bytes", "Raise the limit if this is expected.")
+    return data
+
+
+# ── JSON ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def write_json(path: StrPath, value: Any) -> Path:
+    """Writes what JSON can say exactly, as UTF-8 with an indent of 2.
+
+    Raises:
+        ArtifactError: NaN or infinity, keys that are no strings, other types, or as `write`.
+    """
+    return write(path, (_to_json(value, indent=2) + "\n").encode("utf8"))
+
+
+def read_json(path: StrPath, *, limit: int = 64 * MEBIBYTE) -> Any:
+    """Reads strict JSON: UTF-8, finite numbers, no key twice, at most `limit` bytes.
+
+    Raises:
+        ArtifactError: it is anything else, or cannot be read.
+    """
+    path = Path(path)
+    try:
+        return _from_json(_read(path, limit))
+    except _NotJson as error:
+        raise ArtifactError(f"{str(path)!r} is no strict JSON: {error}") from error
+
+
+class _NotJson(ValueError):
+    """Why bytes are not the JSON that we read."""
+
+
+def _to_json(value: Any, indent: int | None = None) -> str:
+    try:
+        _check_json(value, "value")
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False, indent=indent)
+        text.encode("utf8")
+    except RecursionError as error:
+        raise ArtifactError("the value is nested too deeply for JSON, or holds itself") from error
+    except ValueError as error:  # lone surrogates, or an integer of thousands of digits
+        raise ArtifactError(f"the value cannot be written as JSON: {error}") from error
+    return text
+
+
+def _check_json(value: Any, where: str) -> None:
+    """Refuses what json.dumps would change in silence, and says where it is."""
+    if isinstance(value, dict):
+        for key, item in cast("dict[Any, Any]", value).items():
+            if not isinstance(key, str):
+                raise ArtifactError(f"{where} has the key {key!r}, and JSON has only strings", "Make it a string.")
+            _check_json(item, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(cast("list[Any]", value)):
+            _check_json(item, f"{where}[{index}]")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ArtifactError(
+                f"{where} is {value!r}, which JSON does not have", "Write None where there is no number."
+            )
+    elif value is not None and not isinstance(value, str | int):
+        raise ArtifactError(f"{where} is a {type(value).__name__}, which JSON does not have", "Convert it first.")
+
+
+def _from_json(data: bytes) -> Any:
+    try:
+        return json.loads(
+            data.decode("utf8"), object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
+        )
+    except RecursionError as error:
+        raise _NotJson("it is nested too deeply") from error
+    except ValueError as error:  # of UTF-8, of JSON, of our own hooks, or an integer of thousands of digits
+        raise _NotJson(str(error)) from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _NotJson(f"the key {next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return found
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise _NotJson(f"it holds {text}")
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise _NotJson(f"the number {text} is out of range")
+    return value
+
+
+# ── tensors ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def write_tensors(
+    path: StrPath, tensors: "Mapping[str, Tensor]", meta: dict[str, Any], *, allow_nonfinite: bool = False
+) -> Path:
+    """Writes tensors and what is known about them as one safetensors file with a checksum over all of it.
+
+    Args:
+        path: where to.
+        tensors: any dense tensors; views, transposes and tensors that share memory are written one by one.
+        meta: what JSON can say exactly.
+        allow_nonfinite: write NaN and infinities; masked attention scores need it.
+
+    Raises:
+        ArtifactError: a number that is not finite, a type that safetensors does not have, or as `write_json`.
+    """
+    from safetensors.torch import save
+
+    held: dict[str, Tensor] = {}
+    memory = set[int]()
+    for name, tensor in tensors.items():
+        if name == "__metadata__":
+            raise ArtifactError("no tensor can be called '__metadata__'", "safetensors keeps its header there.")
+        held[name] = _dense(name, tensor)
+        if not allow_nonfinite:
+            _check_finite(name, held[name])
+        if (pointer := held[name].untyped_storage().data_ptr()) in memory:
+            held[name] = held[name].clone()  # safetensors refuses memory that two tensors share
+        memory.add(pointer)
+    envelope = {"format": FORMAT, "version": VERSION, "sha256": _digest(held, meta), "meta": meta}
+    try:
+        data = save(held, {_KEY: _to_json(envelope)})
+    except Exception as error:  # safetensors has no common error class for what it cannot hold
+        raise ArtifactError(f"cannot write {str(path)!r} as safetensors: {error}") from error
+    return write(path, data)
+
+
+def read_tensors(path: StrPath) -> "tuple[dict[str, Tensor], dict[str, Any]]":
+    """Gives back what `write_tensors` wrote, after checking every byte of it.
+
+    Returns:
+        the tensors, on the CPU, and the meta.
+
+    Raises:
+        ArtifactError: the file is cut short, damaged, foreign, of a newer version, a pickle, or cannot be read.
+    """
+    from safetensors.torch import load
+
+    path = Path(path)
+    data = _read(path)
+    if data[8:9] != b"{":  # whatever it is, not ours; if it is a pickle, say so
+        refuse_pickle(path)
+    envelope = _envelope(data, str(path))
+    try:
+        tensors: dict[str, Tensor] = load(data)
+        meta = envelope["meta"]
+        sound = _digest(tensors, meta) == envelope["sha256"]
+    except Exception as error:  # a damaged header may ask for anything
+        raise _damaged(str(path), str(error)) from error
+    if not sound:
+        raise _damaged(str(path), "the checksum does not match")
+    return tensors, meta
+
+
+def _envelope(data: bytes, name: str) -> dict[str, Any]:
+    """The metadata that `write_tensors` put into the header."""
+    length = int.from_bytes(data[:8], "little")
+    looks_alike = data[8:9] in (b"{", b"")
+    if len(data) < 8 or (len(data) < 8 + length and looks_alike):
+        raise ArtifactError(f"{name!r} is cut short: it ends after {len(data)} bytes", "Copy or make it again.")
+    if not looks_alike:
+        raise ArtifactError(f"{name!r} is no safetensors file", "Fluoroscope reads here what it wrote itself.")
+    try:
+        header = _from_json(data[8 : 8 + length])
+        metadata = header.pop("__metadata__", {})
+        if _KEY not in metadata:
+            raise ArtifactError(f"{name!r} was not written by Fluoroscope", "Open it with safetensors.")
+        envelope = _from_json(metadata[_KEY].encode("utf8"))
+        if envelope["version"] > VERSION:
+            raise ArtifactError(f"{name!r} is of version {envelope['version']}, newer than {VERSION}", _UPDATE)
+        end = max([entry["data_offsets"][1] for entry in header.values()], default=0)
+        if (envelope["format"], envelope["version"], type(end)) != (FORMAT, VERSION, int):
+            raise _damaged(name, "its header is wrong")
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        raise _damaged(name, f"its header cannot be read ({error})") from error
+    if len(data) < 8 + length + end:
+        raise ArtifactError(f"{name!r} is cut short: it ends after {len(data)} bytes", "Copy or make it again.")
+    return envelope
+
+
+def _damaged(name: str, reason: str) -> ArtifactError:
+    return ArtifactError(f"{name!r} is damaged: {reason}", "Copy or make it again.")
+
+
+def _dense(name: str, tensor: "Tensor") -> "Tensor":
+    import torch
+
+    if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
+        raise ArtifactError(f"tensor {name!r} is sparse, quantised or without data", "Make it a dense tensor.")
+    return tensor.detach().resolve_conj().resolve_neg().cpu().contiguous()
+
+
+def _check_finite(name: str, tensor: "Tensor") -> None:
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        return
+    values = tensor.float() if tensor.element_size() == 1 else tensor  # 8-bit types have no isfinite of their own
+    bad = int((~values.isfinite()).sum())
+    if bad:
+        raise ArtifactError(
+            f"tensor {name!r} holds {bad} numbers that are not finite",
+            "Pass allow_nonfinite=True if they belong there.",
+        )
+
+
+def _digest(tensors: "Mapping[str, Tensor]", meta: Any) -> str:
+    """SHA-256 over format, meta and each tensor's name, type, shape and bytes, every part preceded by its length."""
+    import torch
+
+    digest = hashlib.sha256()
+
+    def add(part: Any) -> None:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+
+    add(_to_json([FORMAT, VERSION, meta]).encode("utf8"))
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        add(_to_json([name, str(tensor.dtype), list(tensor.shape)]).encode("utf8"))
+        add(cast("Any", tensor).contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+# ── pickle ───────────────────────────────────────────────────────────────────────────────────────────
+
+_NPY = b"\x93NUMPY"
+_OBJECT = re.compile(rb"'[|<>=]?O\d*'")  # a numpy type of Python objects, alone or as a field
+_HEAD = 64 * 1024  # far more than any npy header takes
+_MAGIC = re.compile(rb"\x80[\x02-\x0f]")
+_OPCODES = {opcode.code.encode("latin1") for opcode in pickletools.opcodes}
+_TELLING = {"STOP", "GLOBAL", "INST", "STACK_GLOBAL", "EXT1", "EXT2", "EXT4"}
+
+
+def refuse_pickle(path: StrPath) -> None:
+    """Refuses files that run code when they are opened, by their first bytes and before any parser sees them.
+
+    These are pickles of every protocol, PyTorch's files (zip, legacy and tar), and NumPy files with arrays of
+    objects. Text that an unpickler would act on is refused as well, whatever it was meant to be.
+
+    Raises:
+        ArtifactError: it is one of these, or a zip archive that cannot be looked into, or cannot be read.
+    """
+    path = Path(path)
+    head = _read(path, _HEAD, cut=True)
+    kind = None
+    if head.startswith(_NPY):
+        kind = "a NumPy file of Python objects" if _OBJECT.search(head) else None
+    elif head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")):
+        kind = _zip_kind(path)
+    elif head[257:262] == b"ustar":
+        kind = "a tar archive, which old PyTorch files are,"
+    elif head[:1] in _OPCODES and not _is_safetensors(data := _read(path)) and _is_pickle(data):
+        kind = "a pickle"
+    if kind:
+        raise ArtifactError(f"{str(path)!r} is {kind} and may run code when it is opened", _CONVERT)
+
+
+def _zip_kind(path: Path) -> str | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if any(name.rsplit("/", 1)[-1].lower().endswith((".pkl", ".pickle")) for name in names):
+                return "a PyTorch file or another archive of pickles"
+            for name in names:
+                with archive.open(name) as member:
+                    head = member.read(_HEAD)
+                if _MAGIC.match(head):
+                    return "an archive of pickles"
+                if head.startswith(_NPY) and _OBJECT.search(head):
+                    return "a NumPy archive of Python objects"
+    except Exception as error:  # zipfile raises many kinds on damaged or encrypted archives
+        raise ArtifactError(f"{str(path)!r} is a zip archive that cannot be looked into: {error}", _CONVERT) from error
+    return None
+
+
+def _is_pickle(data: bytes) -> bool:
+    """Whether an unpickler would import something, or come to an end, before it fails.
+
+    Protocols 0 and 1 have no magic, so the opcodes are read; the disassembler runs none of them.
+    """
+    if _MAGIC.match(data):
+        return True
+    try:
+        return any(opcode.name in _TELLING for opcode, _, _ in pickletools.genops(data))
+    except Exception:  # it raises whatever the arguments of a non-opcode lead to
+        return False
+
+
+def _is_safetensors(data: bytes) -> bool:
+    """Whether a header follows its length: some lengths, such as 640, begin like a pickle."""
+    length = int.from_bytes(data[:8], "little")
+    try:
+        return len(data) >= 8 + length and isinstance(_from_json(data[8 : 8 + length]), dict)
+    except _NotJson:
+        return False
+
+
+# ── names ────────────────────────────────────────────────────────────────────────────────────────────
+
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in "0123456789")}
+
+
+def safe_name(text: str) -> str:
+    """A file name for any text: ASCII letters, digits, `.`, `_` and `-`, no path, no hidden file, none reserved.
+
+    A text that is such a name already stays as it is; others carry eight digits of their hash, so that two texts do
+    not meet in one file.
+    """
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", text)
+    name = name.lstrip(".-").rstrip(".")
+    reserved = name.split(".")[0].lower() in _RESERVED
+    if name == text and name and not reserved and len(name) <= _LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(text.encode("utf8", "surrogatepass")).hexdigest()[:8]
+    stem = ("x_" if reserved else "") + name[: _LONGEST_NAME - 12].rstrip(".")
+    return f"{stem or 'unnamed'}-{digest}"

@@ -1,0 +1,1 @@
+"""The command line: every analysis in the registry is a command, derived from its specification."""

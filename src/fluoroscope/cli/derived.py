@@ -1,0 +1,186 @@
+"""From the specification of an analysis to its command."""
+
+import os
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from fluoroscope import registry
+from fluoroscope.errors import ArgumentError
+from fluoroscope.render.text import prose
+from fluoroscope.signature import Parameter, Spec
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fluoroscope.model import Model
+    from fluoroscope.result import Result
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+_CLICK_TYPES: dict[str, click.ParamType[Any]] = {"str": click.STRING, "int": click.INT, "float": click.FLOAT}
+
+
+def command(spec: Spec) -> click.Command:
+    """The command of an analysis: required parameters are arguments, all others options."""
+    own = [_parameter(parameter) for parameter in spec.parameters]
+    arguments = [f"{item.name.upper()}: {item.help}" for item in spec.parameters if _positional(item)]
+    callback = model_options(output_options(partial(_run, spec)))
+    text = "\n\n".join([spec.doc, *arguments])
+    return click.command(spec.command, params=own, help=text, short_help=spec.headline)(callback)
+
+
+def model_options(target: F) -> F:
+    """Adds --model, --dtype and --device."""
+    for option in (
+        click.option("--device", metavar="NAME", help="Where to run: cpu, cuda, cuda:1, mps."),
+        click.option("--dtype", type=click.Choice(DTYPES), help="Precision; the checkpoint's own if not given."),
+        click.option(
+            "--model", "-m", envvar="FLUOROSCOPE_MODEL", show_envvar=True, metavar="PATH_OR_ID",
+            help="Folder or hub id of the model.",
+        ),
+    ):  # fmt: skip
+        target = option(target)
+    return target
+
+
+def output_options(target: F) -> F:
+    """Adds --json, --html, --out and --quiet."""
+    for option in (
+        click.option("--quiet", "-q", is_flag=True, help="Print the one sentence only, and no progress."),
+        click.option("--out", metavar="FILE", help="Save as .json, .md, .html, .png or .svg."),
+        click.option("--html", metavar="FILE", help="Save as one offline HTML page."),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else."),
+    ):
+        target = option(target)
+    return target
+
+
+def load(model: str | None, dtype: str | None, device: str | None) -> "Model":
+    """The model that the options name."""
+    if model is None:
+        raise ArgumentError("no model was named", "Pass --model PATH_OR_ID, or set FLUOROSCOPE_MODEL.")
+    from transformers.utils import logging
+
+    from fluoroscope import loading
+
+    logging.disable_progress_bar()
+    return loading.load(model, dtype=dtype, device=device)
+
+
+@contextmanager
+def progress(quiet: bool) -> Generator[None]:
+    """Progress bars on stderr while the block runs, where a person looks at it."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    from fluoroscope.progress import listening
+
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def listen(label: str, done: int, total: int | None) -> None:
+            if label not in tasks:
+                tasks[label] = bars.add_task(label, total=total)
+            bars.update(tasks[label], completed=done, total=total)
+
+        with listening(listen):
+            yield
+
+
+def console() -> "Console":
+    """Where results are printed: colour only on a terminal, and never against NO_COLOR."""
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, emoji=False, no_color=bool(os.environ.get("NO_COLOR")) or None)
+
+
+def print_json(text: str) -> None:
+    """Writes JSON to stdout as UTF-8, whatever the terminal's encoding."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode("utf8"))
+    sys.stdout.buffer.flush()
+
+
+def heading(text: str) -> str:
+    """A heading of the help, bold where a person looks at it."""
+    return click.style(text, bold=True) if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
+
+
+def complain(message: str, hint: str) -> None:
+    """The one form of an error on stderr."""
+    colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    word = click.style("error:", fg="red", bold=True) if colour else "error:"
+    click.echo(f"{word} {prose(message)}", err=True)
+    if hint:
+        click.echo(f"       {prose(hint)}", err=True)
+
+
+def _run(
+    spec: Spec, *, model: str | None, dtype: str | None, device: str | None, as_json: bool, html: str | None,
+    out: str | None, quiet: bool, **values: Any,
+) -> None:  # fmt: skip
+    given = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    keywords = {name: value for name, value in given.items() if value not in (None, [])}
+    registry.check(spec, keywords)
+    files = _files(html, out)
+    with progress(quiet):
+        result = registry.run(spec.name, load(model, dtype, device), **keywords)
+    for path in files:
+        click.echo(f"saved {result.save(path)}", err=True)
+    if as_json:
+        print_json(result.to_json())
+    elif quiet:
+        click.echo(prose(result.summary()))
+    else:
+        _show(result)
+
+
+def _files(html: str | None, out: str | None) -> list[str]:
+    """Where to save; refused before any work is done, not after it."""
+    from fluoroscope.result import check_suffix
+
+    if html is not None and Path(html).suffix.lower() != ".html":
+        raise ArgumentError(f"--html {html!r} does not end in .html", "Name it FILE.html, or use --out.")
+    files = [path for path in (html, out) if path is not None]
+    for path in files:
+        check_suffix(path)
+    return files
+
+
+def _show(result: "Result") -> None:
+    from fluoroscope.render import terminal
+
+    terminal.page(console(), result.title(), result.summary(), result.views())
+
+
+def _positional(parameter: Parameter) -> bool:
+    return parameter.required and parameter.type != "bool"
+
+
+def _parameter(parameter: Parameter) -> click.Parameter:
+    many = parameter.type.startswith("list")
+    base = parameter.type[5:-1] if many else parameter.type
+    kind: Any = click.Choice(parameter.choices) if parameter.choices else _CLICK_TYPES.get(base)
+    name = parameter.name.replace("_", "-")
+    if _positional(parameter):
+        return click.Argument([parameter.name], type=kind, nargs=-1 if many else 1, required=True)
+    note = "" if parameter.required or parameter.default in (None, []) else f" [default: {_written(parameter.default)}]"
+    text = f"{parameter.help[:1].upper()}{parameter.help[1:]}{note}"
+    names = [f"--{name}/--no-{name}" if parameter.type == "bool" else f"--{name}", parameter.name]
+    return click.Option(names, type=kind, multiple=many, required=parameter.required, default=None, help=text)
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

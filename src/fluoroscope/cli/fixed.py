@@ -1,0 +1,125 @@
+"""Commands about models themselves, which are no analyses."""
+
+import json
+from typing import Any
+
+import click
+
+from fluoroscope import architectures
+from fluoroscope.cli.derived import console, load, model_options, print_json
+from fluoroscope.cli.derived import progress as progress_bars
+from fluoroscope.errors import ArgumentError
+from fluoroscope.render import text
+from fluoroscope.sites import SITES
+from fluoroscope.views import Column, Row, Table, TokenMark, Tokens, View
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else.")
+
+
+@click.command("sites")
+@model_options
+@_json
+def sites(model: str | None, dtype: str | None, device: str | None, as_json: bool) -> None:
+    """What can be read and written in a forward pass.
+
+    With a model: which of it this model offers."""
+    loaded = None if model is None else load(model, dtype, device)
+    rows: list[dict[str, Any]] = []
+    for name, kind in SITES.items():
+        row: dict[str, Any] = {"site": f"{name}.L" if kind.layered else name, "axes": " ".join(kind.axes)}
+        row["write"] = "yes" if kind.writable else "no"
+        if loaded is not None:
+            row["here"] = _where(loaded, name, kind.layered)
+        rows.append(row | {"meaning": kind.meaning})
+    _answer("Sites", rows, as_json)
+
+
+@click.command("families")
+@_json
+def families(as_json: bool) -> None:
+    """The Hugging Face model types that load as they are."""
+    types = architectures.model_types()
+    files = sorted(set(types.values()))
+    rows = [{"family": file, "model types": ", ".join(sorted(t for t in types if types[t] == file))} for file in files]
+    _answer("Families", rows, as_json)
+
+
+@click.command("tokens")
+@click.argument("prompt", metavar="TEXT")
+@model_options
+@_json
+def tokens(prompt: str, model: str | None, dtype: str | None, device: str | None, as_json: bool) -> None:
+    """A text as the model reads it: index, id, piece."""
+    found = load(model, dtype, device).tokens(prompt)
+    pairs = zip(found.ids[0].tolist(), found.pieces[0], strict=True)
+    rows: list[dict[str, Any]] = [{"index": n, "id": token, "piece": piece} for n, (token, piece) in enumerate(pairs)]
+    marks = tuple(TokenMark(text=row["piece"], id=row["id"]) for row in rows)
+    _answer("Tokens", rows, as_json, pieces="piece", first=Tokens(title=f"{len(rows)} tokens", items=marks))
+
+
+@click.command("summary")
+@model_options
+@_json
+def summary(model: str | None, dtype: str | None, device: str | None, as_json: bool) -> None:
+    """Type, sizes, norms, positions and parameter counts."""
+    facts = load(model, dtype, device).summary()
+    if as_json:
+        print_json(json.dumps(facts, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+    else:
+        rows = [{"fact": name.replace("_", " "), "value": value} for name, value in text.facts(facts)]
+        _answer("Summary", rows, as_json)
+
+
+@click.command("generate")
+@click.argument("prompt")
+@click.option("--max-new-tokens", type=int, default=50, show_default=True, help="At most so many tokens.")
+@click.option("--temperature", type=float, default=0.0, show_default=True, help="0 always takes the likeliest token.")
+@click.option("--top-k", type=int, default=0, show_default=True, help="Sample among the k likeliest; 0 for all.")
+@click.option("--top-p", type=float, default=1.0, show_default=True, help="Sample among the likeliest of this mass.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sampling.")
+@model_options
+@_json
+def generate(
+    prompt: str, model: str | None, dtype: str | None, device: str | None, as_json: bool, **options: Any
+) -> None:
+    """Continues a prompt."""
+    with progress_bars(quiet=as_json):
+        loaded = load(model, dtype, device)
+        generation = loaded.generate(prompt, **options)
+    if as_json:
+        print_json(json.dumps(generation.to_dict(), ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+    else:
+        ids = [*generation.prompt.ids[0].tolist(), *generation.ids[0]]
+        whole = loaded.tokenizer.decode(ids, skip_special_tokens=True)
+        click.echo("\n".join(text.prose(line) for line in whole.split("\n")))
+
+
+COMMANDS: tuple[click.Command, ...] = (sites, families, tokens, summary, generate)
+
+
+def _where(model: Any, name: str, layered: bool) -> str:
+    found = model.sites(name)
+    if not layered or len(found) in (0, model.n_layers):
+        return "yes" if found else "no"
+    return f"{len(found)} of {model.n_layers} layers"
+
+
+def _answer(
+    title: str, rows: list[dict[str, Any]], as_json: bool, pieces: str | None = None, first: View | None = None
+) -> None:
+    if as_json:
+        print_json(json.dumps(rows, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+        return
+    if not rows:
+        raise ArgumentError(f"{title}: nothing to show")
+    from fluoroscope.render import terminal
+
+    table = Table(
+        title=title,
+        columns=tuple(Column(name=name, token=name == pieces) for name in rows[0]),
+        rows=tuple(Row(cells=tuple(row.values())) for row in rows),
+    )
+    target = console()
+    for view in [table] if first is None else [first, table]:
+        for line in terminal.draw(view, target.width):
+            target.print(line, no_wrap=True, crop=False)

@@ -1,0 +1,99 @@
+"""The command `fluoro`: what commands there are, and how every one of them ends."""
+
+import sys
+from typing import Any
+
+import click
+
+from fluoroscope import __version__, registry
+from fluoroscope.cli import derived, fixed
+from fluoroscope.errors import ArgumentError, Cancelled, FluoroscopeError, nearest
+
+_GROUPS = (("Start here", "workflow"), ("Analyses", "analysis"), ("From plugins", "plugin"))
+
+
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+
+
+class Catalogue(click.Group):
+    """The commands of the registry and a few fixed ones; a command is made when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*(spec.command for spec in registry.specs().values()), *sorted(self.commands)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self.commands:
+            return self.commands[cmd_name]
+        known = {spec.command: spec for spec in registry.specs().values()}
+        return derived.command(known[cmd_name]) if cmd_name in known else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            raise FluoroscopeError(f"there is no command {name!r}", nearest(name, self.list_commands(ctx)))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        specs = registry.specs().values()
+        groups = [(title, [(s.command, s.headline) for s in specs if s.kind == kind]) for title, kind in _GROUPS]
+        rows = [(name, command.get_short_help_str(200)) for name, command in sorted(self.commands.items())]
+        for title, entries in [*groups, ("Models", rows)]:
+            if entries:
+                with formatter.section(derived.heading(title)):
+                    formatter.write_dl(entries, col_max=24)
+
+
+@click.group(cls=Catalogue, invoke_without_command=True, context_settings=_SETTINGS)
+@click.version_option(__version__, prog_name="fluoro")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """X-rays of transformer language models: see every value of a forward pass, and why it came out so.
+
+    \b
+    fluoro explain "Once upon a time" --model PATH_OR_HUB_ID
+
+    FLUOROSCOPE_MODEL names the model once for all commands. Each command has its own --help.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+for _command in fixed.COMMANDS:
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Runs `fluoro` and exits: 0 done, 2 a request that cannot be answered, 130 stopped by the user."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure: Any = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+    sys.exit(outcome(sys.argv[1:]))
+
+
+def outcome(arguments: list[str]) -> int:
+    """The exit status of a command line; messages go to stderr."""
+    try:
+        _check_text(arguments)
+        cli.main(arguments, prog_name="fluoro", standalone_mode=False)
+    except (click.Abort, KeyboardInterrupt, Cancelled):
+        derived.complain("stopped", "")
+        return 130
+    except click.ClickException as error:
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        derived.complain(error.format_message(), f"See {context.command_path} --help." if context else "")
+        return error.exit_code
+    except FluoroscopeError as error:
+        derived.complain(error.message, error.hint)
+        return 2
+    return 0
+
+
+def _check_text(arguments: list[str]) -> None:
+    for argument in arguments:
+        try:
+            argument.encode("utf8")
+        except UnicodeEncodeError as error:
+            raise ArgumentError(f"the argument {argument!a} is no valid text", "Write it in UTF-8.") from error

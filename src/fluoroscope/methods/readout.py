@@ -1,0 +1,50 @@
+"""What a row of logits says: probabilities, uncertainty, distance and rank, in nats and in float32 or better."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from fluoroscope.errors import ArgumentError, UnavailableError
+from fluoroscope.tokens import Tokens
+
+
+def log_probs(logits: Float[Tensor, "... d_vocab"]) -> Float[Tensor, "... d_vocab"]:
+    """Natural-log probabilities.
+
+    Raises:
+        UnavailableError: a logit is NaN, so no probability exists.
+    """
+    if bool(logits.isnan().any()):
+        raise UnavailableError(
+            "the logits hold NaN, so they give no probabilities", "Load with dtype='float32', or look where NaN begins."
+        )
+    wide = logits if logits.dtype == torch.float64 else logits.float()
+    return wide.log_softmax(-1)
+
+
+def entropy(log_p: Float[Tensor, "... d_vocab"]) -> Float[Tensor, "..."]:
+    """Uncertainty in nats: 0 when one token has everything, ln(d_vocab) when all are equal."""
+    return torch.special.entr(log_p.exp()).sum(-1)
+
+
+def kl(log_p: Float[Tensor, "... d_vocab"], log_q: Float[Tensor, "... d_vocab"]) -> Float[Tensor, "..."]:
+    """KL(p ‖ q) in nats: what is lost by believing q where p holds."""
+    p = log_p.exp()
+    return torch.where(p > 0, p * (log_p - log_q), 0.0).sum(-1).clamp_min(0)
+
+
+def rank(log_p: Float[Tensor, "... d_vocab"], ids: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
+    """1 + the number of tokens that are likelier than `ids`."""
+    return 1 + (log_p > log_p.gather(-1, ids[..., None])).sum(-1)
+
+
+def only_slot(tokens: Tokens, position: int) -> int:
+    """The slot of a token index (negative ones count from the end) of a single prompt.
+
+    Raises:
+        ArgumentError: a batch of prompts.
+        TokenError: the prompt has no such token.
+    """
+    if tokens.batch != 1:
+        raise ArgumentError(f"{tokens.batch} prompts were given", "This analysis takes one prompt.")
+    return tokens.slots(0, position)[0]

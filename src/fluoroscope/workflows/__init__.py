@@ -1,0 +1,1 @@
+"""Analyses that call analyses. `fluoroscope.registry` lists them."""

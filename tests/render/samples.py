@@ -1,0 +1,73 @@
+"""One view of every kind, each with hostile text wherever text can be."""
+
+from typing import get_args
+
+from fluoroscope import views
+from fluoroscope.views import (
+    Bar,
+    Bars,
+    Column,
+    HeadGrid,
+    Heatmap,
+    Lines,
+    Mark,
+    Row,
+    Series,
+    Table,
+    TokenMark,
+    Tokens,
+    View,
+)
+
+HOSTILE = '\x1b[31mred\x07\n\t [bold]x[/bold] <script>alert(1)</script> `|` *a* $x^2$ \u202eabc\u2028 \\| & "q" \''
+KINDS = get_args(get_args(views.View)[0])
+
+
+def every_view(text: str = HOSTILE) -> list[View]:
+    mark = Mark(label=text, token=True, site="z.1.2")
+    plain = Mark(label=text)
+    return [
+        Bars(
+            title=text,
+            caption=text,
+            unit=text,
+            signed=True,
+            items=(
+                Bar(label=text, token=True, value=1.5, remark=text, site="mlp_out.0"),
+                Bar(label=text, value=-0.5),
+                Bar(label="missing", value=None),
+            ),
+        ),
+        Heatmap(
+            title=text,
+            caption=text,
+            unit=text,
+            rows=(mark, plain),
+            columns=(mark, plain, mark),
+            values=((0.25, None, 0.5), (0.0, 1.0, 0.125)),
+            tokens=((text,) * 3,) * 2,
+        ),
+        HeadGrid(title=text, caption=text, unit=text, values=((0.5, -1.25, None), (0.0, 2.5, -0.5))),
+        Tokens(
+            title=text,
+            caption=text,
+            unit=text,
+            signed=True,
+            items=(TokenMark(text=text, id=3, value=-1.0), TokenMark(text=text, id=4), TokenMark(text="", value=0.5)),
+            marked=1,
+        ),
+        Lines(
+            title=text,
+            caption=text,
+            unit=text,
+            x=(mark, plain, mark),
+            series=(Series(label=text, token=True, values=(0.5, None, -1.0)), Series(label="b", values=(1, 2, 3))),
+            marked=2,
+        ),
+        Table(
+            title=text,
+            caption=text,
+            columns=(Column(name=text), Column(name="token", token=True), Column(name="n"), Column(name="x")),
+            rows=(Row(cells=(text, text, 7, 0.25), site="resid_post.1"), Row(cells=("b", "c", None, None))),
+        ),
+    ]

@@ -1,0 +1,52 @@
+import subprocess
+import sys
+
+import matplotlib
+import pytest
+
+from fluoroscope.render import figure
+from fluoroscope.views import Bar, Bars, Heatmap, Mark
+from render.samples import HOSTILE, every_view
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+@pytest.mark.parametrize("text", [HOSTILE, "日本語 🙂 עברית \U0010fffd"])
+def test_every_view_is_drawn_without_a_warning(suffix, text):
+    data = figure.image(figure.page(text, text, every_view(text)), suffix)
+    assert data.startswith(b"\x89PNG" if suffix == "png" else b"<?xml")
+    assert suffix == "png" or b"<script" not in data
+
+
+def test_global_state_of_matplotlib_stays_as_it_was():
+    code = """
+import sys, matplotlib
+before = matplotlib.rcParams.copy()
+from render.samples import every_view
+from fluoroscope.render import figure
+figure.image(figure.page("t", "s", every_view()), "png")
+assert "matplotlib.pyplot" not in sys.modules
+assert matplotlib.rcParams.copy() == before
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)})
+
+
+def test_dollars_are_no_mathematics_whatever_the_user_set():
+    with matplotlib.rc_context({"text.parse_math": True}):
+        drawn = figure.page("a", "costs $x_{", [Bars(title="$\\frac", unit="u", items=(Bar(label="$a$", value=1.0),))])
+        figure.image(drawn, "png")
+    labels = [label.get_text() for label in drawn.axes[0].get_yticklabels()]
+    assert labels == ["$a$"]
+    assert drawn.axes[0].get_title(loc="left") == "$\\frac · u"
+
+
+def test_the_numbers_drawn_are_the_numbers_given():
+    bars = Bars(title="t", unit="u", signed=True, items=(Bar(label="a", value=2.0), Bar(label="b", value=-1.0)))
+    view = Heatmap(
+        title="t", unit="u", rows=(Mark(label="r"),), columns=(Mark(label="c"), Mark(label="d")), values=((0.5, None),)
+    )
+    first, second = figure.page("a", "b", [bars, view]).axes
+    assert [bar.get_width() for bar in first.patches] == [2, -1]
+    assert [text.get_text() for text in second.texts] == ["0.500", "–"]
+    image = second.images[0].get_array()
+    assert image[0, 0] == 0.5
+    assert bool(image.mask[0, 1]) or image[0, 1] != image[0, 1]

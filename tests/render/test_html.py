@@ -1,0 +1,153 @@
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fluoroscope.render import html
+from fluoroscope.render.text import prose, visible
+from fluoroscope.views import Bar, Bars, Heatmap, Lines, Mark, Series, TokenMark, Tokens
+from render.samples import HOSTILE, every_view
+
+OURS = (
+    {"html", "head", "meta", "title", "style", "body", "main", "h1", "p", "figure", "figcaption", "b", "span", "br"}
+    | {"div", "table", "thead", "tbody", "tr", "th", "td", "small", "i", "details", "summary"}
+    | {"svg", "rect", "path", "text", "circle"}
+)
+VOID = {"meta", "br"}
+
+
+class Page(HTMLParser):
+    """Every tag and text of a page; unbalanced tags fail."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(source)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.texts.append(data)
+
+
+def page():
+    return html.page(HOSTILE, HOSTILE, every_view(), {"model": HOSTILE, "tokens": ((1, 2),)})
+
+
+def test_hostile_text_makes_no_element_and_no_attribute():
+    parsed = Page(page())
+    assert {tag for tag, _ in parsed.tags} <= OURS
+    names = {name for _, attributes in parsed.tags for name in attributes}
+    assert not any(name.startswith("on") for name in names)
+    assert not names & {"href", "src", "style", "srcdoc", "action"}
+    assert prose(HOSTILE) in parsed.texts
+    assert visible(HOSTILE) in parsed.texts
+    assert not set("\x1b\x07\u202e\u2028") & set(page())
+
+
+@given(st.text(), st.text())
+def test_any_text_comes_back_as_text(token, name):
+    view = Bars(title=name, unit="u", items=(Bar(label=token, token=True, value=1.0, remark=name),))
+    texts = Page(html.draw(view)).texts
+    assert texts.count(visible(token)) >= 1
+    assert name == "" or texts.count(prose(name)) >= 2
+
+
+def test_the_policy_allows_this_style_sheet_and_nothing_else():
+    source = page()
+    style = re.search(r"<style>(.*?)</style>", source, re.DOTALL)
+    assert style
+    digest = base64.b64encode(hashlib.sha256(style.group(1).encode()).digest()).decode()
+    parsed = Page(source)
+    policy = next(a["content"] for tag, a in parsed.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    assert source.index("Content-Security-Policy") < source.index("<style>")
+    assert not re.search(r"url\(|@import|https?:", style.group(1))
+
+
+def test_a_page_is_for_light_and_dark():
+    source = page()
+    assert "prefers-color-scheme: dark" in source
+    assert '<meta name="color-scheme" content="light dark">' in source
+
+
+def test_a_fragment_styles_nothing_but_itself():
+    source = html.fragment("t", "s", every_view(), {})
+    style = re.search(r"<style>(.*?)</style>", source, re.DOTALL)
+    assert style
+    flat = re.sub(r"@media[^{]*\{", "", style.group(1))
+    for selector in re.findall(r"([^{}]+)\{", flat):
+        assert all(part.strip().startswith(".fluoroscope") for part in selector.split(",")), selector
+    assert not re.search(r"<(html|head|body|meta)\b", source)
+
+
+def test_bars_are_as_wide_as_their_values():
+    items = (Bar(label="a", value=3.0, site="z.1.2"), Bar(label="b", value=-1.0))
+    parsed = Page(html.draw(Bars(title="t", unit="u", signed=True, items=items)))
+    toward, against = (a for tag, a in parsed.tags if tag == "rect")
+    assert (toward["class"], float(toward["x"]), float(toward["width"])) == ("toward", 25, 75)
+    assert (against["class"], float(against["x"]), float(against["width"])) == ("against", 0, 25)
+    assert [a.get("data-site") for tag, a in parsed.tags if tag == "tr"] == ["z.1.2", None]
+
+
+def test_cells_have_the_colour_of_their_value_and_the_site_of_their_row():
+    view = Heatmap(
+        title="t",
+        unit="u",
+        maximum=1.0,
+        rows=(Mark(label="L0", site="resid_post.0"),),
+        columns=(Mark(label="a"), Mark(label="b"), Mark(label="c")),
+        values=((0.0, 1.0, None),),
+    )
+    cells = [a for tag, a in Page(html.draw(view)).tags if tag == "td"]
+    assert [cell["class"] for cell in cells] == ["amount0", "amount16", ""]
+    assert {cell["data-site"] for cell in cells} == {"resid_post.0"}
+
+
+def test_heads_carry_their_own_sites():
+    grid = next(view for view in every_view() if view.kind == "head_grid")
+    cells = [a for tag, a in Page(html.draw(grid)).tags if tag == "td"]
+    assert [cell["data-site"] for cell in cells] == [f"z.{layer}.{head}" for layer in range(2) for head in range(3)]
+    assert cells[1]["class"] == "against8"
+    assert cells[4]["class"] == "toward16"
+
+
+def test_the_marked_token_is_told_apart():
+    view = Tokens(title="t", items=(TokenMark(text="a", id=7), TokenMark(text="b", id=8)), marked=1)
+    spans = [a for tag, a in Page(html.draw(view)).tags if tag == "span"]
+    assert [(a["class"], a["title"]) for a in spans] == [("", "token 0, id 7"), ("marked", "token 1, id 8")]
+
+
+def test_a_line_has_a_point_for_every_value_and_a_gap_for_none():
+    view = Lines(
+        title="t",
+        unit="u",
+        x=tuple(Mark(label=f"L{n}") for n in range(4)),
+        series=(Series(label="s", values=(0.0, 4.0, None, 2.0)),),
+    )
+    tags = Page(html.draw(view)).tags
+    heights = [float(a["cy"]) for tag, a in tags if tag == "circle"]
+    assert len(heights) == 3
+    assert heights[2] == pytest.approx((heights[0] + heights[1]) / 2)
+    assert heights[1] < heights[2] < heights[0]
+    path = next(a["d"] for tag, a in tags if tag == "path" and a["class"] == "line0")
+    assert path.count("M") == 2
+    assert path.count("L") == 1

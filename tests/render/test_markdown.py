@@ -1,0 +1,74 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from fluoroscope.render import markdown
+from fluoroscope.render.text import prose, visible
+from fluoroscope.views import Bar, Bars, Column, Row, Table
+from render.samples import HOSTILE, every_view
+
+PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+
+
+def texts(source: str) -> list[str]:
+    """The text of every inline run, with raw HTML other than our own <code> left as a marker."""
+    found = []
+    for token in PARSER.parse(source):
+        if token.type != "inline":
+            continue
+        found.append("".join(_shown(child) for child in token.children or []))
+    return found
+
+
+def _shown(child) -> str:
+    if child.type in ("text", "code_inline"):
+        return child.content
+    if child.type == "html_inline" and child.content in ("<code>", "</code>"):
+        return ""
+    return f"<<{child.type}>>"
+
+
+@given(st.text(min_size=1))
+def test_a_sentence_is_read_back_letter_by_letter(text):
+    assert texts(f"# {markdown.plain('x' + text + 'x')}") == [prose("x" + text + "x")]
+
+
+@given(st.text())
+def test_the_text_of_a_token_is_read_back_from_a_table(text):
+    source = "\n".join(["| a | b |", "| --- | --- |", f"| {markdown.code(text)} | end |"])
+    assert texts(source) == ["a", "b", visible(text), "end"]
+
+
+@pytest.mark.parametrize("view", every_view(), ids=lambda view: view.kind)
+def test_hostile_text_opens_no_tag_link_or_cell(view):
+    source = "\n".join(markdown.draw(view))
+    kinds = {child.type for token in PARSER.parse(source) for child in token.children or []}
+    assert kinds <= {"text", "code_inline", "html_inline", "strong_open", "strong_close"}
+    raw = {c.content for t in PARSER.parse(source) for c in t.children or [] if c.type == "html_inline"}
+    assert raw <= {"<code>", "</code>"}
+    rows = [line for line in source.splitlines() if line.startswith("|")]
+    parsed = PARSER.parse(source)
+    assert sum(token.type == "tr_open" for token in parsed) == max(0, len(rows) - 1)
+    assert not any(token.type == "html_block" for token in parsed)
+
+
+def test_a_table_holds_every_number():
+    view = Table(
+        title="t", columns=(Column(name="token", token=True), Column(name="p")), rows=(Row(cells=(" a|b", 0.25)),)
+    )
+    assert texts("\n".join(markdown.draw(view))) == ["t", "token", "p", "·a|b", "0.250"]
+
+
+def test_bars_against_are_drawn_lighter():
+    view = Bars(title="t", unit="logits", signed=True, items=(Bar(label="a", value=2.0), Bar(label="b", value=-1.0)))
+    toward, against = markdown.draw(view)[-2:]
+    assert toward == "| a | +2.000 | ████████████████████ |  |"
+    assert against == "| b | -1.000 | ░░░░░░░░░░ |  |"
+
+
+def test_a_page_ends_with_its_recipe():
+    source = markdown.page("T", HOSTILE, every_view(), {"model": "../a_b", "versions": {"torch": "2"}})
+    found = texts(source)
+    assert found[:2] == ["T", prose(HOSTILE)]
+    assert found[-4:] == ["model", "../a_b", "versions", "torch 2"]

@@ -1,0 +1,159 @@
+import io
+import re
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from fluoroscope.render import terminal
+from fluoroscope.views import Bar, Bars, HeadGrid, Heatmap, Lines, Mark, Row, Series, Table, TokenMark, Tokens
+from render.samples import HOSTILE, every_view
+
+ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def text(view, width=80):
+    return [line.plain for line in terminal.draw(view, width)]
+
+
+def printed(width=80, **options):
+    stream = io.StringIO()
+    terminal.page(Console(file=stream, width=width, **options), HOSTILE, HOSTILE, every_view())
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+@pytest.mark.parametrize("view", every_view() + every_view("日本語のとても長い" * 30), ids=lambda view: view.kind)
+def test_no_line_is_wider_than_the_terminal(view, width):
+    assert max(cell_len(line) for line in text(view, width)) <= width
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_page_is_not_wrapped_a_second_time(width):
+    assert max(cell_len(line) for line in printed(width).splitlines()) <= width
+
+
+def test_nothing_hostile_reaches_the_terminal():
+    shown = printed()
+    assert "\x1b" not in shown
+    assert not set("\x07\t\u202e\u2028") & set(shown)
+    coloured = ESCAPE.sub("", printed(force_terminal=True, color_system="truecolor", no_color=False))
+    assert "\x1b" not in coloured
+    assert r"\x1b[31mred\x07⏎⇥·[bold]x[/bold]" in " ".join(text(every_view()[3], 200))
+
+
+def test_no_color_means_no_colour(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    shown = printed(force_terminal=True)
+    assert not re.search(r"\x1b\[[0-9;]*(3[0-9]|4[0-9]|38;|48;)", shown)
+
+
+def test_bars_are_as_long_as_their_values():
+    view = Bars(title="t", unit="u", items=tuple(Bar(label=name, value=v) for name, v in (("a", 4.0), ("b", 1.0))))
+    first, second = (line.count("█") for line in text(view)[1:])
+    assert second == first // 4
+    assert first > 60
+
+
+def test_signed_bars_grow_from_one_axis_against_to_the_left():
+    items = (Bar(label="for", value=2.0), Bar(label="against", value=-2.0), Bar(label="none", value=None))
+    toward, against, none = text(Bars(title="t", unit="u", signed=True, items=items))[1:]
+    axis = toward.index("│")
+    assert against.index("│") == none.index("│") == axis
+    assert "█" not in toward[:axis]
+    assert "█" not in against[axis:]
+    assert abs(toward.count("█") - against.count("█")) <= 1
+    assert toward.endswith("+2.000")
+    assert none.endswith("–")
+
+
+def test_orange_is_against_and_blue_is_for():
+    view = Bars(title="t", unit="u", signed=True, items=(Bar(label="a", value=1.0), Bar(label="b", value=-1.0)))
+    _, toward, against = terminal.draw(view, 80)
+    styles = [
+        {span.style for span in line.spans if "█" in line.plain[span.start : span.end]} for line in (toward, against)
+    ]
+    assert styles == [{terminal.TOWARD}, {terminal.AGAINST}]
+
+
+def test_every_number_of_a_heatmap_is_readable_without_colour():
+    view = Heatmap(
+        title="t",
+        unit="probability",
+        rows=(Mark(label="L0"), Mark(label="L1")),
+        columns=tuple(Mark(label=c, token=True) for c in (" a", " b")),
+        values=((0.25, None), (1.0, 0.5)),
+        tokens=((" x", " y"), (" z", " w")),
+    )
+    lines = text(view)
+    assert lines[1].split() == ["·a", "·b"]
+    assert lines[2].split() == ["L0", "·x", ".25", "·y", "–"]
+    assert lines[3].split() == ["L1", "·z", "1.0", "·w", ".50"]
+
+
+def test_a_wide_heatmap_is_cut_into_blocks_and_says_what_it_leaves_out():
+    def grid(columns):
+        return HeadGrid(title="t", unit="u", values=(tuple(n / 1000 for n in range(columns)),))
+
+    whole = " ".join(text(grid(30)))
+    assert all(f"H{n} " in whole + " " for n in range(30))
+    lines = text(grid(200))
+    assert "columns 0 to" in lines[1]
+    first_shown = int(lines[1].split(" to ")[1].split()[0]) + 1
+    assert lines[2].split()[0] == f"H{first_shown}"
+    assert lines[-2].split()[-1] == "H199"
+
+
+def test_the_marked_token_stands_out_without_colour():
+    view = Tokens(title="t", items=(TokenMark(text="a"), TokenMark(text=" b")), marked=1)
+    assert text(view)[1].split() == ["a", "[·b]"]
+
+
+def test_lines_rise_and_fall_with_their_values():
+    view = Lines(
+        title="t",
+        unit="u",
+        x=tuple(Mark(label=f"L{n}") for n in range(3)),
+        series=(Series(label="s", values=(0.0, 2.0, 4.0)),),
+        marked=1,
+    )
+    rows = text(view)[1:6]
+    drawn = [re.split("[┤│]", row, maxsplit=1)[1] for row in rows]
+    heights = [sum(row[column * 9] == "█" for row in drawn) for column in range(3)]
+    assert heights[0] == 0
+    assert heights[2] == 5
+    assert heights[1] in (2, 3)
+    assert text(view)[-1].index("▲") in range(9, 9 + 9 + 5)
+
+
+def test_a_fall_below_zero_is_drawn_below_zero():
+    view = Lines(
+        title="t", unit="u", x=(Mark(label="a"), Mark(label="b")), series=(Series(label="s", values=(3.0, -2.0)),)
+    )
+    rows = terminal.draw(view, 80)[1:6]
+    assert rows[-1].plain.lstrip().startswith("-2 ┤")
+    assert "█" in rows[0].plain
+    assert any(span.style == terminal.AGAINST for span in rows[-1].spans)
+    assert "█" not in rows[0].plain[20:]
+
+
+def test_a_table_folds_its_words_and_keeps_its_numbers():
+    sentence = "a rather long sentence that says what is meant " * 3
+    view = Table(
+        title="t",
+        columns=tuple({"name": name} for name in ("name", "meaning", "n", "x")),  # type: ignore[arg-type]
+        rows=(Row(cells=("first", sentence, 12345, 0.25)),),
+    )
+    lines = text(view)
+    assert lines[2].split()[-2:] == ["12345", "0.250"]
+    assert (
+        " ".join(" ".join(lines[2:]).replace("12345", "").replace("0.250", "").split()) == f"first {sentence.strip()}"
+    )
+
+
+def test_a_column_without_room_is_named():
+    columns = tuple({"name": f"column{n}"} for n in range(30))
+    view = Table(title="t", columns=columns, rows=(Row(cells=(1.5,) * 30),))  # type: ignore[arg-type]
+    lines = text(view)
+    assert any("no room here for:" in line and "column" in line for line in lines)
+    assert "column29" in lines[-1]

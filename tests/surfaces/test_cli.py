@@ -1,0 +1,310 @@
+import importlib
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import tiny
+from fluoroscope import registry
+from fluoroscope.architectures import model_types
+from fluoroscope.cli.main import main, outcome
+from fluoroscope.progress import track
+from fluoroscope.sites import SITES
+
+VALUES = {"prompt": tiny.PROMPT}
+"""Values for the required parameters of all analyses, by name."""
+
+FLUORO = [sys.executable, "-m", "fluoroscope"]
+
+
+@pytest.fixture
+def fluoro(capfdbinary, monkeypatch, tiny_folder):
+    """Runs a command line on the tiny model; gives status, stdout and stderr."""
+    monkeypatch.setenv("FLUOROSCOPE_MODEL", tiny_folder)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        status = outcome(list(arguments))
+        out, err = capfdbinary.readouterr()
+        return status, out.decode(), err.decode()
+
+    return run
+
+
+def command_line(name: str) -> list[str]:
+    spec = registry.get(name)
+    return [spec.command, *(VALUES[item.name] for item in spec.parameters if item.required)]
+
+
+@pytest.mark.parametrize("name", sorted(registry.specs()))
+def test_the_command_line_gives_the_same_json_as_python(name, fluoro, tiny_model):
+    function = getattr(importlib.import_module(registry.get(name).module), name)
+    required = {item.name: VALUES[item.name] for item in registry.get(name).parameters if item.required}
+    expected = function(tiny_model, **required)
+    status, out, err = fluoro(*command_line(name), "--json")
+    assert (status, err) == (0, "")
+    assert out == expected.to_json()
+    assert type(expected).from_json(out) == expected
+
+
+@pytest.mark.parametrize("name", sorted(registry.specs()))
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_what_people_read_fits_and_holds_nothing_hostile(name, columns, fluoro, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
+    status, out, err = fluoro(*command_line(name))
+    assert (status, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= int(columns)
+    assert "\x1b" not in out
+    assert "\t" not in out
+    assert len(out.splitlines()) > 5
+
+
+def test_options_reach_the_function(fluoro, tiny_model):
+    options = ["--top-k", "2", "--position", "-2", "--target", "Q", "--json"]
+    _, out, _ = fluoro("logit-lens", "abc", *options)
+    expected = registry.run("logit_lens", tiny_model, prompt="abc", top_k=2, position=-2, target="Q")
+    assert out == expected.to_json()
+
+
+def test_hostile_tokens_are_shown_as_text(fluoro):
+    _, out, _ = fluoro("tokens", "a\x1b[31m\t[red]<b>\n")
+    assert r"a \x1b [ 3 1 m ⇥ [ r e d ] < b > ⏎" in out
+    assert "\x1b" not in out
+
+
+def test_quiet_prints_the_sentence_only(fluoro, tiny_model):
+    _, out, err = fluoro("next-token", "ab", "--quiet")
+    assert out == registry.run("next_token", tiny_model, prompt="ab").summary() + "\n"
+    assert err == ""
+
+
+@pytest.mark.parametrize("suffix", [".json", ".md", ".html", ".png", ".svg"])
+def test_the_suffix_of_out_decides_the_form(fluoro, tmp_path, suffix):
+    path = tmp_path / f"result{suffix}"
+    status, _, err = fluoro("next-token", "ab", "--quiet", "--out", str(path))
+    assert (status, err) == (0, f"saved {path}\n")
+    assert path.stat().st_size > 500
+
+
+def test_html_and_json_together(fluoro, tmp_path):
+    path = tmp_path / "page.html"
+    status, out, err = fluoro("next-token", "ab", "--html", str(path), "--json")
+    assert status == 0
+    assert json.loads(out)["result"] == "NextToken"
+    assert err == f"saved {path}\n"
+    assert path.read_text(encoding="utf8").startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["nxt-token", "a"], "no command 'nxt-token'", "Did you mean 'next-token'?"),
+        (["next-token"], "Missing argument 'PROMPT'", "See fluoro next-token --help."),
+        (["next-token", "a", "--topk", "3"], "--topk", "See fluoro next-token --help."),
+        (["next-token", "a", "--top-k", "x"], "'x' is not a valid integer", "See fluoro next-token --help."),
+        (["next-token", "a", "--top-k", "0"], "top_k=0 lists nothing", "Give at least 1."),
+        (["next-token", "a", "--position", "7"], "no token 7", "count from 0"),
+        (["next-token", "a", "--out", "x.pdf"], "cannot save a result as 'x.pdf'", "Known suffixes: .json"),
+        (["next-token", "a", "--html", "x.png"], "does not end in .html", "use --out"),
+        (["next-token", "a", "--out", "missing/x.json"], "cannot write", "Make the folder"),
+        (["next-token", "a", "-m", "./nowhere"], "cannot load './nowhere'", "local folder"),
+        (["next-token", "a", "--dtype", "int8"], "'int8' is not one of", "See fluoro next-token --help."),
+        (["logit-lens", "a", "--target", "ab"], "'ab' is 2 tokens", ""),
+        (["generate", "a", "--top-p", "2"], "top_p=2", "at most 1"),
+        (["next-token", "a\udcff"], r"'a\udcff' is no valid text", "UTF-8"),
+    ],
+)
+def test_an_error_says_why_and_what_instead_and_exits_2(fluoro, arguments, message, hint):
+    status, out, err = fluoro(*arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ")
+    assert message in err
+    assert hint in err
+    assert "Traceback" not in err
+
+
+def test_without_a_model_nothing_is_guessed(fluoro, monkeypatch):
+    monkeypatch.delenv("FLUOROSCOPE_MODEL")
+    status, _, err = fluoro("next-token", "a")
+    assert status == 2
+    assert "Pass --model PATH_OR_ID, or set FLUOROSCOPE_MODEL." in err
+
+
+def test_wrong_requests_are_refused_before_the_model_is_loaded(fluoro, monkeypatch):
+    monkeypatch.setattr("fluoroscope.loading.load", lambda *args, **options: pytest.fail("loaded"))
+    assert fluoro("next-token", "a", "--out", "x.pdf")[0] == 2
+
+
+def test_ctrl_c_and_cancel_exit_130(fluoro, monkeypatch):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fluoroscope.loading.load", interrupt)
+    status, out, err = fluoro("next-token", "a")
+    assert (status, out) == (130, "")
+    assert "error: stopped" in err
+    assert "Traceback" not in err
+
+
+def test_sites(fluoro):
+    _, out, _ = fluoro("sites", "--json")
+    rows = {row["site"]: row for row in json.loads(out)}
+    assert len(rows) == len(SITES)
+    assert rows["pattern.L"] == {
+        "site": "pattern.L", "axes": "batch head query key", "write": "yes", "here": "yes",
+        "meaning": SITES["pattern"].meaning,
+    }  # fmt: skip
+    assert (rows["router.L"]["here"], rows["pos_embed"]["here"], rows["head_out.L"]["write"]) == ("no", "yes", "no")
+
+
+def test_sites_need_no_model(fluoro, monkeypatch):
+    monkeypatch.delenv("FLUOROSCOPE_MODEL")
+    _, out, _ = fluoro("sites", "--json")
+    assert set(json.loads(out)[0]) == {"site", "axes", "write", "meaning"}
+    _, out, _ = fluoro("sites")
+    assert all(kind.meaning.split()[0] in out for kind in SITES.values())
+
+
+def test_families(fluoro):
+    _, out, _ = fluoro("families", "--json")
+    listed = {name for row in json.loads(out) for name in row["model types"].split(", ")}
+    assert listed == set(model_types())
+
+
+def test_tokens(fluoro):
+    _, out, _ = fluoro("tokens", "a b", "--json")
+    ids = [tiny.CHARACTERS.index(char) for char in "a b"]
+    assert json.loads(out) == [
+        {"index": n, "id": i, "piece": c} for n, (i, c) in enumerate(zip(ids, "a b", strict=True))
+    ]
+
+
+def test_summary(fluoro, tiny_model):
+    _, out, _ = fluoro("summary", "--json")
+    assert json.loads(out) == json.loads(json.dumps(tiny_model.summary()))
+    _, out, _ = fluoro("summary")
+    assert re.search(r"n layers +2\n", out)
+
+
+def test_generate(fluoro, tiny_model):
+    options = {"max_new_tokens": 7, "temperature": 0.8, "top_k": 9, "top_p": 0.9, "seed": 5}
+    line = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    expected = tiny_model.generate("ab", **options)
+    _, out, _ = fluoro("generate", "ab", *line, "--json")
+    assert json.loads(out) == json.loads(json.dumps(expected.to_dict()))
+    _, out, _ = fluoro("generate", "ab", *line)
+    assert "\x1b" not in out
+    assert out.startswith("ab")
+
+
+@pytest.mark.parametrize("line", [[], ["--help"], ["next-token", "--help"], ["explain", "-h"], ["--version"]])
+def test_help_imports_no_torch_and_is_fast(line):
+    code = f"""
+import sys
+sys.argv = ["fluoro", *{line!r}]
+from fluoroscope.cli.main import main
+try:
+    main()
+finally:
+    assert not {{"torch", "transformers", "matplotlib", "numpy"}} & set(sys.modules), "slow imports"
+"""
+    took = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+        took.append(time.perf_counter() - start)
+        if took[-1] < 0.5:
+            break
+    assert done.stderr == ""
+    assert min(took) < 0.5
+
+
+def test_help_lists_every_command_with_explain_first():
+    done = subprocess.run(FLUORO, check=True, capture_output=True, text=True)
+    commands = [spec.command for spec in registry.specs().values()]
+    places = [
+        done.stdout.index(f"\n  {command} ") for command in [*commands, "families", "generate", "sites", "tokens"]
+    ]
+    assert places[commands.index("explain")] == min(places)
+    assert done.stdout.index("Start here:") < done.stdout.index("Analyses:") < done.stdout.index("Models:")
+    assert subprocess.run([*FLUORO, "--help"], check=True, capture_output=True, text=True).stdout == done.stdout
+
+
+def test_a_closed_pipe_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([*FLUORO, "families"], stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert done.stderr == ""
+
+
+def test_a_terminal_that_cannot_show_a_character_gets_its_code(tiny_folder, monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="latin-1"))
+    monkeypatch.setattr("sys.argv", ["fluoro", "tokens", "a\n", "-m", tiny_folder])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    assert rb"\u23ce" in written.getvalue()
+
+
+def on_a_terminal(line: list[str], **environment: str) -> str:
+    """What a person sees: stdout and stderr of the command on a terminal of 80 columns."""
+    ours, theirs = pty.openpty()
+    settings = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+    settings |= {"TERM": "xterm-256color", "COLUMNS": "80", "PYTHONPATH": ":".join(sys.path), **environment}
+    with subprocess.Popen([sys.executable, "-c", *line], stdout=theirs, stderr=theirs, env=settings) as process:
+        os.close(theirs)
+        seen = b""
+        while True:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:
+                break
+            if not part:
+                break
+            seen += part
+    os.close(ours)
+    assert process.returncode == 0, seen.decode()
+    return seen.decode()
+
+
+PAGE = (
+    "from fluoroscope.cli.derived import console; from fluoroscope.render import terminal\n"
+    "from render.samples import every_view\n"
+    "terminal.page(console(), 'title', 'sentence', every_view())"
+)
+COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3[0-9]|4[0-9])[0-9;]*m")
+
+
+def test_colour_is_for_terminals_and_no_color_turns_it_off():
+    assert COLOUR.search(on_a_terminal([PAGE]))
+    assert not COLOUR.search(on_a_terminal([PAGE], NO_COLOR="1"))
+
+
+def test_progress_is_shown_on_a_terminal_only(capfd):
+    code = (
+        "import time; from fluoroscope.cli import derived; from fluoroscope.progress import track\n"
+        "with derived.progress(quiet=False):\n"
+        "    for _ in track(range(3), 'counting sheep'): time.sleep(0.15)"
+    )
+    assert "counting sheep" in on_a_terminal([code])
+    from fluoroscope.cli import derived
+
+    with derived.progress(quiet=False):
+        list(track(range(3), "counting sheep"))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_package_runs_as_a_module():
+    source = Path(importlib.util.find_spec("fluoroscope.__main__").origin).read_text(encoding="utf8")
+    assert "main()" in source
+    assert subprocess.run([*FLUORO, "--version"], check=True, capture_output=True, text=True).stdout.startswith(
+        "fluoro"
+    )

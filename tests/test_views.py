@@ -1,0 +1,95 @@
+import math
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from fluoroscope.errors import ArgumentError, SiteError
+from fluoroscope.views import Bar, Bars, HeadGrid, Heatmap, Lines, Mark, Row, Series, Table, View
+from render.samples import KINDS, every_view
+
+
+def test_every_kind_has_a_sample_so_that_a_new_one_cannot_stay_undrawn():
+    assert {type(view) for view in every_view()} == set(KINDS)
+
+
+@pytest.mark.parametrize("view", every_view(), ids=lambda view: view.kind)
+def test_a_view_survives_json_and_is_told_apart_by_its_kind(view):
+    adapter = TypeAdapter(View)
+    back = adapter.validate_json(adapter.dump_json(view))
+    assert type(back) is type(view)
+    assert back == view
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_numbers_are_finite(value):
+    with pytest.raises(ValidationError, match="finite"):
+        Bar(label="a", value=value)
+    with pytest.raises(ValidationError, match="finite"):
+        HeadGrid(title="t", unit="u", values=((value,),))
+    with pytest.raises(ValidationError, match="finite"):
+        Row(cells=(value,))
+
+
+def test_unknown_fields_and_changes_are_refused():
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        Bar(label="a", value=1, colour="red")  # type: ignore[call-arg]
+    with pytest.raises(ValidationError, match="frozen"):
+        Bar(label="a", value=1).value = 2  # type: ignore[misc]
+
+
+def test_sites_are_canonical():
+    assert Mark(label="a", site="z.9.6").site == "z.9.6"
+    with pytest.raises(SiteError, match="resid_pots"):
+        Mark(label="a", site="resid_pots.3")
+    assert HeadGrid.site(3, 7) == "z.3.7"
+
+
+def test_whole_numbers_of_a_table_stay_whole():
+    assert [type(cell) for cell in Row(cells=("a", 3, 3.0, None)).cells] == [str, int, float, type(None)]
+
+
+def test_shapes_must_agree():
+    a, b = Mark(label="a"), Mark(label="b")
+    with pytest.raises(ArgumentError, match="1 rows x 2 columns"):
+        Heatmap(title="t", unit="u", rows=(a,), columns=(a, b), values=((1.0,),))
+    with pytest.raises(ArgumentError, match="tokens of heatmap"):
+        Heatmap(title="t", unit="u", rows=(a,), columns=(a,), values=((1.0,),), tokens=(("x", "y"),))
+    with pytest.raises(ArgumentError, match="different numbers of heads"):
+        HeadGrid(title="t", unit="u", values=((1.0,), (1.0, 2.0)))
+    with pytest.raises(ArgumentError, match="1 values for 2 places"):
+        Lines(title="t", unit="u", x=(a, b), series=(Series(label="s", values=(1.0,)),))
+    with pytest.raises(ArgumentError, match="1 cells for 0 columns"):
+        Table(title="t", columns=(), rows=(Row(cells=("x",)),))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Bars(title="t", unit="u", items=(Bar(label="a", value=-1),)),
+        lambda: HeadGrid(title="t", unit="u", signed=False, values=((-1.0,),)),
+        lambda: Heatmap(title="t", unit="u", rows=(Mark(label="a"),), columns=(Mark(label="a"),), values=((-1.0,),)),
+    ],
+)
+def test_a_negative_value_needs_a_signed_view(make):
+    with pytest.raises(ArgumentError, match="below zero"):
+        make()
+
+
+def test_bounds_contain_zero_and_are_never_empty():
+    def lines(*values, maximum=None):
+        marks = tuple(Mark(label=str(n)) for n in range(len(values)))
+        return Lines(title="t", unit="u", x=marks, series=(Series(label="s", values=values),), maximum=maximum)
+
+    assert lines(2.0, 4.0).bounds() == (0, 4)
+    assert lines(-2.0, None).bounds() == (-2, 0)
+    assert lines(0.0).bounds() == (0, 1)
+    assert lines(0.25, maximum=1.0).bounds() == (0, 1)
+    assert Bars(title="t", unit="u", signed=True, items=(Bar(label="a", value=-3),)).bounds() == (-3, 0)
+
+
+def test_a_grid_of_heads_names_its_layers_and_heads():
+    heatmap = HeadGrid(title="t", unit="u", values=((1.0, None), (-2.0, 0.0))).heatmap()
+    assert [mark.label for mark in heatmap.rows] == ["L0", "L1"]
+    assert [mark.label for mark in heatmap.columns] == ["H0", "H1"]
+    assert heatmap.values == ((1.0, None), (-2.0, 0.0))
+    assert heatmap.signed
