@@ -1,6 +1,14 @@
-"""Fixtures for all tests: one small saved model per session."""
+"""What all tests share: settings of the process, and one small saved model per session."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are tiny: threads would only wait for each other
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
+import torch
+
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from fluoroscope import __version__
 from fluoroscope.interventions import describe
 from fluoroscope.result import Recipe
 from fluoroscope.run import Run
@@ -24,7 +25,7 @@ _KNOWN: "WeakKeyDictionary[nn.Module, tuple[object, str]]" = WeakKeyDictionary()
 @cache
 def versions() -> dict[str, str]:
     """Versions of the packages that numbers depend on."""
-    return {name: version(name) for name in ("fluoroscope", "torch", "transformers")}
+    return {"fluoroscope": __version__, **{name: version(name) for name in ("torch", "transformers")}}
 
 
 def fingerprint(hf: nn.Module) -> str:

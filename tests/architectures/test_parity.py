@@ -74,7 +74,7 @@ def test_cached_steps_equal_one_forward_at_every_site(case: str, attn: str, batc
             if site.name in EXPLICIT:
                 value, expected = value[..., mask].clamp_min(-1e9), expected.clamp_min(-1e9)
                 value, expected = (v.masked_fill(v <= -1e9, 0) for v in (value, expected))
-            assert relative(value, expected) < 1e-5, str(site)
+            assert relative(value, expected) < (1e-5 if site.name == "logits" else 3e-5), str(site)
         assert generated.ids[row][0] == int(alone.logits[0, len(prompt[row]) - 1].argmax())
 
 
