@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from fluoroscope import forward, offer
 from fluoroscope.errors import ArgumentError, TokenError
 from fluoroscope.progress import report
 from fluoroscope.run import Edits, Run, place, running
@@ -111,7 +112,7 @@ def generate(
     _check(model, tokens, max_new_tokens, temperature, top_p, top_k)
     gate = _gate(edit_tokens, tokens.ids.shape[1])
     placed = place(model.placed(edits), tokens, gate, generating=True)
-    loop = _Loop(model, tokens, frozenset(site.whole for site in model.expand(sites)), placed, cache)
+    loop = _Loop(model, tokens, frozenset(site.whole for site in offer.expand(model, sites)), placed, cache)
     choose = _chooser(temperature, top_k, top_p, torch.Generator(model.device).manual_seed(seed))
     stops = frozenset(_stop_tokens(model) if stop_tokens is None else stop_tokens)
     rows = _Rows(len(tokens.ids), stops)
@@ -186,8 +187,6 @@ class _Loop:
         self.last = Run(model, wanted, edits)
 
     def step(self) -> Float[Tensor, "batch d_vocab"]:
-        from fluoroscope.model import forward_inputs
-
         start = self.fed if self.cache else 0
         positions = (self.mask.long().cumsum(1) - 1).clamp_min(0)[:, start:]
         mask = self.mask if self.tokens.padded else None
@@ -196,9 +195,9 @@ class _Loop:
             more["logits_to_keep"] = 1
         run = Run(self.model, self.wanted, self.edits, start=start)
         with torch.no_grad(), running(run):
-            output = self.model.hf(**forward_inputs(self.model, self.ids[:, start:], mask, positions, **more))
+            output = self.model.hf(**forward.inputs(self.model.hf, self.ids[:, start:], mask, positions, **more))
             run.check_complete()
-        logits = self.model.logits_of(output)
+        logits = forward.logits(output)
         if self.wanted:
             kept = {**run.values, Site("logits"): logits}
             self.passes = [*self.passes, kept] if self.cache else [kept]

@@ -1,6 +1,6 @@
 """A Hugging Face causal LM under the X-ray: its sizes, sites, weights, traces and generations."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -9,13 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fluoroscope import attention, hooks, identity, tokens, verify
-from fluoroscope.aliases import Claim, resolve_claim
+from fluoroscope import attention, forward, hooks, identity, offer, tokens, verify
 from fluoroscope.architectures import Architecture, Dims
 from fluoroscope.errors import SiteError, UnavailableError
 from fluoroscope.norms import FrozenNorm, frozen
 from fluoroscope.run import Edits, Run, place, running
-from fluoroscope.sites import SITES, Site
+from fluoroscope.sites import Site
 from fluoroscope.tokens import Pad, Tokens
 from fluoroscope.trace import Trace
 from fluoroscope.weights import Weights
@@ -100,88 +99,18 @@ class Model:
     # ── sites ────────────────────────────────────────────────────────────────────────────────────────
 
     def site(self, name: str | Site) -> Site:
-        """The site of any known spelling, proved to exist on this model.
-
-        Raises:
-            SiteError: unknown spelling, or layer or unit out of range.
-            UnavailableError: this model cannot give the site, or the spelling claims more than holds here.
-        """
-        site, claim = resolve_claim(name)
-        self._check_range(site)
-        self._check_claim(str(name), site, claim)
-        reason = self.unavailable.get((site.name, site.layer))
-        if reason is not None:
-            raise UnavailableError(f"{site} is not available on {self.name}: {reason}")
-        return site
+        """The site of any known spelling, proved to exist on this model; see `offer.site` for the errors."""
+        return offer.site(self, name)
 
     def sites(self, name: str | None = None) -> list[Site]:
         """Every whole site this model offers, in the order of computation, or only those called `name`."""
-        if name is not None and name not in SITES:
-            Site(name)  # raises with the nearest match
-        every = [
-            Site(kind, layer)
-            for kind, row in SITES.items()
-            if name in (None, kind)
-            for layer in (range(self.dims.n_layers) if row.layered else [None])
-        ]
-        return sorted(site for site in every if (site.name, site.layer) not in self.unavailable)
-
-    def expand(self, names: Sequence[str | Site]) -> list[Site]:
-        """Sites of a list in which 'resid_post.*' stands for every layer that has one."""
-        if isinstance(names, str):
-            raise SiteError(f"sites={names!r} is a string", f"Write sites=[{names!r}].")
-        found: list[Site] = []
-        for name in names:
-            if isinstance(name, str) and name.endswith(".*"):
-                matching = self.sites(name.removesuffix(".*"))
-                if not matching:
-                    self.site(Site(name.removesuffix(".*"), 0))  # raises with the reason
-                found += matching
-            else:
-                found.append(self.site(name))
-        return found
-
-    def _check_range(self, site: Site) -> None:
-        if site.layer is not None and site.layer >= self.dims.n_layers:
-            raise SiteError(
-                f"{site} is beyond the last layer of {self.name}", f"Layers run 0..{self.dims.n_layers - 1}."
-            )
-        kv = site.name in ("k", "v")
-        sizes = {"head": self.dims.n_kv_heads if kv else self.dims.n_heads, "neuron": self.d_mlp_of(site.layer)}
-        size = sizes.get(site.kind.unit or "")
-        if site.unit is not None and size is not None and site.unit >= size:
-            raise SiteError(f"{site} is beyond the last {site.kind.unit} of {self.name}", f"They run 0..{size - 1}.")
+        return offer.every(self, name)
 
     def d_mlp_of(self, layer: int | None) -> int:
         """Hidden units of the MLP of a layer; layers of one model may differ."""
         down = None if layer is None else hooks.submodule(self.blocks[layer], self.architecture.down)
         features = getattr(down, "in_features", None)
         return self.dims.d_mlp if features is None else int(features)
-
-    def _check_claim(self, name: str, site: Site, claim: Claim) -> None:
-        arch = self.architecture
-        if claim.before_rotary and arch.pos_embed is None:
-            raise UnavailableError(
-                f"{name!r} is before rotary positions, where {self.name} has no site",
-                f"'{site}' is what attention uses, after them.",
-            )
-        outputs = {
-            "attn_out": (arch.attn_out,) if arch.attn_out else (arch.attn, arch.o),
-            "mlp_out": (arch.mlp_out,) if arch.mlp_out else (arch.mlp, arch.down),
-            "embed": (arch.embed,),
-            "logits": (arch.lm_head,),
-        }.get(site.name)
-        if not claim.module or outputs is None:
-            return
-        # A path's value is the module's output; the site is what reaches the residual stream or the reader.
-        unchanged = {
-            "embed": arch.pos_embed is not None,
-            "logits": arch.logit_multiplier == 1.0 and arch.softcap is None,
-        }.get(site.name, arch.residual_multiplier == 1.0)
-        if not unchanged or not any(path == claim.module or path.endswith("." + claim.module) for path in outputs):
-            raise UnavailableError(
-                f"the output of module {name!r} is not '{site}' on {self.name}", f"'{site}' is {site.kind.meaning}."
-            )
 
     # ── running ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -229,27 +158,21 @@ class Model:
             SiteError, UnavailableError, EditError, TokenError: nothing is ignored.
             Cancelled: the progress listener asked to stop; checked before every block.
         """
-        wanted = self.expand(sites)
+        wanted = offer.expand(self, sites)
         prompt_tokens = self.tokens(prompt, bos=bos, pad=pad)
         placed = place(self.placed(edits), prompt_tokens)
         run = Run(self, frozenset(site.whole for site in wanted), placed)
         with torch.set_grad_enabled(grad), running(run):
-            logits = self.logits_of(self.hf(**self.inputs(prompt_tokens)))
+            logits = forward.logits(self.hf(**self.inputs(prompt_tokens)))
             run.check_complete()
         return Trace(prompt_tokens, run.values, logits, self.recipe(prompt_tokens, edits=run), self.site)
 
     def inputs(self, prompt: Tokens) -> dict[str, Any]:
         """Keyword arguments of the wrapped module's forward for a full pass without cache."""
-        return forward_inputs(self, prompt.ids, prompt.mask if prompt.padded else None, prompt.position_ids)
-
-    @staticmethod
-    def logits_of(output: Any) -> Tensor:
-        if isinstance(output, Tensor):
-            return output
-        return output["logits"] if isinstance(output, dict) else output[0]
+        return forward.inputs(self.hf, prompt.ids, prompt.mask if prompt.padded else None, prompt.position_ids)
 
     @contextmanager
-    def editing(self, edits: Edits) -> Iterator[None]:
+    def editing(self, edits: Edits) -> Generator[None]:
         """Applies `edits` to every forward of the wrapped module inside the block, whoever calls it, in this thread."""
         with running(Run(self, edits=place(self.placed(edits), None))):
             yield
@@ -257,7 +180,7 @@ class Model:
     def placed(self, edits: Edits | None) -> dict[Site, Any]:
         placed: dict[Site, Any] = {}
         for name, functions in (edits or {}).items():
-            for site in self.expand([name]):
+            for site in offer.expand(self, [name]):
                 if site in placed:
                     raise SiteError(
                         f"{name!r} names {site}, which is edited already", "Give both functions in one list."
@@ -274,9 +197,7 @@ class Model:
     def unembed(self, stream: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_vocab"]:
         """Logits of a residual stream: final norm, unembedding, scale and softcap, by the model's own modules."""
         if ("unembed", None) in self.unavailable:
-            raise UnavailableError(
-                f"{self.name} cannot be unembedded exactly: {self.unavailable['unembed', None]}"
-            )
+            raise UnavailableError(f"{self.name} cannot be unembedded exactly: {self.unavailable['unembed', None]}")
         arch = self.architecture
         norm = hooks.required(self.hf, arch.final_norm, "final norm")
         head = hooks.required(self.hf, arch.lm_head, "unembedding")
@@ -339,17 +260,3 @@ class Model:
 
     def _set_attention(self, implementation: str) -> None:
         getattr(self.hf, "set_attn_implementation")(implementation)  # noqa: B009 (nn.Module does not declare it)
-
-
-def forward_inputs(
-    model: Model, ids: Tensor, mask: Tensor | None, position_ids: Tensor, **more: Any
-) -> dict[str, Any]:
-    """Keyword arguments that this model's forward accepts; positions and mask only where rows are padded."""
-    accepted = verify.accepted(model.hf)
-    inputs: dict[str, Any] = {"input_ids": ids} if "input_ids" in accepted else {accepted[0]: ids}
-    if mask is not None:
-        inputs |= {"attention_mask": mask.long(), "position_ids": position_ids}
-    inputs |= {"use_cache": False, **more}
-    return {name: value for name, value in inputs.items() if name in accepted or name == accepted[0]}
-
-

@@ -1,12 +1,11 @@
 """What a model offers is proved at load, on four tokens: sites that fail are unavailable, with the reason."""
 
-import inspect
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from fluoroscope import forward
 from fluoroscope.errors import FluoroscopeError, LoadError
 from fluoroscope.norms import frozen
 from fluoroscope.run import Run, running
@@ -17,17 +16,6 @@ if TYPE_CHECKING:
 
 Reasons = dict[tuple[str, int | None], str]
 _N_TOKENS = 4
-
-
-@lru_cache(maxsize=64)
-def _parameters(forward: Any) -> tuple[str, ...]:
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return tuple(name for name, p in inspect.signature(forward).parameters.items() if p.kind in kinds and name != "self")
-
-
-def accepted(hf: nn.Module) -> tuple[str, ...]:
-    """Names of the parameters that a module's forward declares."""
-    return _parameters(type(hf).forward)
 
 
 def tolerance(dtype: torch.dtype) -> float:
@@ -43,10 +31,8 @@ def reference(model: "Model") -> tuple[Tensor, Tensor]:
 
 
 def _forward(model: "Model", ids: Tensor) -> Tensor:
-    from fluoroscope.model import forward_inputs
-
     with torch.no_grad():
-        return model.logits_of(model.hf(**forward_inputs(model, ids, None, ids)))
+        return forward.logits(model.hf(**forward.inputs(model.hf, ids, None, ids)))
 
 
 def verify(model: "Model", plain: tuple[Tensor, Tensor]) -> Reasons:
@@ -96,9 +82,7 @@ def _no_output_projection(model: "Model", layer: int) -> str | None:
     return None
 
 
-def _run(
-    model: "Model", ids: Tensor, expected: Tensor, reasons: Reasons, exclude: tuple[str, ...], bits: bool
-) -> Run:
+def _run(model: "Model", ids: Tensor, expected: Tensor, reasons: Reasons, exclude: tuple[str, ...], bits: bool) -> Run:
     """One run that keeps everything still available; sites that do not fire become unavailable."""
     wanted = {
         Site(name, layer)

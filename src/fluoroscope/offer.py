@@ -1,0 +1,92 @@
+"""Which sites a model offers, and whether a spelling means on this model what it says."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fluoroscope.aliases import Claim, resolve_claim
+from fluoroscope.errors import SiteError, UnavailableError
+from fluoroscope.sites import SITES, Site
+
+if TYPE_CHECKING:
+    from fluoroscope.model import Model
+
+
+def site(model: "Model", name: str | Site) -> Site:
+    """The site of any known spelling, proved to exist on `model`.
+
+    Raises:
+        SiteError: unknown spelling, or layer or unit out of range.
+        UnavailableError: this model cannot give the site, or the spelling claims more than holds here.
+    """
+    found, claim = resolve_claim(name)
+    _check_range(model, found)
+    _check_claim(model, str(name), found, claim)
+    reason = model.unavailable.get((found.name, found.layer))
+    if reason is not None:
+        raise UnavailableError(f"{found} is not available on {model.name}: {reason}")
+    return found
+
+
+def every(model: "Model", name: str | None) -> list[Site]:
+    """Every whole site that `model` offers, in the order of computation, or only those called `name`."""
+    if name is not None and name not in SITES:
+        Site(name)  # raises with the nearest match
+    found = [
+        Site(kind, layer)
+        for kind, row in SITES.items()
+        if name in (None, kind)
+        for layer in (range(model.n_layers) if row.layered else [None])
+    ]
+    return sorted(site for site in found if (site.name, site.layer) not in model.unavailable)
+
+
+def expand(model: "Model", names: Sequence[str | Site]) -> list[Site]:
+    """Sites of a list in which 'resid_post.*' stands for every layer that has one."""
+    if isinstance(names, str):
+        raise SiteError(f"sites={names!r} is a string", f"Write sites=[{names!r}].")
+    found: list[Site] = []
+    for name in names:
+        if isinstance(name, str) and name.endswith(".*"):
+            matching = every(model, name.removesuffix(".*"))
+            if not matching:
+                site(model, Site(name.removesuffix(".*"), 0))  # raises with the reason
+            found += matching
+        else:
+            found.append(site(model, name))
+    return found
+
+
+def _check_range(model: "Model", found: Site) -> None:
+    if found.layer is not None and found.layer >= model.n_layers:
+        raise SiteError(f"{found} is beyond the last layer of {model.name}", f"Layers run 0..{model.n_layers - 1}.")
+    kv = found.name in ("k", "v")
+    sizes = {"head": model.n_kv_heads if kv else model.n_heads, "neuron": model.d_mlp_of(found.layer)}
+    size = sizes.get(found.kind.unit or "")
+    if found.unit is not None and size is not None and found.unit >= size:
+        raise SiteError(f"{found} is beyond the last {found.kind.unit} of {model.name}", f"They run 0..{size - 1}.")
+
+
+def _check_claim(model: "Model", name: str, found: Site, claim: Claim) -> None:
+    arch = model.architecture
+    if claim.before_rotary and arch.pos_embed is None:
+        raise UnavailableError(
+            f"{name!r} is before rotary positions, where {model.name} has no site",
+            f"'{found}' is what attention uses, after them.",
+        )
+    outputs = {
+        "attn_out": (arch.attn_out,) if arch.attn_out else (arch.attn, arch.o),
+        "mlp_out": (arch.mlp_out,) if arch.mlp_out else (arch.mlp, arch.down),
+        "embed": (arch.embed,),
+        "logits": (arch.lm_head,),
+    }.get(found.name)
+    if not claim.module or outputs is None:
+        return
+    # A path's value is the module's output; the site is what reaches the residual stream or the reader.
+    unchanged = {
+        "embed": arch.pos_embed is not None,
+        "logits": arch.logit_multiplier == 1.0 and arch.softcap is None,
+    }.get(found.name, arch.residual_multiplier == 1.0)
+    if not unchanged or not any(path == claim.module or path.endswith("." + claim.module) for path in outputs):
+        raise UnavailableError(
+            f"the output of module {name!r} is not '{found}' on {model.name}", f"'{found}' is {found.kind.meaning}."
+        )
