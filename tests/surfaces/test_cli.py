@@ -17,6 +17,7 @@ from fluoroscope.architectures import model_types
 from fluoroscope.cli.main import main, outcome
 from fluoroscope.progress import track
 from fluoroscope.sites import SITES
+from fluoroscope.trace import Trace
 
 VALUES = {"prompt": tiny.PROMPT}
 """Values for the required parameters of all analyses, by name."""
@@ -202,6 +203,21 @@ def test_generate(fluoro, tiny_model):
     _, out, _ = fluoro("generate", "ab", *line)
     assert "\x1b" not in out
     assert out.startswith("ab")
+
+
+def test_trace_records_values_and_prints_their_statistics(fluoro, tiny_model, tmp_path):
+    path = tmp_path / "run.safetensors"
+    _, out, err = fluoro("trace", "abc", "-s", "resid_post.*", "-s", "L1H0", "--out", str(path), "--json")
+    expected = tiny_model.trace("abc", sites=["resid_post.*", "z.1"])
+    rows = json.loads(out)
+    assert [row["site"] for row in rows] == ["resid_post.0", "z.1", "resid_post.1"]
+    assert rows == [{"site": str(site), **expected.statistics(site)} for site in expected.sites]
+    assert str(path) in err
+    recorded = Trace.load(path)
+    assert all(recorded[site].equal(expected[site]) for site in expected.sites)
+    _, out, _ = fluoro("trace", "abc", "-s", "resid_post.0")
+    assert "resid_post.0" in out
+    assert "1 3 24" in out
 
 
 @pytest.mark.parametrize("line", [[], ["--help"], ["next-token", "--help"], ["explain", "-h"], ["--version"]])

@@ -94,7 +94,28 @@ def generate(
         click.echo("\n".join(text.prose(line) for line in whole.split("\n")))
 
 
-COMMANDS: tuple[click.Command, ...] = (sites, families, tokens, summary, generate)
+@click.command("trace")
+@click.argument("prompt")
+@click.option(
+    "--site", "-s", "names", multiple=True, required=True, help="Site in any spelling, or NAME.* for every layer."
+)
+@click.option("--out", metavar="FILE", help="Record as .safetensors, .npz or .pt (values), or .json (statistics).")
+@model_options
+@_json
+def trace(
+    prompt: str, names: tuple[str, ...], out: str | None, model: str | None, dtype: str | None, device: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Records values of one forward pass, with their statistics."""
+    kept = load(model, dtype, device).trace(prompt, sites=names)
+    if out is not None:
+        click.echo(f"saved {kept.save(out)}", err=True)
+    rows = [{"site": str(site), **kept.statistics(site)} for site in kept.sites]
+    shown = [{**row, "shape": " ".join(map(str, row["shape"]))} for row in rows]
+    _answer("Trace", rows if as_json else shown, as_json)
+
+
+COMMANDS: tuple[click.Command, ...] = (sites, families, tokens, summary, generate, trace)
 
 
 def _where(model: Any, name: str, layered: bool) -> str:
