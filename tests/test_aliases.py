@@ -71,7 +71,9 @@ def test_head_labels_round_trip(layer: int, head: int) -> None:
 
 @pytest.mark.parametrize("text", ["transformer.h.3.attn", "lm_head", "model.embed_tokens"])
 def test_module_paths_claim_that_modules_output(text: str) -> None:
-    assert text.endswith(resolve_claim(text)[1].module) and resolve_claim(text)[1].module
+    module = resolve_claim(text)[1].module
+    assert module
+    assert text.endswith(module)
 
 
 def test_query_hooks_claim_to_be_before_rotary() -> None:

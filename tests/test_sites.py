@@ -1,5 +1,7 @@
 """One address for every value: round trips, order, and errors that name the nearest match."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +31,7 @@ def test_canonical_string_round_trips(site: Site) -> None:
 def test_order_is_total_and_follows_the_computation(found: list[Site]) -> None:
     ordered = sorted(found)
     assert [site.layer or -1 for site in ordered if site.layer] == sorted(s.layer or -1 for s in found if s.layer)
-    for earlier, later in zip(ordered, ordered[1:], strict=False):
+    for earlier, later in pairwise(ordered):
         assert not later < earlier
 
 

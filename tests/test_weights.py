@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from architectures import zoo
@@ -104,6 +104,8 @@ def split_by_hugging_face(case: str, layer: int, fused: Tensor, attention: Any) 
         return tuple(tensor.transpose(1, 2) for tensor in attention._reshape(fused))
     if case.startswith("falcon"):
         return attention._split_heads(fused)
+    if case.startswith("codegen"):
+        return split_codegen(fused, attention)
     model = subject(case)[0]
     before = model.config._attn_implementation
     try:
@@ -113,6 +115,18 @@ def split_by_hugging_face(case: str, layer: int, fused: Tensor, attention: Any) 
     finally:
         model.set_attn_implementation(before)
     return SEEN[layer]
+
+
+def split_codegen(fused: Tensor, attention: Any) -> tuple[Tensor, ...]:
+    """CodeGen splits inside its forward: this is seen where it hands q, k and v on, at positions that do not turn."""
+    seen: list[Tensor] = []
+    attention._attn = lambda q, k, v, *_: (seen.extend((q, k, v)), (v, None))[1]
+    attention.qkv_proj.forward = lambda _: fused
+    try:
+        attention(torch.zeros(*fused.shape[:2], 32), position_ids=torch.zeros(fused.shape[:2], dtype=torch.long))
+    finally:
+        del attention._attn, attention.qkv_proj.forward
+    return tuple(tensor.transpose(1, 2) for tensor in seen)
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -288,8 +302,6 @@ def test_wrong_addresses_are_refused(name: str, message: str) -> None:
 def test_families_refuse_what_they_cannot_give() -> None:
     with pytest.raises(UnavailableError, match="low-rank"):
         subject("deepseek_v3")[3]["W_Q.0.1"]
-    with pytest.raises(UnavailableError, match="four shards"):
-        subject("codegen")[3].get("b_V.0")
     with pytest.raises(UnavailableError, match="of another kind"):
         subject("qwen3_next")[3]["W_K.0"]
     with pytest.raises(UnavailableError, match="has none"):
@@ -359,8 +371,25 @@ def test_layouts_of_fused_rows() -> None:
     rows = torch.arange(12.0).repeat_interleave(2)
     firsts = {p: unfuse(rows, p, "per_head", 4, 4)[:, 0].tolist() for p in "QKV"}
     assert firsts == {"Q": [0, 3, 6, 9], "K": [1, 4, 7, 10], "V": [2, 5, 8, 11]}
+    rows = torch.arange(24.0).repeat_interleave(2)  # 8 heads: each of four shards has two of q, then v, then k
+    firsts = {p: unfuse(rows, p, "shards", 8, 8)[:, 0].tolist() for p in "QKV"}
+    assert firsts["Q"] == [0, 1, 6, 7, 12, 13, 18, 19]
+    assert firsts["V"] == [2, 3, 8, 9, 14, 15, 20, 21]
+    assert firsts["K"] == [4, 5, 10, 11, 16, 17, 22, 23]
     with pytest.raises(ArchitectureError, match="evenly"):
         unfuse(torch.zeros(10), "Q", "concat", 4, 2)
+
+
+def test_codegens_shards_hold_several_heads_each() -> None:
+    config = AutoConfig.for_model("codegen", vocab_size=9, n_positions=8, n_embd=32, n_layer=1, n_head=8, rotary_dim=2)
+    model = AutoModelForCausalLM.from_config(config)
+    dims = Dims(n_layers=1, n_heads=8, n_kv_heads=8, d_model=32, d_head=4, d_mlp=128, d_vocab=9)
+    weights = Weights(model, architectures.find(config), dims)
+    x = torch.randn(1, 1, 32)
+    attention = model.get_submodule("transformer.h.0.attn")
+    expected = split_codegen(attention.qkv_proj(x), attention)
+    for letter, value in zip("QKV", expected, strict=True):
+        close(heads(weights, letter, 0, x, 8), value.detach())
 
 
 def test_wrong_number_of_heads_is_an_error() -> None:

@@ -10,14 +10,13 @@ import hashlib
 import json
 import math
 import os
-import pickletools
 import re
 import secrets
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
+from fluoroscope import pickles
 from fluoroscope.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ FORMAT, VERSION = "tensors", 1
 MEBIBYTE = 1 << 20
 
 _KEY = "fluoroscope"  # one metadata entry: safetensors writes several in random order, and the same bytes are wanted
-_CONVERT = "Convert it to safetensors or JSON, or pass allow_pickle=True if you trust whoever made it."
 _UPDATE = "Update Fluoroscope, or write it again with this version."
 _LONGEST_NAME = 100
 
@@ -328,76 +326,17 @@ def _digest(tensors: "Mapping[str, Tensor]", meta: Any) -> str:
 
 # ── pickle ───────────────────────────────────────────────────────────────────────────────────────────
 
-_NPY = b"\x93NUMPY"
-_OBJECT = re.compile(rb"'[|<>=]?O\d*'")  # a numpy type of Python objects, alone or as a field
-_HEAD = 64 * 1024  # far more than any npy header takes
-_MAGIC = re.compile(rb"\x80[\x02-\x0f]")
-_OPCODES = {opcode.code.encode("latin1") for opcode in pickletools.opcodes}
-_TELLING = {"STOP", "GLOBAL", "INST", "STACK_GLOBAL", "EXT1", "EXT2", "EXT4"}
-
 
 def refuse_pickle(path: StrPath) -> None:
-    """Refuses files that run code when they are opened, by their first bytes and before any parser sees them.
-
-    These are pickles of every protocol, PyTorch's files (zip, legacy and tar), and NumPy files with arrays of
-    objects. Text that an unpickler would act on is refused as well, whatever it was meant to be.
+    """Refuses files that run code when they are opened: `pickles.recognise` says which.
 
     Raises:
         ArtifactError: it is one of these, or a zip archive that cannot be looked into, or cannot be read.
     """
     path = Path(path)
-    head = _read(path, _HEAD, cut=True)
-    kind = None
-    if head.startswith(_NPY):
-        kind = "a NumPy file of Python objects" if _OBJECT.search(head) else None
-    elif head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")):
-        kind = _zip_kind(path)
-    elif head[257:262] == b"ustar":
-        kind = "a tar archive, which old PyTorch files are,"
-    elif head[:1] in _OPCODES and not _is_safetensors(data := _read(path)) and _is_pickle(data):
-        kind = "a pickle"
+    kind = pickles.recognise(path, _read(path, pickles.HEAD, cut=True), lambda: _read(path))
     if kind:
-        raise ArtifactError(f"{str(path)!r} is {kind} and may run code when it is opened", _CONVERT)
-
-
-def _zip_kind(path: Path) -> str | None:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            if any(name.rsplit("/", 1)[-1].lower().endswith((".pkl", ".pickle")) for name in names):
-                return "a PyTorch file or another archive of pickles"
-            for name in names:
-                with archive.open(name) as member:
-                    head = member.read(_HEAD)
-                if _MAGIC.match(head):
-                    return "an archive of pickles"
-                if head.startswith(_NPY) and _OBJECT.search(head):
-                    return "a NumPy archive of Python objects"
-    except Exception as error:  # zipfile raises many kinds on damaged or encrypted archives
-        raise ArtifactError(f"{str(path)!r} is a zip archive that cannot be looked into: {error}", _CONVERT) from error
-    return None
-
-
-def _is_pickle(data: bytes) -> bool:
-    """Whether an unpickler would import something, or come to an end, before it fails.
-
-    Protocols 0 and 1 have no magic, so the opcodes are read; the disassembler runs none of them.
-    """
-    if _MAGIC.match(data):
-        return True
-    try:
-        return any(opcode.name in _TELLING for opcode, _, _ in pickletools.genops(data))
-    except Exception:  # it raises whatever the arguments of a non-opcode lead to
-        return False
-
-
-def _is_safetensors(data: bytes) -> bool:
-    """Whether a header follows its length: some lengths, such as 640, begin like a pickle."""
-    length = int.from_bytes(data[:8], "little")
-    try:
-        return len(data) >= 8 + length and isinstance(_from_json(data[8 : 8 + length]), dict)
-    except _NotJson:
-        return False
+        raise ArtifactError(f"{str(path)!r} is {kind} and may run code when it is opened", pickles.CONVERT)
 
 
 # ── names ────────────────────────────────────────────────────────────────────────────────────────────

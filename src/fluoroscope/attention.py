@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fluoroscope.run import RUN, Run
+from fluoroscope.errors import EditError, UnavailableError
+from fluoroscope.run import Run, active
 
 PREFIX = "fluoroscope_"
 SITES_HERE = ("q", "k", "v", "scores", "pattern")
@@ -36,15 +37,23 @@ def register(implementation: str) -> str:
         module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
     ) -> tuple[Tensor, Tensor | None]:
         plain: Callable[..., tuple[Tensor, Tensor | None]]
-        if implementation == "eager":
-            plain = vars(sys.modules[type(module).__module__])["eager_attention_forward"]
-        else:
-            plain = ALL_ATTENTION_FUNCTIONS[implementation]
+        plain = _eager(module) if implementation == "eager" else ALL_ATTENTION_FUNCTIONS[implementation]
         return attend(plain, module, query, key, value, attention_mask, **kwargs)
 
     AttentionInterface.register(name, attention)
     AttentionMaskInterface.register(name, ALL_MASK_ATTENTION_FUNCTIONS[implementation])
     return name
+
+
+def _eager(module: nn.Module) -> Callable[..., tuple[Tensor, Tensor | None]]:
+    """The eager attention of a module's family, which transformers keeps beside the class that calls it."""
+    for kind in type(module).__mro__:
+        found = vars(sys.modules[kind.__module__]).get("eager_attention_forward")
+        if found is not None:
+            return found
+    raise UnavailableError(
+        f"{type(module).__name__} has no eager_attention_forward beside its class", "Load it with sdpa attention."
+    )
 
 
 def attend(
@@ -57,21 +66,22 @@ def attend(
     **kwargs: Any,
 ) -> tuple[Float[Tensor, "batch query head d_v"], Tensor | None]:
     """Attention with sites: `plain`, unless the current run looks into this layer."""
-    run = RUN.get()
-    layer = None if run is None else getattr(run.owner, "attention_layers", {}).get(module)
-    if run is None or layer is None or not run.touches(SITES_HERE, layer):
+    run, layer = _looking_into(module)
+    if run is None or not run.touches(SITES_HERE, layer):
         return plain(module, query, key, value, attention_mask, **kwargs)
-    query, key, value = _visit_inputs(run, layer, query, key, value)
+    query, key, value = run.visit("q", layer, query), run.visit("k", layer, key), run.visit("v", layer, value)
     if not run.touches(_EXPLICIT, layer):
         return plain(module, query, key, value, attention_mask, **kwargs)
     return _explicit(run, layer, (query, key, value), _full_mask(module, query, key, attention_mask, kwargs), kwargs)
 
 
-def _visit_inputs(run: Run, layer: int, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    # With a cache, key and value hold the past as the cache keeps it, unedited: every step edits all of it again.
-    start = run.start + query.shape[2] - key.shape[2]
-    query = run.visit("q", layer, query)
-    return query, run.visit("k", layer, key, start), run.visit("v", layer, value, start)
+def _looking_into(module: nn.Module) -> tuple[Run | None, int]:
+    """The run of the model that this attention module is part of, and the module's layer."""
+    for run in active():
+        layer: int | None = getattr(run.owner, "attention_layers", {}).get(module)
+        if layer is not None:
+            return run, layer
+    return None, 0
 
 
 def _full_mask(
@@ -89,6 +99,7 @@ def _explicit(
     run: Run, layer: int, qkv: tuple[Tensor, Tensor, Tensor], mask: Tensor | None, kwargs: dict[str, Any]
 ) -> tuple[Tensor, Tensor]:
     query, key, value = qkv
+    gone = max(0, run.start + query.shape[2] - key.shape[2])  # keys that a sliding window's cache has let go
     group = query.shape[1] // key.shape[1]
     key, value = (tensor.repeat_interleave(group, dim=1) if group > 1 else tensor for tensor in (key, value))
     scaling = kwargs.get("scaling")
@@ -102,8 +113,11 @@ def _explicit(
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     elif mask is not None:
         scores = scores + mask
-    scores = run.visit("scores", layer, scores)
+    scores = run.visit("scores", layer, nn.functional.pad(scores, (gone, 0), value=torch.finfo(scores.dtype).min))
     pattern = run.visit("pattern", layer, _softmax(scores, kwargs.get("s_aux")).to(value.dtype))
+    if gone and pattern[..., :gone].any():
+        raise EditError(f"layer {layer} is to attend to keys that have left the cache", "Pass cache=False.")
+    pattern = pattern[..., gone:]
     return (pattern @ value).transpose(1, 2).contiguous(), pattern
 
 

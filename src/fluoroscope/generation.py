@@ -4,16 +4,16 @@ Greedy by default; sampling goes through Hugging Face's own warpers. Edits act o
 a cached run, which sees each position once, and an uncached one, which sees it at every step, agree.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from os.path import commonprefix
 from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fluoroscope import forward, offer
+from fluoroscope import forward, offer, sampling
 from fluoroscope.errors import ArgumentError, TokenError
 from fluoroscope.progress import report
 from fluoroscope.run import Edits, Run, place, running
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 Steps = str | int | Sequence[int] | range | slice
 Callback = Callable[[int, "int | list[int]", Tensor], bool | None]
-"""Called after each choice with (step, token id, or ids of a batch, logits [batch, d_vocab]); False stops."""
+"""Called after each choice, which is recorded by then, with (step, token id or the ids of a batch, logits
+[batch, d_vocab]); False stops. Stop tokens are looked at afterwards, so it sees them too."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,10 @@ class Generation:
         ids: generated ids of each row, the stop token included.
         log_probs: natural-log probability of each of them under the model's own distribution, before any warper.
         stopped: why each row ended: 'stop token', 'length' or 'callback'.
-        texts: decoded continuation of each row, without the prompt.
+        texts: what each row's continuation adds to its decoded text; special tokens (a stop token, say) show nothing.
+        options: the arguments that chose the tokens.
         trace: the sites asked for, over the prompt and every generated token that was fed back (all but the last).
+            A row that ended early goes on in it until the last row ends, as it would have without its stop token.
     """
 
     prompt: Tokens
@@ -48,6 +51,7 @@ class Generation:
     log_probs: list[list[float]]
     stopped: list[str]
     texts: list[str]
+    options: dict[str, Any]
     recipe: "Recipe"
     trace: Trace | None
 
@@ -66,6 +70,7 @@ class Generation:
             "ids": self.ids,
             "log_probs": self.log_probs,
             "stopped": self.stopped,
+            "options": self.options,
             "recipe": self.recipe.model_dump(mode="json"),
         }
 
@@ -97,7 +102,9 @@ def generate(
         top_p: keep the smallest set of tokens whose probability reaches p.
         seed: of the sampling; the same seed gives the same tokens.
         stop_tokens: ids that end a row; by default the model's end-of-sequence ids.
-        edits: site -> interventions, as for `Model.trace`; positions are absolute.
+        edits: as for `Model.trace`; positions of `at` count on into the generated tokens, negative ones from the
+            end of the prompt. A function sees the positions of one pass: where what it does at one of them depends
+            on the others (seeded noise does), cached and uncached differ.
         edit_tokens: where edits act: 'all', 'prompt', 'generated', or steps (int, list, range, slice), where
             step 0 is the pass over the prompt and step k the pass over the k-th generated token.
         sites: kept over all positions, in the same passes.
@@ -106,16 +113,27 @@ def generate(
 
     Raises:
         TokenError: prompt and new tokens do not fit the context.
-        ArgumentError: a sampling parameter outside of its range.
+        ArgumentError: a sampling parameter outside of its range, or steps that will not happen.
     """
     tokens = model.tokens(prompt, bos=bos, pad="left")
-    _check(model, tokens, max_new_tokens, temperature, top_p, top_k)
-    gate = _gate(edit_tokens, tokens.ids.shape[1])
-    placed = place(model.placed(edits), tokens, gate, generating=True)
+    _check(model, tokens, max_new_tokens)
+    sampling.check(temperature, top_k, top_p)
+    gate = _gate(edit_tokens, tokens.ids.shape[1], max_new_tokens)
+    placed = place(model.placed(edits), tokens, gate, room=max_new_tokens - 1)
     loop = _Loop(model, tokens, frozenset(site.whole for site in offer.expand(model, sites)), placed, cache)
-    choose = _chooser(temperature, top_k, top_p, torch.Generator(model.device).manual_seed(seed))
-    stops = frozenset(_stop_tokens(model) if stop_tokens is None else stop_tokens)
-    rows = _Rows(len(tokens.ids), stops)
+    choose = sampling.chooser(temperature, top_k, top_p, torch.Generator(model.device).manual_seed(seed))
+    rows = _Rows(len(tokens), frozenset(sampling.stop_tokens(model) if stop_tokens is None else stop_tokens))
+    _continue(loop, rows, choose, callback, max_new_tokens)
+    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "stop_tokens": sorted(rows.stops), "cache": cache}
+    options |= {"temperature": temperature, "top_k": top_k, "top_p": top_p, "edit_tokens": str(edit_tokens)}
+    recipe = model.recipe(tokens, seed=None if temperature == 0 else seed, edits=loop.last)
+    texts = [_text(model, tokens.row(row).ids[0].tolist(), ids) for row, ids in enumerate(rows.ids)]
+    return Generation(tokens, rows.ids, rows.log_probs, rows.stopped, texts, options, recipe, loop.trace(recipe))
+
+
+def _continue(
+    loop: "_Loop", rows: "_Rows", choose: sampling.Choose, callback: Callback | None, max_new_tokens: int
+) -> None:
     for step in range(max_new_tokens):
         report("generate", step, max_new_tokens)
         logits = loop.step()
@@ -128,12 +146,9 @@ def generate(
             break
         loop.append(chosen)
     rows.stop("length")
-    recipe = model.recipe(tokens, seed=None if temperature == 0 else seed, edits=loop.last)
-    texts = [_decode(model, ids) for ids in rows.ids]
-    return Generation(tokens, rows.ids, rows.log_probs, rows.stopped, texts, recipe, loop.trace(recipe))
 
 
-def _check(model: "Model", tokens: Tokens, new: int, temperature: float, top_p: float, top_k: int) -> None:
+def _check(model: "Model", tokens: Tokens, new: int) -> None:
     length = tokens.ids.shape[1]
     if new < 1:
         raise ArgumentError(f"max_new_tokens={new} generates nothing", "Give at least 1.")
@@ -142,37 +157,29 @@ def _check(model: "Model", tokens: Tokens, new: int, temperature: float, top_p: 
             f"{length} prompt tokens and {new} new ones do not fit the context of {model.n_ctx}",
             f"At most {max(0, model.n_ctx - length + 1)} can follow this prompt.",
         )
-    if temperature < 0 or not 0 < top_p <= 1 or top_k < 0:
-        raise ArgumentError(
-            f"temperature={temperature}, top_p={top_p}, top_k={top_k}",
-            "temperature and top_k are 0 or more, top_p is above 0 and at most 1.",
-        )
 
 
-def _gate(steps: Steps, prompt_length: int) -> Callable[[int], bool] | None:
-    """Whether edits act at a slot. Slots below the prompt's length belong to step 0."""
+def _gate(steps: Steps, prompt_length: int, n_steps: int) -> Callable[[int], bool] | None:
+    """Whether edits act at a slot; slots below the prompt's length belong to step 0."""
     if isinstance(steps, str):
-        named: dict[str, Callable[[int], bool] | None] = {
-            "all": None,
-            "prompt": lambda slot: slot < prompt_length,
-            "generated": lambda slot: slot >= prompt_length,
-        }
+        named = {"all": range(n_steps), "prompt": range(1), "generated": range(1, n_steps)}
         if steps not in named:
             raise ArgumentError(f"edit_tokens={steps!r} is unknown", "Known: all, prompt, generated, or step numbers.")
-        return named[steps]
-
-    def step(slot: int) -> int:
-        return max(0, slot - prompt_length + 1)
-
-    if isinstance(steps, slice):
-        if (steps.start or 0) < 0 or (steps.stop or 0) < 0 or (steps.step or 1) < 1:
+        if steps == "all":
+            return None
+        chosen = frozenset(named[steps])
+    elif isinstance(steps, slice):
+        if min(steps.start or 0, steps.stop or 0, (steps.step or 1) - 1) < 0:
             raise ArgumentError(f"edit_tokens={steps} counts from an end that is not known", "Use steps from 0 up.")
-        limits = range(steps.start or 0, 1 << 30 if steps.stop is None else steps.stop, steps.step or 1)
-        return lambda slot: step(slot) in limits
-    chosen = frozenset([steps] if isinstance(steps, int) else steps)
-    if any(number < 0 for number in chosen):
-        raise ArgumentError(f"edit_tokens={steps} counts from an end that is not known", "Use steps from 0 up.")
-    return lambda slot: step(slot) in chosen
+        chosen = frozenset(range(n_steps)[steps])
+    else:
+        chosen = frozenset([steps] if isinstance(steps, int) else steps)
+    if not chosen or not chosen <= frozenset(range(n_steps)):
+        raise ArgumentError(
+            f"edit_tokens={steps!r} with max_new_tokens={n_steps}: the steps are 0 … {n_steps - 1}",
+            "Step 0 is the pass over the prompt, step k the one over the k-th new token; the last token is not fed.",
+        )
+    return lambda slot: max(0, slot - prompt_length + 1) in chosen
 
 
 class _Loop:
@@ -223,16 +230,12 @@ class _Loop:
 
 
 def _join(values: list[Tensor], site: Site) -> Tensor:
-    """Joins passes. Keys that a pass did not see, for they came later or had left the window, are masked ones."""
-    axis = site.kind.position_axis
+    """Joins passes along positions; keys that came later than a pass are masked ones in it."""
     if "key" in site.kind.axes:
-        ends = list(accumulate(value.shape[axis] for value in values))
         masked = torch.finfo(values[0].dtype).min if site.name == "scores" else 0.0
-        values = [
-            torch.nn.functional.pad(value, (end - value.shape[-1], ends[-1] - end), value=masked)
-            for value, end in zip(values, ends, strict=True)
-        ]
-    return torch.cat(values, axis)
+        width = values[-1].shape[-1]
+        values = [torch.nn.functional.pad(value, (0, width - value.shape[-1]), value=masked) for value in values]
+    return torch.cat(values, site.kind.position_axis)
 
 
 class _Rows:
@@ -262,35 +265,16 @@ class _Rows:
         self.stopped = [reason or why for reason in self.stopped]
 
 
-def _chooser(
-    temperature: float, top_k: int, top_p: float, generator: torch.Generator
-) -> Callable[[Float[Tensor, "batch d_vocab"]], Int[Tensor, "batch"]]:
-    """Greedy, or sampling through Hugging Face's warpers in its own order."""
-    if temperature == 0:
-        return lambda logits: logits.argmax(-1)
-    from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+def _text(model: "Model", prompt: list[int], new: list[int]) -> str:
+    """What the new ids add to the text of the whole row, special tokens left out of both.
 
-    warpers: list[Any] = [TemperatureLogitsWarper(temperature)] if temperature != 1 else []
-    warpers += [TopKLogitsWarper(top_k)] if top_k else []
-    warpers += [TopPLogitsWarper(top_p)] if top_p < 1 else []
-
-    def choose(logits: Tensor) -> Tensor:
-        for warper in warpers:
-            logits = warper(None, logits)
-        return torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
-
-    return choose
-
-
-def _stop_tokens(model: "Model") -> Iterable[int]:
-    """End-of-sequence ids as Hugging Face finds them: generation config, then config, then tokenizer."""
-    sources = (getattr(model.hf, "generation_config", None), getattr(model.hf, "config", None), model.tokenizer)
-    for source in sources:
-        found = getattr(source, "eos_token_id", None)
-        if found is not None:
-            return [found] if isinstance(found, int) else found
-    return []
-
-
-def _decode(model: "Model", ids: list[int]) -> str:
-    return "" if model.tokenizer is None else str(model.tokenizer.decode(ids, skip_special_tokens=True))
+    Decoded alone they may read otherwise: SentencePiece drops the first space of a text, and a character may have
+    begun in the prompt (it then counts to what was generated).
+    """
+    if model.tokenizer is None:
+        return ""
+    before, whole = (
+        str(model.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        for ids in (prompt, prompt + new)
+    )
+    return whole[len(commonprefix([before, whole])) :]  # noqa: RUF071 — characters are what is wanted

@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from fluoroscope.architectures import Architecture, Dims
 from fluoroscope.errors import ArchitectureError
 from fluoroscope.progress import report
-from fluoroscope.run import RUN, Run
+from fluoroscope.run import Run, active, outside
 
 
 class Hooked(Protocol):
@@ -55,9 +55,10 @@ def install(model: Hooked) -> list[RemovableHandle]:
     arch = model.architecture
     handles: list[RemovableHandle] = [
         model.hf.register_forward_pre_hook(_entry(model), with_kwargs=True),
-        *_after(model, required(model.hf, arch.final_norm, "final norm"), "final_norm", None),
         *_after(model, model.hf, "logits", None),
     ]
+    if arch.final_norm is not None:
+        handles += _after(model, required(model.hf, arch.final_norm, "final norm"), "final_norm", None)
     if arch.pos_embed is not None:
         handles += _after(model, required(model.hf, arch.embed, "token embedding"), "embed", None)
         handles += _after(model, required(model.hf, arch.pos_embed, "position embedding"), "pos_embed", None)
@@ -69,7 +70,8 @@ def install(model: Hooked) -> list[RemovableHandle]:
 def _block(model: Hooked, block: nn.Module, layer: int) -> list[RemovableHandle]:
     arch = model.architecture
     handles = [block.register_forward_pre_hook(_block_input(model, layer), with_kwargs=True)]
-    handles += _after(model, submodule(block, arch.attn_out or arch.attn), "attn_out", layer, _attn_out)
+    mixing = submodule(block, arch.attn_out or arch.attn) or submodule(block, arch.mixer)
+    handles += _after(model, mixing, "attn_out", layer, _attn_out)
     handles += _after(model, submodule(block, arch.mlp_out or arch.mlp), "mlp_out", layer, _mlp_out)
     handles += _before(model, submodule(block, arch.o), "z", layer)
     handles += _before(model, submodule(block, arch.down), "neurons", layer)
@@ -82,8 +84,7 @@ def _block(model: Hooked, block: nn.Module, layer: int) -> list[RemovableHandle]
 
 
 def _current(model: Hooked) -> Run | None:
-    run = RUN.get()
-    return run if run is not None and run.owner is model else None
+    return next((run for run in active() if run.owner is model), None)
 
 
 def _entry(model: Hooked) -> Callable[..., Any]:
@@ -92,8 +93,9 @@ def _entry(model: Hooked) -> Callable[..., Any]:
     def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         run = _current(model)
         if run is not None:
-            ids = next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
-            run.shape = (ids.shape[0], ids.shape[1])
+            named = (kwargs.get(name) for name in ("input_ids", "inputs_embeds"))
+            given = next(value for value in (*args, *named, *kwargs.values()) if isinstance(value, Tensor))
+            run.shape = (given.shape[0], given.shape[1])
 
     return hook
 
@@ -105,7 +107,8 @@ def _block_input(model: Hooked, layer: int) -> Callable[..., Any]:
         run = _current(model)
         if run is None:
             return None
-        report("forward", layer, model.dims.n_layers)
+        with outside():
+            report("forward", layer, model.dims.n_layers)
         value = hidden = args[0] if args else kwargs["hidden_states"]
         if layer == 0 and not has_positions:
             hidden = run.visit("embed", None, hidden)
@@ -141,7 +144,7 @@ def _after(
         new = visit(model, run, layer, value) if visit else run.visit(name, layer, value)
         if value is not shaped:  # the block will overwrite what it gets, so it gets a copy of what is kept
             new = new.clone()
-        return None if new is raw else _put(output, new.reshape(raw.shape) if raw.dim() == 2 else new)
+        return None if new is raw else _put(output, new.reshape(raw.shape) if new.numel() == raw.numel() else new)
 
     return [module.register_forward_hook(hook)]
 
@@ -214,10 +217,9 @@ def _unscaled(raw: Tensor, value: Tensor, new: Tensor, factor: float) -> Tensor:
     """The module output that makes what is added `new`; untouched entries keep their bits."""
     if factor == 1.0:
         return new
-    if new is not value:
-        return torch.where(new == value, raw, new / factor)
-    # The kept value must lie on the path of the gradient: the same bits as raw, reached through value.
-    return raw.detach() + (value - value.detach()) / factor if value.requires_grad else raw
+    exact = raw if new is value else torch.where(new == value, raw, new / factor)
+    # The kept value must lie on the path of the gradient: the same bits, reached through what is kept.
+    return exact.detach() + (new - new.detach()) / factor if new.requires_grad else exact
 
 
 def _shaped(value: Tensor, run: Run) -> Tensor:
@@ -225,7 +227,8 @@ def _shaped(value: Tensor, run: Run) -> Tensor:
     batch, length = run.shape
     if value.dim() == 2 and value.shape[0] == batch * length:
         return value.view(batch, length, -1)
-    # GPT-2's position embedding is one row for the whole batch.
+    # A position embedding may be one row for the whole batch: [1, pos, d] in GPT-2, [pos, d] in nanoGPT.
+    value = value[None] if value.dim() == 2 and value.shape[0] == length else value
     return value.expand(batch, -1, -1) if value.shape[0] == 1 < batch else value
 
 

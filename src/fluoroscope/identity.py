@@ -1,6 +1,7 @@
 """What a model is: the recipe that results carry, the fingerprint of its weights, its summary for people."""
 
 import hashlib
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,8 @@ from fluoroscope.tokens import Tokens
 if TYPE_CHECKING:
     from fluoroscope.model import Model
 
-_SAMPLE = 1024
+_WHOLE = 1 << 16
+_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _KNOWN: "WeakKeyDictionary[nn.Module, tuple[object, str]]" = WeakKeyDictionary()
 
 
@@ -29,29 +31,43 @@ def versions() -> dict[str, str]:
 
 
 def fingerprint(hf: nn.Module) -> str:
-    """SHA-256 (16 hex digits) over every weight's name, shape, dtype, sum and up to 1,024 evenly spaced entries.
+    """SHA-256 (16 hex digits) over the name, shape, dtype and bits of everything in the state dict.
 
-    Computed once and again after any in-place change. It tells models apart; it is no proof against forgery.
+    Of tensors above 65,536 entries the bits are summed row by row, in integers: exact, and the same on every device
+    and number of threads. Computed once and again after an in-place change; torch cannot tell of one made through
+    `.data`. It tells models apart; it is no proof against forgery.
     """
-    named = [*hf.named_parameters(), *hf.named_buffers()]
-    state = tuple((id(tensor), tensor._version) for _, tensor in named)
+    state = tuple((id(tensor), tensor.data_ptr(), _version(tensor)) for tensor in _stored(hf))
     known = _KNOWN.get(hf)
     if known is None or known[0] != state:
         digest = hashlib.sha256()
-        for name, tensor in named:
-            digest.update(f"{name} {list(tensor.shape)} {tensor.dtype} ".encode())
-            digest.update(_sample(tensor.detach()))
+        for name, value in hf.state_dict().items():
+            if isinstance(value, Tensor):
+                digest.update(f"{name} {list(value.shape)} {value.dtype} ".encode())
+                digest.update(_bits(value))
         known = _KNOWN[hf] = (state, digest.hexdigest()[:16])
     return known[1]
 
 
-def _sample(tensor: Tensor) -> bytes:
-    if tensor.is_meta or tensor.numel() == 0:
-        return b"empty"
-    flat = tensor.reshape(-1)
-    total = flat.sum(dtype=torch.float64 if flat.is_floating_point() else None)
-    few = flat[:: max(1, flat.numel() // _SAMPLE)][:_SAMPLE]
-    return str(total.item()).encode() + few.contiguous().cpu().view(torch.uint8).numpy().tobytes()
+def _stored(hf: nn.Module) -> Iterator[Tensor]:
+    """Parameters, and the buffers that a checkpoint holds: others, such as rotary angles, may change in a run."""
+    yield from hf.parameters()
+    for module in hf.modules():
+        passing = module._non_persistent_buffers_set  # pyright: ignore[reportPrivateUsage]
+        yield from (buffer for name, buffer in module.named_buffers(recurse=False) if name not in passing)
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def _bits(tensor: Tensor) -> bytes:
+    tensor = tensor.detach()
+    tensor = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    bits = tensor.view(_BITS[tensor.itemsize])
+    if bits.numel() > _WHOLE:
+        bits = bits.sum(-1, dtype=torch.int64)
+    return bits.reshape(-1).contiguous().cpu().view(torch.uint8).numpy().tobytes()
 
 
 def recipe(model: "Model", prompt: Tokens | None, seed: int | None, run: Run | None) -> Recipe:
@@ -62,7 +78,9 @@ def recipe(model: "Model", prompt: Tokens | None, seed: int | None, run: Run | N
     return Recipe(
         model=model.name,
         weights=fingerprint(model.hf),
-        tokenizer=None if tokenizer is None else str(getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__),
+        tokenizer=None
+        if tokenizer is None
+        else str(getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__),
         dtype=str(model.dtype).removeprefix("torch."),
         device=str(model.device),
         attention=f"{model.attention}, explicit softmax where scores or pattern are asked for"
@@ -93,8 +111,11 @@ def summary(model: "Model") -> dict[str, Any]:
         "model": model.name,
         "type": str(getattr(config, "model_type", type(model.hf).__name__)),
         **{name: getattr(dims, name) for name in dims.__dataclass_fields__},
+        "experts": _experts(config),
         "n_ctx": model.n_ctx,
-        "norm": {"rms": "RMSNorm", "layer": "LayerNorm", "none": "none"}[arch.norm],
+        "norm": "none"
+        if arch.final_norm is None
+        else {"rms": "RMSNorm", "layer": "LayerNorm", "none": "none"}[arch.norm],
         "positions": _positions(model, config),
         "block": "parallel" if arch.parallel else "sequential",
         "activation": _first(config, "hidden_act", "activation_function", "hidden_activation"),
@@ -111,9 +132,21 @@ def summary(model: "Model") -> dict[str, Any]:
 def _positions(model: "Model", config: Any) -> str:
     if model.architecture.pos_embed is not None:
         return "learned"
+    if getattr(config, "alibi", False) or getattr(config, "model_type", "") == "bloom":
+        return "ALiBi"
     if getattr(config, "rope_parameters", None) or getattr(config, "rotary_dim", None):
         return "rotary"
-    return "ALiBi" if getattr(config, "alibi", False) or getattr(config, "model_type", "") == "bloom" else "none"
+    return "unknown" if config is None else "none"
+
+
+def _experts(config: Any) -> dict[str, int] | None:
+    """How many routed experts a block has, how many see a token, and how wide each is; None where there are none."""
+    count = _first(config, "n_routed_experts", "num_local_experts", "num_experts")
+    if not count:
+        return None
+    chosen = _first(config, "num_experts_per_tok")
+    width = _first(config, "moe_intermediate_size", "expert_ffn_hidden_size", "intermediate_size")
+    return {"count": int(count), "chosen": int(chosen or 0), "d_expert": int(width or 0)}
 
 
 def _first(config: Any, *names: str) -> str | None:

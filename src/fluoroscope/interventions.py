@@ -73,6 +73,11 @@ def _like(value: "Tensor | float", target: Tensor, what: str) -> Tensor:
     return given
 
 
+def _shape(value: "Tensor | float") -> object:
+    """What a recipe says of a value: a number itself, a tensor's shape."""
+    return list(value.shape) if isinstance(value, Tensor) else value
+
+
 def zero() -> Intervention:
     """Zero ablation."""
     return _named(lambda value: torch.zeros_like(value), "zero()")  # noqa: PLW0108
@@ -83,21 +88,21 @@ def scale(factor: float) -> Intervention:
     return _named(lambda value: value * factor, f"scale({factor})")
 
 
-def add(vector: Tensor, coefficient: float = 1.0) -> Intervention:
+def add(vector: "Tensor | float", coefficient: float = 1.0) -> Intervention:
     """Adds `coefficient * vector`, cast to the value's dtype and device: steering.
 
     Args:
         vector: anything that broadcasts to the value, such as [d_model].
         coefficient: its factor.
     """
-    name = f"add(vector{list(vector.shape)}, coefficient={coefficient})"
+    name = f"add({_shape(vector)}, coefficient={coefficient})"
     return _named(lambda value: value + coefficient * _like(vector, value, "the added vector"), name)
 
 
 def replace(new: "Tensor | float") -> Intervention:
     """Replaces the value by `new`: activation patching. Strict: nothing is aligned or truncated."""
-    shape = list(new.shape) if isinstance(new, Tensor) else new
-    return _named(lambda value: _like(new, value, "the replacement").expand_as(value).clone(), f"replace({shape})")
+    name = f"replace({_shape(new)})"
+    return _named(lambda value: _like(new, value, "the replacement").expand_as(value).clone(), name)
 
 
 def clamp(minimum: float | None = None, maximum: float | None = None) -> Intervention:
@@ -120,7 +125,9 @@ def noise(std: float, seed: int) -> Intervention:
 
 def mean_ablate(mean: Tensor) -> Intervention:
     """Mean ablation: every position becomes `mean`, as `Trace.mean` gives it for a reference dataset."""
-    return _named(lambda value: _like(mean, value, "the mean").expand_as(value).clone(), f"mean({list(mean.shape)})")
+    return _named(
+        lambda value: _like(mean, value, "the mean").expand_as(value).clone(), f"mean_ablate({list(mean.shape)})"
+    )
 
 
 def resample_ablate(reference: Tensor, seed: int) -> Intervention:
@@ -136,7 +143,7 @@ def resample_ablate(reference: Tensor, seed: int) -> Intervention:
         drawn = torch.randint(len(reference), (len(value),), generator=generator)
         return _like(reference[drawn.to(reference.device)], value, "the resampled reference")
 
-    return _named(function, f"resample({list(reference.shape)}, seed={seed})")
+    return _named(function, f"resample_ablate({list(reference.shape)}, seed={seed})")
 
 
 def at(function: Intervention, positions: Positions = None, rows: "int | Sequence[int] | None" = None) -> At:
@@ -145,15 +152,17 @@ def at(function: Intervention, positions: Positions = None, rows: "int | Sequenc
     Args:
         function: gets and returns only the selected slice.
         positions: token indices within each row's real tokens, padding not counted; negative counts from
-            the end. None means all. Out of range is an error.
+            the end (of the prompt, while generating). None means all. Out of range is an error, and so is
+            selecting nothing.
         rows: batch rows; None means all.
     """
-    if isinstance(function, At):
-        if function.positions is not None and positions is not None:
-            raise EditError("at(at(f, …), …) gives positions twice", "Give them once.")
-        merged = function.positions if positions is None else positions
-        return _replace(function, positions=merged, rows=function.rows if rows is None else rows)
-    return At(function, positions, rows)
+    if not isinstance(function, At):
+        return At(function, positions, rows)
+    given = {"positions": positions, "rows": rows}
+    for name, value in given.items():
+        if value is not None and getattr(function, name) is not None:
+            raise EditError(f"at(at(f, …), …) gives {name} twice", "Give them once.")
+    return _replace(function, **{name: value for name, value in given.items() if value is not None})
 
 
 def compose(*functions: Intervention) -> Composed:

@@ -1,22 +1,24 @@
 """From a name, a folder or a module to a Model; nothing missing, unexpected or not finite is tolerated."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from fluoroscope import architectures, hooks
+from fluoroscope import architectures, sizes
 from fluoroscope.architectures import Architecture, Dims
-from fluoroscope.errors import ArchitectureError, ArgumentError, LoadError
+from fluoroscope.errors import ArgumentError, LoadError
 from fluoroscope.model import Model
 
 _OFFLINE = (
     "Give the path of a local folder, or fetch it once where there is a network with 'hf download NAME' and set "
     "HF_HUB_OFFLINE=1."
 )
+_LOCAL = "The folder needs config.json and .safetensors files, as save_pretrained writes them."
+_CONFIG_OPTIONS = ("cache_dir", "force_download", "local_files_only", "proxies", "subfolder", "token")
 
 
 def load(
@@ -34,7 +36,7 @@ def load(
 
     Args:
         source: a local folder, a hub id, or a module (Hugging Face, PEFT-wrapped or plain PyTorch), which is
-            switched to eval mode. None names the embedded specimen.
+            switched to eval mode, in place. None names the embedded specimen.
         tokenizer: a tokenizer, or where to load it from; by default the one beside the weights, if any.
         device: where to put it; by default where the weights are (CPU for files).
         dtype: 'float32', torch.bfloat16, …; by default the checkpoint's own.
@@ -46,7 +48,7 @@ def load(
 
     Raises:
         LoadError: not found, pickled weights only, or a weight that is missing, unexpected or not finite.
-        ArchitectureError: unknown family, or a path that leads nowhere.
+        ArchitectureError: unknown family, a path that leads nowhere, or a module there that cannot be what it should.
     """
     if source is None:
         raise LoadError("no model was named, and no specimen is embedded in this version", "Name a folder or a hub id.")
@@ -55,26 +57,42 @@ def load(
             raise ArgumentError(
                 f"{', '.join([*hf_options, *(['revision'] if revision else [])])} cannot be applied to a loaded module"
             )
-        hf, name = _base(source), str(getattr(source, "name_or_path", "") or type(source).__name__)
-        hf = hf.to(dtype=_dtype(dtype)) if dtype is not None else hf
+        hf, name = _given(source, _dtype(dtype), headed=architecture is None)
     else:
         name = os.fspath(source)
+        if architecture is None and "config" not in hf_options:
+            _check_described(name, revision, hf_options)
         hf = _from_pretrained(name, _dtype(dtype), revision, hf_options)
         tokenizer = name if tokenizer is None else tokenizer
     if device is not None:
         hf = hf.to(device)
     hf.eval()
-    _check_finite(hf, name)
-    arch = architectures.find(hf.config) if architecture is None else architecture
+    _check_weights(hf, name)
+    arch = architectures.find(getattr(hf, "config", None)) if architecture is None else architecture
     trust = bool(hf_options.get("trust_remote_code", False))
     found = _tokenizer(tokenizer, name, revision, trust)
-    return Model(hf, found, name, arch, _dims(hf, arch, dims), _n_ctx(hf))
+    return Model(hf, found, name, arch, sizes.dims(hf, arch, dims), sizes.n_ctx(hf, arch))
 
 
-def _base(module: nn.Module) -> nn.Module:
-    """The transformers module inside a PEFT wrapper, which holds the adapters in its own layers."""
+def _given(module: nn.Module, dtype: "torch.dtype | None", *, headed: bool) -> tuple[nn.Module, str]:
+    """The transformers module inside a PEFT wrapper, which holds the adapters in its own layers, and its name."""
+    adapters: dict[str, Any] = getattr(module, "peft_config", {})
+    for adapter, config in adapters.items():
+        if getattr(config, "is_prompt_learning", False):
+            raise LoadError(
+                f"adapter {adapter!r} ({type(config).__name__}) adds virtual tokens from outside of the model",
+                "Fluoroscope watches adapters that live in the model's own layers, such as LoRA.",
+            )
     unwrap = getattr(module, "get_base_model", None)
-    return unwrap() if callable(unwrap) and hasattr(module, "peft_config") else module
+    hf: Any = unwrap() if callable(unwrap) and adapters else module
+    head = getattr(hf, "get_output_embeddings", None)
+    if headed and callable(head) and head() is None:
+        raise LoadError(
+            f"{type(hf).__name__} has no unembedding, so it gives no logits",
+            "Load the model with AutoModelForCausalLM.",
+        )
+    name = str(getattr(module, "name_or_path", "") or type(module).__name__)
+    return (hf if dtype is None else hf.to(dtype=dtype)), name
 
 
 def _dtype(dtype: "str | torch.dtype | None") -> "torch.dtype | None":
@@ -86,27 +104,47 @@ def _dtype(dtype: "str | torch.dtype | None") -> "torch.dtype | None":
     return found
 
 
-def _from_pretrained(name: str, dtype: "torch.dtype | None", revision: str | None, options: dict[str, Any]) -> nn.Module:
+def _check_described(name: str, revision: str | None, options: dict[str, Any]) -> None:
+    """Refuses a family that no architecture file describes before its weights are read."""
+    from transformers import PreTrainedConfig
+
+    chosen = {key: options[key] for key in _CONFIG_OPTIONS if key in options}
+    try:
+        config, _ = PreTrainedConfig.get_config_dict(name, revision=revision or "main", **chosen)
+    except Exception as error:
+        raise _unreadable(name, error) from error
+    if not config.get("model_type"):
+        raise LoadError(f"cannot load {name!r}: there is no config.json that names a model type", _LOCAL)
+    architectures.described(config["model_type"])
+
+
+def _unreadable(name: str, error: Exception) -> LoadError:
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return LoadError(f"cannot load {name!r}: {first.rstrip('.')}", _LOCAL if Path(name).exists() else _OFFLINE)
+
+
+def _from_pretrained(
+    name: str, dtype: "torch.dtype | None", revision: str | None, options: dict[str, Any]
+) -> nn.Module:
     from transformers import AutoModelForCausalLM
 
-    if Path(name).is_dir() and not any(Path(name).glob("*.safetensors")):
+    folder = Path(name) / options.get("subfolder", "")
+    if folder.is_dir() and not any(folder.glob("*.safetensors")):
         raise LoadError(
-            f"folder {name!r} holds no .safetensors weights",
+            f"folder {str(folder)!r} holds no .safetensors weights",
             "Pickled checkpoints run code when opened and are not read; convert them with save_pretrained first.",
         )
     try:
-        hf, info = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             name, dtype=dtype or "auto", revision=revision or "main", use_safetensors=True, output_loading_info=True,
-            **{"trust_remote_code": False, **options},
+            **{"trust_remote_code": False, **options, "ignore_mismatched_sizes": True},  # so that they are named below
         )  # fmt: skip
-    except (OSError, ValueError, KeyError) as error:
-        local = Path(name).exists()
-        raise LoadError(
-            f"cannot load {name!r}: {str(error).strip().splitlines()[0]}", "" if local else _OFFLINE
-        ) from error
+    except Exception as error:
+        raise _unreadable(name, error) from error
+    hf, info = loaded
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if info.get(kind):
-            shown = ", ".join(sorted(map(str, info[kind]))[:5])
+            shown = ", ".join(sorted(_shown(key) for key in info[kind])[:5])
             raise LoadError(
                 f"the checkpoint of {name!r} has {len(info[kind])} {kind.replace('_', ' ')}: {shown}",
                 "Hugging Face would fill or drop them in silence; the file and the config do not belong together.",
@@ -114,10 +152,37 @@ def _from_pretrained(name: str, dtype: "torch.dtype | None", revision: str | Non
     return hf
 
 
-def _check_finite(hf: nn.Module, name: str) -> None:
+def _shown(key: Any) -> str:
+    """A key of a loading report; mismatched ones come with both shapes."""
+    return key if isinstance(key, str) else f"{key[0]} (file {list(key[1])}, model {list(key[2])})"
+
+
+def _check_weights(hf: nn.Module, name: str) -> None:
+    """Every weight is in memory and finite; buffers may hold infinities (masks do) but no NaN."""
     for key, tensor in hf.named_parameters():
-        if tensor.is_floating_point() and not tensor.is_meta and not bool(torch.isfinite(tensor).all()):
-            raise LoadError(f"weight {key!r} of {name!r} holds values that are not finite", "The checkpoint is damaged.")
+        if tensor.is_meta:
+            raise LoadError(
+                f"weight {key!r} of {name!r} is offloaded, so it can neither be checked nor read",
+                "Load the model where all of it fits: one device, or several accelerators with device_map='auto'.",
+            )
+        if not _all(torch.isfinite, tensor):
+            raise LoadError(
+                f"weight {key!r} of {name!r} holds values that are not finite", "The checkpoint is damaged."
+            )
+    for key, tensor in hf.named_buffers():
+        if not _all(_is_number, tensor):
+            raise LoadError(f"buffer {key!r} of {name!r} holds NaN", "The checkpoint is damaged.")
+
+
+def _is_number(value: Tensor) -> Tensor:
+    return ~torch.isnan(value)
+
+
+def _all(test: Callable[[Tensor], Tensor], tensor: Tensor) -> bool:
+    """Whether every entry passes; packed integers always do, 8-bit floats are widened, for torch cannot test them."""
+    if not tensor.is_floating_point():
+        return True
+    return bool(test(tensor if tensor.itemsize > 1 else tensor.to(torch.float32)).all())
 
 
 def _tokenizer(given: Any, name: str, revision: str | None, trust: bool) -> Any:
@@ -130,62 +195,11 @@ def _tokenizer(given: Any, name: str, revision: str | None, trust: bool) -> Any:
         return None
     try:
         return AutoTokenizer.from_pretrained(os.fspath(given), revision=revision or "main", trust_remote_code=trust)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # the tokenizers library raises plain Exceptions
         raise LoadError(
-            f"cannot load the tokenizer of {name!r}: {str(error).strip().splitlines()[0]}",
+            f"cannot load the tokenizer of {name!r}: {(str(error).strip().splitlines() or [type(error).__name__])[0]}",
             "Pass tokenizer= with a tokenizer or its folder.",
         ) from error
 
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt")
-
-
-def _n_ctx(hf: nn.Module) -> int | None:
-    value = getattr(getattr(hf, "config", None), "max_position_embeddings", None)
-    return int(value) if value else None
-
-
-def _dims(hf: nn.Module, arch: Architecture, given: "Mapping[str, int] | Dims | None") -> Dims:
-    """Sizes from the modules where they show them, else from the config, else as given."""
-    if isinstance(given, Dims):
-        return given
-    known = dict(given or {})
-    unknown = known.keys() - Dims.__dataclass_fields__.keys()
-    if unknown:
-        raise ArgumentError(f"unknown dims {sorted(unknown)}", f"Known: {', '.join(Dims.__dataclass_fields__)}.")
-    config = getattr(hf, "config", None)
-    blocks = list(hooks.required(hf, arch.layers, "list of blocks").children())
-    heads = known.get("n_heads") or getattr(config, "num_attention_heads", None)
-    embedding = hooks.required(hf, arch.embed, "token embedding").weight
-    head = hooks.required(hf, arch.lm_head, "unembedding")
-    if heads is None:
-        raise ArchitectureError("the module does not tell its number of heads", "Pass dims={'n_heads': …}.")
-    d_model = int(embedding.shape[1])  # pyright: ignore[reportArgumentType, reportIndexIssue, reportOptionalSubscript]
-    down = (hooks.submodule(block, arch.down) for block in blocks)
-    widths = (_inputs(module) for module in down if module is not None)
-    found = {
-        "n_layers": len(blocks),
-        "n_heads": int(heads),
-        "n_kv_heads": _kv_heads(config, int(heads)),
-        "d_model": d_model,
-        "d_head": int(getattr(config, "head_dim", None) or d_model // int(heads)),
-        "d_mlp": next((width for width in widths if width), 0),
-        "d_vocab": int(getattr(head, "out_features", 0) or getattr(head, "weight").shape[0]),  # noqa: B009
-    }
-    return Dims(**{**found, **known})
-
-
-def _inputs(module: nn.Module) -> int:
-    """Input width of a Linear, a quantised Linear or a Conv1D (which stores its weight input-first)."""
-    width = getattr(module, "in_features", None)
-    return int(width if width is not None else getattr(module, "nx", 0))
-
-
-def _kv_heads(config: Any, n_heads: int) -> int:
-    if getattr(config, "multi_query", False) and not getattr(config, "new_decoder_architecture", False):
-        return 1
-    for name in ("num_key_value_heads", "num_kv_heads"):
-        value = getattr(config, name, None)
-        if value:
-            return int(value)
-    return n_heads

@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fluoroscope import attention, forward, hooks, identity, offer, tokens, verify
+from fluoroscope import attention, forward, hooks, identity, offer, pieces, tokens, verify
 from fluoroscope.architectures import Architecture, Dims
 from fluoroscope.errors import SiteError, UnavailableError
 from fluoroscope.norms import FrozenNorm, frozen
-from fluoroscope.run import Edits, Run, place, running
+from fluoroscope.run import Edits, Run, outside, place, running
 from fluoroscope.sites import Site
 from fluoroscope.tokens import Pad, Tokens
 from fluoroscope.trace import Trace
@@ -59,7 +59,8 @@ class Model:
         self.weights = Weights(hf, architecture, dims)
         self.unavailable: dict[tuple[str, int | None], str] = {}
         reference = verify.reference(self)
-        self.attention = str(getattr(getattr(hf, "config", None), "_attn_implementation", "own"))
+        self._found_attention = str(getattr(getattr(hf, "config", None), "_attn_implementation", "own"))
+        self.attention = self._found_attention.removeprefix(attention.PREFIX)
         if self.attends:
             self._set_attention(attention.register(self.attention))
         self._handles = hooks.install(self)
@@ -128,11 +129,11 @@ class Model:
 
     def token_label(self, token_id: int) -> str:
         """One id as text for people; ids beyond the tokenizer stay numbers."""
-        return tokens.label(token_id, self.tokenizer)
+        return pieces.label(token_id, self.tokenizer)
 
     def single_token(self, text: str) -> int:
         """The id of a text that is exactly one token, else TokenError."""
-        return tokens.single_token(text, self.tokenizer)
+        return pieces.single_token(text, self.tokenizer)
 
     def trace(
         self,
@@ -173,9 +174,19 @@ class Model:
 
     @contextmanager
     def editing(self, edits: Edits) -> Generator[None]:
-        """Applies `edits` to every forward of the wrapped module inside the block, whoever calls it, in this thread."""
-        with running(Run(self, edits=place(self.placed(edits), None))):
+        """Applies `edits` to every forward of the wrapped module inside the block, whoever calls it, in this thread.
+
+        Traces and generations inside the block apply them before their own. `at` with positions is refused: only
+        `trace` and `generate` know where a prompt begins.
+
+        Raises:
+            UnavailableError: at the end of the block, if a forward ran in which an edited site did not occur.
+        """
+        run = Run(self, edits=place(self.placed(edits), None), lasting=True)
+        with running(run):
             yield
+        if run.fired:
+            run.check_complete()
 
     def placed(self, edits: Edits | None) -> dict[Site, Any]:
         placed: dict[Site, Any] = {}
@@ -199,18 +210,17 @@ class Model:
         if ("unembed", None) in self.unavailable:
             raise UnavailableError(f"{self.name} cannot be unembedded exactly: {self.unavailable['unembed', None]}")
         arch = self.architecture
-        norm = hooks.required(self.hf, arch.final_norm, "final norm")
+        norm = None if arch.final_norm is None else hooks.required(self.hf, arch.final_norm, "final norm")
         head = hooks.required(self.hf, arch.lm_head, "unembedding")
-        token = hooks.RUN.set(None)  # a lens inside an edit is no part of the run
-        try:
-            logits = head(norm(stream)) * arch.logit_multiplier
-        finally:
-            hooks.RUN.reset(token)
+        with outside():  # a lens is no part of the run
+            logits = head(stream if norm is None else norm(stream)) * arch.logit_multiplier
         return logits if arch.softcap is None else arch.softcap * torch.tanh(logits / arch.softcap)
 
     def final_norm(self, stream: Float[Tensor, "... d_model"]) -> FrozenNorm:
         """The final norm with its statistics on `stream` frozen."""
-        return frozen(self.architecture, hooks.required(self.hf, self.architecture.final_norm, "final norm"), stream)
+        path = self.architecture.final_norm
+        norm = None if path is None else hooks.required(self.hf, path, "final norm")
+        return frozen(self.architecture, norm, stream)
 
     def head_shares(
         self, layer: int, z: Float[Tensor, "... head d_head"]
@@ -256,7 +266,11 @@ class Model:
             handle.remove()
         self._handles = []
         if self.attends:
-            self._set_attention(self.attention)
+            self._set_attention(self._found_attention)
 
     def _set_attention(self, implementation: str) -> None:
-        getattr(self.hf, "set_attn_implementation")(implementation)  # noqa: B009 (nn.Module does not declare it)
+        choose = getattr(self.hf, "set_attn_implementation", None)
+        if choose is not None:
+            choose(implementation)
+        else:
+            self.hf.config._attn_implementation = implementation  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]

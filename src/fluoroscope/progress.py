@@ -1,6 +1,6 @@
 """How far along long work is; whoever listens may cancel it."""
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
@@ -15,7 +15,7 @@ _LISTENER: ContextVar[Listener | None] = ContextVar("fluoroscope_progress", defa
 
 
 @contextmanager
-def listening(listener: Listener) -> Iterator[None]:
+def listening(listener: Listener) -> Generator[None]:
     """Sends the progress of all work inside the block to `listener`."""
     token = _LISTENER.set(listener)
     try:

@@ -4,17 +4,19 @@ Hooks are installed once per model and idle unless a context variable holds a `R
 runs with different edits do not see each other and nothing is left behind.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from operator import index as index_of
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from fluoroscope.errors import EditError, UnavailableError
+from fluoroscope.errors import EditError, TokenError, UnavailableError
 from fluoroscope.interventions import At, Composed, Intervention, describe
-from fluoroscope.sites import Site
+from fluoroscope.sites import SITES, Site
 from fluoroscope.tokens import Tokens
 
 RUN: ContextVar["Run | None"] = ContextVar("fluoroscope_run", default=None)
@@ -59,14 +61,15 @@ class Edit:
         columns = self._columns(value.shape[0], value.shape[axis], start)
         if columns is None:
             return self._call(value)
-        rows = [row for row, columns_of_row in enumerate(columns) if columns_of_row]
+        rows = [row for row, chosen in enumerate(columns) if chosen]
         if not rows:
             return value
         by_position = value.movedim(axis, 1)
         edited = by_position.clone()
-        counts = {len(columns[row]) for row in rows}
-        for group in [rows] if len(counts) == 1 else [[row] for row in rows]:
-            index = (torch.tensor(group)[:, None], torch.tensor([columns[row] for row in group]))
+        same = len({len(columns[row]) for row in rows}) == 1
+        for group in [rows] if same else [[row] for row in rows]:
+            pairs = [[row] for row in group], [columns[row] for row in group]
+            index = tuple(torch.tensor(part, device=value.device) for part in pairs)
             selected = by_position[index].movedim(1, axis)
             edited[index] = self._call(selected).movedim(axis, 1)
         return edited.movedim(1, axis)
@@ -82,7 +85,8 @@ class Edit:
         ]
 
     def _call(self, value: Tensor) -> Tensor:
-        new = self.function(value.clone())
+        with outside():
+            new = self.function(value.clone())
         if not isinstance(new, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise EditError(
                 f"the edit {describe(self.function)} at {self.site} returned {type(new).__name__}, not a tensor"
@@ -103,72 +107,87 @@ def place(
     sites: Mapping[Site, Intervention | Sequence[Intervention]],
     tokens: Tokens | None,
     gate: Callable[[int], bool] | None = None,
-    generating: bool = False,
+    room: int = 0,
 ) -> list[Edit]:
     """Edits in the stated order, with compositions flattened and `at` positions resolved to slots.
 
+    Args:
+        tokens: the prompt in which positions count; None where others drive the forwards.
+        gate: see `Edit`.
+        room: how many tokens may follow the prompt; positions reach them too.
+
     Raises:
-        EditError: a site that edits cannot reach, or positions without tokens to count them in.
-        TokenError: a position outside of the prompt.
+        EditError: a site that edits cannot reach, what is no function, or an `at` that selects nothing.
+        TokenError: a position outside of the prompt and the room after it.
     """
     placed: list[Edit] = []
     for site, functions in sites.items():
         if not site.kind.writable:
             raise EditError(f"{site} is read-only", site.kind.why_not)
         for function in _flat(functions):
-            slots, inner = None, function
             if isinstance(function, At):
-                slots, inner = _slots(function, tokens, generating), function.function
-                for part in _flat(inner):
-                    placed.append(Edit(site, part, slots, gate))
+                slots = _slots(function, tokens, room)
+                placed += [Edit(site, part, slots, gate) for part in _flat(function.function)]
             else:
-                placed.append(Edit(site, inner, slots, gate))
+                placed.append(Edit(site, function, None, gate))
     return placed
 
 
-def _flat(functions: "Intervention | Sequence[Intervention]") -> Iterator[Intervention]:
-    parts: Iterable[Intervention] = [functions] if callable(functions) else functions
-    for part in parts:
-        if isinstance(part, Composed):
-            yield from _flat(part.functions)
-        elif callable(part):
-            yield part
-        else:
-            raise EditError(f"an edit must be a function Tensor -> Tensor, not {type(part).__name__}")
+def _flat(functions: object) -> Iterator[Intervention]:
+    """The functions one by one, compositions taken apart; the type is what a caller should give, not what comes."""
+    if isinstance(functions, Composed):
+        yield from _flat(functions.functions)
+    elif callable(functions):
+        yield cast("Intervention", functions)
+    elif isinstance(functions, list | tuple):
+        for part in cast("Sequence[object]", functions):
+            yield from _flat(part)
+    else:
+        raise EditError(
+            f"an edit must be a function Tensor -> Tensor or a list of them, not {type(functions).__name__}",
+            "replace(…) makes a function of a value.",
+        )
 
 
-def _slots(edit: At, tokens: Tokens | None, generating: bool) -> tuple[tuple[int, ...], ...]:
+def _slots(edit: At, tokens: Tokens | None, room: int) -> tuple[tuple[int, ...], ...]:
     if tokens is None:
         raise EditError(
             f"{describe(edit)} counts positions, and this block runs forwards that Fluoroscope does not drive",
             "Use model.trace or model.generate.",
         )
-    batch = tokens.ids.shape[0]
+    batch = len(tokens)
     rows = range(batch) if edit.rows is None else [edit.rows] if isinstance(edit.rows, int) else edit.rows
-    chosen = set[int]()
-    for row in rows:
-        if not -batch <= row < batch:
-            raise EditError(f"{describe(edit)} names row {row} of a batch of {batch}")
-        chosen.add(row % batch)
-    return tuple(
-        tuple(_row_slots(edit.positions, tokens, row, generating)) if row in chosen else () for row in range(batch)
-    )
+    beyond = [row for row in rows if not -batch <= row < batch]
+    if beyond:
+        raise EditError(f"{describe(edit)} names row {beyond[0]} of a batch of {batch}")
+    chosen = {row % batch for row in rows}
+    slots = tuple(tuple(_row_slots(edit, tokens, row, room)) if row in chosen else () for row in range(batch))
+    if not any(slots):
+        raise EditError(f"{describe(edit)} selects no token, so it would change nothing")
+    return slots
 
 
-def _row_slots(positions: object, tokens: Tokens, row: int, generating: bool) -> Iterable[int]:
+def _row_slots(edit: At, tokens: Tokens, row: int, room: int) -> list[int]:
+    """Slots of one row; negative positions count from the end of the prompt, whatever may follow it."""
     first, length = int(tokens.first[row]), int(tokens.lengths[row])
-    limit = 1 << 30 if generating else length
+    positions, end = edit.positions, length + room
     if positions is None:
-        return range(first, first + limit) if not generating else _Every()
+        return list(range(first, first + end))
+    bounds = [positions.start, positions.stop] if isinstance(positions, slice) else None
+    named = bounds or ([positions] if isinstance(positions, int) else cast("Iterable[int]", positions))
+    indices = [None if each is None else index_of(each) for each in named]
+    for index in indices:
+        if index is not None and not -length <= index < end + (bounds is not None):
+            follow = f", and at most {room} tokens follow" if room else ""
+            raise TokenError(
+                f"{describe(edit)}: row {row} has no token {index}",
+                f"Its {length} tokens count from 0 or from -1 backwards{follow}.",
+            )
+    forward = [index if index is None or index >= 0 else index + length for index in indices]
     if isinstance(positions, slice):
-        start, stop, step = positions.indices(length)
-        if generating and positions.stop is None and (positions.step or 1) > 0:
-            raise EditError("an open slice has no end while tokens are generated", "Give its stop, or edit_tokens=.")
-        return [first + index for index in range(start, stop, step)]
-    wanted = [positions] if isinstance(positions, int) else list(positions)  # pyright: ignore[reportArgumentType, reportUnknownVariableType]
-    beyond = [int(p) for p in wanted if generating and int(p) >= length]
-    inside = [int(p) for p in wanted if not (generating and int(p) >= length)]
-    return [*tokens.slots(row, inside), *(first + position for position in beyond)]
+        start, stop = forward
+        return list(range(first, first + end)[slice(start, stop, positions.step)])
+    return [first + index for index in forward if index is not None]
 
 
 @dataclass
@@ -180,18 +199,26 @@ class Run:
         wanted: whole sites whose values are kept.
         edits: in order.
         start: absolute slot of the first position of this pass (more than 0 when earlier ones are cached).
+        lasting: serves many forwards, and its edits come first in every other run of its owner inside of it.
+        outer: the run around this one, once it is current.
+        shape: rows and positions of the forward that is on its way.
     """
 
     owner: object
     wanted: frozenset[Site] = frozenset()
     edits: Sequence[Edit] = ()
     start: int = 0
+    lasting: bool = False
+    outer: "Run | None" = None
     values: dict[Site, Tensor] = field(default_factory=dict[Site, Tensor])
     scratch: dict[Key, Tensor] = field(default_factory=dict[Key, Tensor])
     fired: set[Key] = field(default_factory=set[Key])
     shape: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
+        self._index()
+
+    def _index(self) -> None:
         self._wanted = {(site.name, site.layer): site for site in self.wanted}
         self._edits: dict[Key, list[Edit]] = {}
         for edit in self.edits:
@@ -201,19 +228,30 @@ class Run:
         }
         self.touched: set[Key] = self._wanted.keys() | self._edits.keys() | self._needed
 
+    def follow(self, edits: Sequence[Edit]) -> None:
+        """Puts `edits` before its own."""
+        self.edits = [*edits, *self.edits]
+        self._index()
+
     def touches(self, names: Iterable[str], layer: int | None) -> bool:
         """Whether this run keeps or edits any of `names` on `layer`."""
         return any((name, layer) in self.touched for name in names)
 
-    def visit(self, name: str, layer: int | None, value: Tensor, start: int | None = None) -> Tensor:
-        """Applies the edits of a site to its value, keeps it if wanted, returns what the pass goes on with."""
+    def visit(self, name: str, layer: int | None, value: Tensor) -> Tensor:
+        """Applies the edits of a site to its value, keeps it if wanted, returns what the pass goes on with.
+
+        The value's last position is the pass's last one: keys and values may begin with what the cache holds, as
+        the cache holds it, unedited (so every step edits all of it again); logits may be those of the end alone.
+        """
         key = (name, layer)
         self.fired.add(key)
+        length, axis = self.shape[1], SITES[name].position_axis
         for edit in self._edits.get(key, ()):
-            value = edit.apply(value, self.start if start is None else start)
+            value = edit.apply(value, self.start + length - value.shape[axis])
         if key in self._wanted:
-            cached = value.shape[2] - self.shape[1] if name in ("k", "v") else 0
-            self.values[self._wanted[key]] = value[:, :, cached:] if cached else value
+            cached = value.shape[axis] - length if name in ("k", "v") else 0
+            # A copy, for a view of this pass's part would keep the whole cache alive.
+            self.values[self._wanted[key]] = value.narrow(axis, cached, length).clone() if cached else value
         if key in self._needed:
             self.scratch[key] = value
         return value
@@ -228,18 +266,33 @@ class Run:
             )
 
 
-class _Every(Iterable[int]):
-    """Every slot, however many will be generated; stands for positions=None with a choice of rows."""
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(1 << 16))
+def active() -> Iterator[Run]:
+    """The runs that are current in this thread, the innermost first; models may be nested in one another."""
+    run = RUN.get()
+    while run is not None:
+        yield run
+        run = run.outer
 
 
 @contextmanager
-def running(run: Run) -> Iterator[Run]:
+def running(run: Run) -> Generator[Run]:
     """Makes `run` the current one inside the block, in this thread only."""
+    run.outer = RUN.get()
+    around = next((other for other in active() if other.owner is run.owner), None)
+    if around is not None and around.lasting:
+        run.follow(around.edits)
     token = RUN.set(run)
     try:
         yield run
+    finally:
+        RUN.reset(token)
+
+
+@contextmanager
+def outside() -> Generator[None]:
+    """No run is current inside the block: what an edit or a listener does on its own is no part of the pass."""
+    token = RUN.set(None)
+    try:
+        yield
     finally:
         RUN.reset(token)

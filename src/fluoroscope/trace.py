@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fluoroscope import aliases
-from fluoroscope.errors import ArgumentError, ArtifactError, SiteError, UnavailableError
+from fluoroscope.errors import ArgumentError, ArtifactError, SiteError, TokenError, UnavailableError
 from fluoroscope.sites import Site
 from fluoroscope.tokens import Tokens
 
@@ -18,6 +18,20 @@ if TYPE_CHECKING:
     from fluoroscope.result import Recipe
 
 Metric = Literal["cosine", "l2", "l1"]
+Span = str | tuple[int, int] | slice
+Reduction = Literal["mean", "max", "last", "all"]
+
+
+def resolve_alone(name: str | Site) -> Site:
+    """The site of a spelling without a model, as in a trace read from a file.
+
+    Raises:
+        SiteError: no site, or a spelling that means it on some models only, such as a module path.
+    """
+    site, claim = aliases.resolve_claim(name)
+    if claim != aliases.Claim():
+        raise SiteError(f"{name!r} is '{site}' on some models only, and this trace has none to ask", f"Write '{site}'.")
+    return site
 
 
 @dataclass(frozen=True)
@@ -35,7 +49,7 @@ class Trace:
     values: Mapping[Site, Tensor]
     logits: Float[Tensor, "batch pos d_vocab"]
     recipe: "Recipe"
-    resolve: Callable[[str | Site], Site] = aliases.resolve
+    resolve: Callable[[str | Site], Site] = resolve_alone
 
     def __getitem__(self, name: str | Site) -> Tensor:
         """The value of a site in any spelling; a unit selects its slice.
@@ -51,7 +65,11 @@ class Trace:
             raise SiteError(f"this trace did not keep {site.whole}", f"It kept {kept}. Ask for it in sites=[…].")
         value = self.values[site.whole]
         axis = site.kind.unit_axis
-        return value if site.unit is None or axis is None else value.select(axis, site.unit)
+        if site.unit is None or axis is None:
+            return value
+        if site.unit >= value.shape[axis]:
+            raise SiteError(f"{site} is beyond the last {site.kind.unit}", f"They run 0..{value.shape[axis] - 1}.")
+        return value.select(axis, site.unit)
 
     def __contains__(self, name: str | Site) -> bool:
         try:
@@ -62,7 +80,8 @@ class Trace:
 
     @property
     def sites(self) -> list[Site]:
-        return sorted(self.values)
+        """The whole sites it kept, in the order of computation; the logits are always there and not among them."""
+        return sorted(site for site in self.values if site != Site("logits"))
 
     def stack(self, name: str) -> Float[Tensor, "layer ..."]:
         """All kept layers of one kind of site, stacked in order."""
@@ -72,19 +91,51 @@ class Trace:
         return torch.stack([self.values[site] for site in layers])
 
     def mean(self, name: str | Site) -> Tensor:
-        """Mean of a site over batch rows and real positions, padding left out: the value for `mean_ablate`."""
-        site = self.resolve(name)
-        value = self.positions_first(site)
-        return value[self.tokens.mask.to(value.device)].mean(0)
+        """Mean of a site over batch rows and real positions, padding left out: the value for `mean_ablate`.
+
+        Where an axis stands before the positions, as heads do in `q`, positions stay as an axis of size 1, so that
+        the mean always broadcasts to the value.
+        """
+        value = self.positions_first(name)
+        mean = value[self.tokens.mask.to(value.device)].mean(0)
+        axis = self._position_axis(name)
+        return mean if axis == 1 else mean.unsqueeze(axis - 1)
 
     def positions_first(self, name: str | Site) -> Float[Tensor, "batch pos ..."]:
         """The value with its position axis moved next to the batch."""
+        return self[name].movedim(self._position_axis(name), 1)
+
+    def _position_axis(self, name: str | Site) -> int:
+        """Where the positions are in `self[name]`, which lacks the axis of a selected unit."""
         site = self.resolve(name)
-        value, axis = self[site], site.kind.position_axis
-        unit_axis = site.kind.unit_axis
-        if site.unit is not None and unit_axis is not None and unit_axis < axis:
-            axis -= 1
-        return value.movedim(axis, 1)
+        axis, unit_axis = site.kind.position_axis, site.kind.unit_axis
+        return axis - 1 if site.unit is not None and unit_axis is not None and unit_axis < axis else axis
+
+    def span(self, name: str | Site, where: Span, reduce: Reduction = "mean", row: int = 0) -> Tensor:
+        """A site over a span of one row's tokens: their mean, their maximum, the last of them, or all.
+
+        Args:
+            where: a text that the row holds once, its characters (start, end), or a slice of token indices.
+
+        Raises:
+            TokenError: no such span, or it holds no token.
+        """
+        chosen = where if isinstance(where, slice) else self.tokens.span(where, row)
+        slots = self.tokens.slots(row, chosen)
+        if not slots:
+            raise TokenError(f"{where} holds no token of row {row}")
+        value = self.positions_first(name)[row, slots]
+        match reduce:
+            case "mean":
+                return value.mean(0)
+            case "max":
+                return value.amax(0)
+            case "last":
+                return value[-1]
+            case "all":
+                return value
+            case _:
+                raise ArgumentError(f"unknown reduction {reduce!r}", "Known: mean, max, last, all.")
 
     def statistics(self, name: str | Site, position: int | None = None) -> dict[str, Any]:
         """Mean, standard deviation, minimum, maximum and mean L2 norm over real positions, or at one of them.
@@ -110,25 +161,30 @@ class Trace:
     def compare(self, other: "Trace", name: str | Site, metric: Metric = "cosine") -> Float[Tensor, "batch pos"]:
         """Two traces at one site, per row and position: cosine is a similarity, l1 and l2 are distances.
 
+        Padding has no value and reads NaN.
+
         Raises:
-            ArgumentError: the values differ in shape; prompts of unequal length have no common positions.
+            ArgumentError: values or padding differ in shape; prompts of unequal length have no common positions.
         """
         mine, theirs = (trace.positions_first(name).detach() for trace in (self, other))
-        if mine.shape != theirs.shape:
+        theirs, mask = theirs.to(mine.device), self.tokens.mask.to(mine.device)
+        if mine.shape != theirs.shape or not torch.equal(mask, other.tokens.mask.to(mine.device)):
             raise ArgumentError(
-                f"{name} has shape {list(mine.shape)} in one trace and {list(theirs.shape)} in the other",
-                "Compare prompts of equal token length.",
+                f"{name} has shape {list(mine.shape)} in one trace and {list(theirs.shape)} in the other, "
+                f"over rows of {self.tokens.lengths.tolist()} and {other.tokens.lengths.tolist()} tokens",
+                "Compare prompts of equal token length, padded on the same side.",
             )
         mine, theirs = (value.double().reshape(*value.shape[:2], -1) for value in (mine, theirs))
         match metric:
             case "cosine":
-                return torch.nn.functional.cosine_similarity(mine, theirs, dim=-1)
+                result = torch.nn.functional.cosine_similarity(mine, theirs, dim=-1)
             case "l2":
-                return (mine - theirs).norm(dim=-1)
+                result = (mine - theirs).norm(dim=-1)
             case "l1":
-                return (mine - theirs).abs().sum(-1)
+                result = (mine - theirs).abs().sum(-1)
             case _:
                 raise ArgumentError(f"unknown metric {metric!r}", "Known: cosine, l2, l1.")
+        return result.masked_fill(~mask, torch.nan)
 
     def to(self, device: torch.device | str) -> "Trace":
         """The same trace on another device, detached: frees the memory of the one it came from."""
@@ -148,8 +204,11 @@ class Trace:
         return trace_files.save(self, Path(path), allow_pickle=allow_pickle)
 
     @classmethod
-    def load(cls, path: str | Path, *, allow_pickle: bool = False) -> "Trace":
+    def load(cls, path: str | Path, *, tokenizer: Any = None, allow_pickle: bool = False) -> "Trace":
         """Reads a trace that `save` wrote.
+
+        Args:
+            tokenizer: gives the tokens their text again; the file holds their ids.
 
         Raises:
             ArtifactError: damaged, foreign or of a newer version; or a pickle without `allow_pickle`.
@@ -158,4 +217,4 @@ class Trace:
 
         if not Path(path).exists():
             raise ArtifactError(f"there is no file {str(path)!r}")
-        return trace_files.load(Path(path), allow_pickle=allow_pickle)
+        return trace_files.load(Path(path), tokenizer=tokenizer, allow_pickle=allow_pickle)

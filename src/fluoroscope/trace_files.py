@@ -1,6 +1,7 @@
 """Traces as files. The suffix chooses the format; every format but .json gives the same trace back."""
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,8 @@ import torch
 from torch import Tensor
 
 from fluoroscope import artifact
-from fluoroscope.errors import ArtifactError
-from fluoroscope.result import Recipe
+from fluoroscope.errors import ArtifactError, FluoroscopeError
+from fluoroscope.result import Recipe, number
 from fluoroscope.sites import Site
 from fluoroscope.tokens import Tokens
 
@@ -19,81 +20,102 @@ if TYPE_CHECKING:
     from fluoroscope.trace import Trace
 
 _SUFFIXES = ".safetensors, .npz, .pt, .json or .pkl"
+_KIND = "trace"
 
 
 def save(trace: "Trace", path: Path, *, allow_pickle: bool) -> Path:
-    """Writes `trace` in the format of the suffix; .pkl needs `allow_pickle`."""
+    """Writes `trace` in the format of the suffix; .pkl needs `allow_pickle`.
+
+    Raises:
+        ArtifactError: no such format, or values that are not finite (scores may be minus infinity).
+    """
+    if path.suffix == ".json":
+        return artifact.write_json(path, _summary(trace))
     tensors = _tensors(trace)
-    meta = {"recipe": trace.recipe.model_dump(mode="json"), "pad": trace.tokens.pad}
+    meta = _meta(trace)
     match path.suffix:
         case ".safetensors":
-            return artifact.write_tensors(path, tensors, meta)
+            return artifact.write_tensors(path, tensors, meta, allow_nonfinite=True)
         case ".npz":
-            arrays = {name: _numpy(tensor, name) for name, tensor in tensors.items()}
+            arrays: dict[str, Any] = {name: _numpy(tensor, name) for name, tensor in tensors.items()}
             return artifact.write(path, _bytes(lambda file: np.savez(file, meta=json.dumps(meta), **arrays)))
         case ".pt":
             return artifact.write(path, _bytes(lambda file: torch.save({"meta": meta, "tensors": tensors}, file)))
-        case ".json":
-            sites = {str(site): trace.statistics(site) for site in trace.sites}
-            return artifact.write_json(path, {**meta, "statistics": sites})
         case ".pkl" if allow_pickle:
-            import pickle  # noqa: S403
+            import pickle
 
             return artifact.write(path, pickle.dumps({"meta": meta, "tensors": tensors}))
         case ".pkl":
-            raise ArtifactError(f"{path} is a pickle, which runs code when it is opened", "Pass allow_pickle=True.")
+            raise _refused(path)
         case _:
-            raise ArtifactError(f"cannot save a trace as {path.suffix or 'a file without suffix'!r}", f"Use {_SUFFIXES}.")
+            raise ArtifactError(f"cannot save a trace as {path.suffix!r}", f"Use {_SUFFIXES}.")
 
 
-def load(path: Path, *, allow_pickle: bool) -> "Trace":
+def load(path: Path, *, tokenizer: Any, allow_pickle: bool) -> "Trace":
     """Reads what `save` wrote; .pkl needs `allow_pickle`, .json holds no tensors to give back."""
     match path.suffix:
         case ".safetensors":
-            tensors, meta = artifact.read_tensors(path)
+            read = artifact.read_tensors
         case ".npz":
-            artifact.refuse_pickle(path)
-            with np.load(path, allow_pickle=False) as file:
-                meta = json.loads(str(file["meta"]))
-                tensors = {name: torch.from_numpy(file[name]) for name in file.files if name != "meta"}
+            read = _read_npz
         case ".pt":
-            held = torch.load(path, weights_only=True)
-            tensors, meta = held["tensors"], held["meta"]
+            read = _read_pt
         case ".pkl" if allow_pickle:
-            import pickle  # noqa: S403
-
-            held = pickle.loads(path.read_bytes())  # noqa: S301
-            tensors, meta = held["tensors"], held["meta"]
+            read = _read_pickle
         case ".pkl":
-            raise ArtifactError(f"{path} is a pickle, which runs code when it is opened", "Pass allow_pickle=True.")
+            raise _refused(path)
         case ".json":
             raise ArtifactError(f"{path} holds statistics, no tensors", "Save as .safetensors to get the trace back.")
         case _:
             raise ArtifactError(f"cannot load a trace from {path.suffix!r}", f"Use {_SUFFIXES}.")
-    return _trace(tensors, meta)
+    try:
+        return _trace(*read(path), tokenizer)
+    except ArtifactError:
+        raise
+    except (FluoroscopeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ArtifactError(f"{path} holds no trace: {type(error).__name__}: {error}") from error
+
+
+def _refused(path: Path) -> ArtifactError:
+    return ArtifactError(f"{path} is a pickle, which runs code when it is opened", "Pass allow_pickle=True.")
+
+
+# ── writing ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _meta(trace: "Trace") -> dict[str, Any]:
+    return {"kind": _KIND, "recipe": trace.recipe.model_dump(mode="json"), "pad": trace.tokens.pad}
 
 
 def _tensors(trace: "Trace") -> dict[str, Tensor]:
-    values = {str(site): value.detach() for site, value in trace.values.items()}
-    return {**values, "logits": trace.logits.detach(), "ids": trace.tokens.ids, "mask": trace.tokens.mask}
+    values = {str(site): trace[site].detach() for site in trace.sites} | {"logits": trace.logits.detach()}
+    for name, value in values.items():
+        masked = value.isneginf() if name.startswith("scores") else torch.zeros((), dtype=torch.bool)
+        if not (value.isfinite() | masked.to(value.device)).all():
+            raise ArtifactError(f"{name} holds numbers that are not finite", "Look where they come from first.")
+    # Each tensor as its own bytes: a view would drag the whole of what it is a view of into the file.
+    held = {**values, "ids": trace.tokens.ids, "mask": trace.tokens.mask}
+    return {name: tensor.cpu().clone(memory_format=torch.contiguous_format) for name, tensor in held.items()}
 
 
-def _trace(tensors: dict[str, Tensor], meta: dict[str, Any]) -> "Trace":
-    from fluoroscope.trace import Trace
+def _summary(trace: "Trace") -> dict[str, Any]:
+    """Recipe, texts, shapes and statistics."""
 
-    values = dict(tensors)
-    try:
-        tokens = Tokens(ids=values.pop("ids"), mask=values.pop("mask"), pad=meta["pad"])
-        logits = values.pop("logits")
-        return Trace(tokens, {Site.parse(name): v for name, v in values.items()}, logits, Recipe(**meta["recipe"]))
-    except KeyError as error:
-        raise ArtifactError(f"the file holds no trace: {error} is missing") from error
+    def plain(statistics: dict[str, Any]) -> dict[str, Any]:
+        return {name: number(value) if isinstance(value, float) else value for name, value in statistics.items()}
+
+    sites = [*trace.sites, Site("logits")]
+    return {
+        **_meta(trace),
+        "pieces": trace.tokens.pieces,
+        "statistics": {str(site): plain(trace.statistics(site)) for site in sites},
+    }
 
 
 def _numpy(tensor: Tensor, name: str) -> "np.ndarray[Any, Any]":
     if tensor.dtype == torch.bfloat16:
         raise ArtifactError(f"{name} is bfloat16, which numpy does not have", "Save as .safetensors, or convert first.")
-    return tensor.cpu().numpy()
+    return tensor.numpy()
 
 
 def _bytes(write: Callable[[Any], object]) -> bytes:
@@ -102,3 +124,61 @@ def _bytes(write: Callable[[Any], object]) -> bytes:
     buffer = BytesIO()
     write(buffer)
     return buffer.getvalue()
+
+
+# ── reading ──────────────────────────────────────────────────────────────────────────────────────────
+
+_Held = tuple[dict[str, Tensor], dict[str, Any]]
+
+
+def _read_npz(path: Path) -> _Held:
+    artifact.refuse_pickle(path)
+    _check_archive(path)
+    with np.load(path, allow_pickle=False) as file:
+        tensors = {name: torch.from_numpy(file[name]) for name in file.files if name != "meta"}
+        return tensors, json.loads(str(file["meta"]))
+
+
+def _read_pt(path: Path) -> _Held:
+    _check_archive(path)
+    try:
+        held = torch.load(path, weights_only=True)
+    except Exception as error:  # whatever its unpickler finds
+        raise ArtifactError(f"{path} cannot be read as tensors: {error}") from error
+    return held["tensors"], held["meta"]
+
+
+def _read_pickle(path: Path) -> _Held:
+    import pickle
+
+    try:
+        held = pickle.loads(path.read_bytes())  # noqa: S301
+    except Exception as error:  # unpickling may raise anything
+        raise ArtifactError(f"{path} is damaged: {error}", "Copy or make it again.") from error
+    return held["tensors"], held["meta"]
+
+
+def _check_archive(path: Path) -> None:
+    """Both zip formats store members as they are, each with a checksum; a compressed one may be a bomb."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+            if packed or sum(member.file_size for member in members) > path.stat().st_size:
+                raise ArtifactError(f"{path} is compressed, which no trace of ours is")
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ArtifactError(f"{path} is damaged: {error}", "Copy or make it again.") from error
+    if damaged is not None:
+        raise ArtifactError(f"{path} is damaged: the checksum of {damaged} does not match", "Copy or make it again.")
+
+
+def _trace(tensors: dict[str, Tensor], meta: dict[str, Any], tokenizer: Any) -> "Trace":
+    from fluoroscope.trace import Trace
+
+    if meta["kind"] != _KIND:
+        raise ArtifactError(f"the file holds a {meta['kind']}, no trace")
+    values = dict(tensors)
+    tokens = Tokens(ids=values.pop("ids"), mask=values.pop("mask"), pad=meta["pad"], tokenizer=tokenizer)
+    logits = values.pop("logits")
+    return Trace(tokens, {Site.parse(name): v for name, v in values.items()}, logits, Recipe(**meta["recipe"]))

@@ -1,4 +1,8 @@
-"""What a model offers is proved at load, on four tokens: sites that fail are unavailable, with the reason."""
+"""What a model offers is proved at load, on four tokens: sites that fail are unavailable, with the reason.
+
+Identities (sums, one matrix product, one norm) are held to a few roundings of their largest term; logits that
+took another path through all layers (attention computed explicitly) to what rounding explains over that many.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -6,8 +10,9 @@ import torch
 from torch import Tensor
 
 from fluoroscope import forward
-from fluoroscope.errors import FluoroscopeError, LoadError
-from fluoroscope.norms import frozen
+from fluoroscope.attention import SITES_HERE
+from fluoroscope.errors import ArchitectureError, FluoroscopeError, LoadError
+from fluoroscope.hooks import submodule
 from fluoroscope.run import Run, running
 from fluoroscope.sites import SITES, Site
 
@@ -21,6 +26,11 @@ _N_TOKENS = 4
 def tolerance(dtype: torch.dtype) -> float:
     """Relative error that rounding explains at this precision, over a few hundred operations."""
     return 64 * torch.finfo(dtype).eps
+
+
+def few_roundings(dtype: torch.dtype) -> float:
+    """Relative error that rounding explains at this precision in a handful of operations."""
+    return 8 * torch.finfo(dtype).eps
 
 
 def reference(model: "Model") -> tuple[Tensor, Tensor]:
@@ -40,16 +50,24 @@ def verify(model: "Model", plain: tuple[Tensor, Tensor]) -> Reasons:
 
     Raises:
         LoadError: the hooked module does not give the logits it gave before, or they are not finite.
+        ArchitectureError: they are over another number of tokens than the sizes say.
     """
     ids, expected = plain
+    if expected.shape[-1] != model.d_vocab:
+        raise ArchitectureError(
+            f"{model.name} gives logits over {expected.shape[-1]} tokens, not {model.d_vocab}",
+            "Correct dims={'d_vocab': …} or the path of the unembedding.",
+        )
     if not torch.isfinite(expected).all():
         raise LoadError(f"{model.name} gives logits that are not finite for token ids {ids[0].tolist()}")
     reasons = _declared(model)
     run = _run(model, ids, expected, reasons, exclude=("scores", "pattern"), bits=True)
     inner = _run(model, ids, expected, reasons, exclude=(), bits=False)
+    _check_embeddings(model, run, reasons)
     for layer in range(model.n_layers):
         _check_residual(model, run, layer, reasons)
-        _check_attention(inner, layer, reasons)
+        _check_attention(model, inner, layer, reasons)
+        _check_heads(model, run, layer, reasons)
     _check_unembed(model, run, expected, reasons)
     return reasons
 
@@ -67,6 +85,8 @@ def _declared(model: "Model") -> Reasons:
                 why = "attention and MLP read the same stream in parallel, so there is no stream between them"
             if why is None and name == "pos_embed" and arch.pos_embed is None:
                 why = "positions are not embedded in the residual stream"
+            if why is None and name == "final_norm" and arch.final_norm is None:
+                why = "this model has no final norm: the last resid_post is the input of W_U"
             if why is None and name == "head_out":
                 why = _no_output_projection(model, layer or 0)
             if why is not None:
@@ -114,48 +134,87 @@ def _missing(model: "Model", site: Site) -> str:
     }  # fmt: skip
     if site.name in parts and parts[site.name] is None:
         return "this family has no such part"
+    block = model.blocks[site.layer or 0]
+    if site.name in ("q", "k", "v", "scores", "pattern", "z", "head_out") and submodule(block, arch.mixer) is not None:
+        return f"block {site.layer} has {arch.mixer!r} in attention's place, which has no heads that look at tokens"
+    if site.name in SITES_HERE and submodule(block, arch.attn) is not None:
+        return f"{arch.attn!r} of block {site.layer} does not call transformers' AttentionInterface"
     if site.name in parts:
         return f"block {site.layer} does not call a module {parts[site.name]!r}"
     return "it did not occur in a forward pass"
 
 
+def _check_embeddings(model: "Model", run: Run, reasons: Reasons) -> None:
+    """embed + pos_embed = resid_pre.0."""
+    parts = [run.values.get(Site(name)) for name in ("embed", "pos_embed")]
+    entry = run.values.get(Site("resid_pre", 0))
+    if parts[0] is None or entry is None:
+        return
+    error = _relative(parts[0] if parts[1] is None else parts[0] + parts[1], entry)
+    if error > few_roundings(model.dtype):
+        for name in ("embed", "pos_embed"):
+            reasons.setdefault((name, None), f"embed + pos_embed misses resid_pre.0 by {error:.1e} of its size")
+
+
 def _check_residual(model: "Model", run: Run, layer: int, reasons: Reasons) -> None:
-    """resid_pre + attn_out + mlp_out = resid_post, and heads sum to attn_out less its bias."""
+    """resid_pre + attn_out + mlp_out = resid_post."""
     parts = [run.values.get(Site(name, layer)) for name in ("resid_pre", "attn_out", "mlp_out", "resid_post")]
     if any(part is None for part in parts):
         return
     before, attn, mlp, after = (part for part in parts if part is not None)
-    error = _relative(before + attn + mlp, after)
-    if error > tolerance(model.dtype):
+    error = _relative(before + attn + mlp, after, before, attn, mlp)
+    if error > few_roundings(model.dtype):
         for name in ("attn_out", "resid_mid", "mlp_out", "head_out"):
             reasons[name, layer] = f"resid_pre + attn_out + mlp_out misses resid_post by {error:.1e} of its size"
 
 
-def _check_attention(run: Run, layer: int, reasons: Reasons) -> None:
-    """Pattern rows are probabilities, and pattern @ v is z (where z is not gated afterwards)."""
-    pattern = run.values.get(Site("pattern", layer))
+def _check_attention(model: "Model", run: Run, layer: int, reasons: Reasons) -> None:
+    """Pattern rows are probabilities, and pattern @ v is z."""
+    pattern, v, z = (run.values.get(Site(name, layer)) for name in ("pattern", "v", "z"))
     if pattern is None:
         return
     total = pattern.sum(-1)
     if (pattern < 0).any() or (total > 1 + tolerance(pattern.dtype)).any() or not torch.isfinite(pattern).all():
         reasons["pattern", layer] = reasons["scores", layer] = "pattern rows are no probabilities"
+    if v is None or z is None:
+        return
+    mixed = (pattern @ v.repeat_interleave(pattern.shape[1] // v.shape[1], 1)).transpose(1, 2)
+    error = _relative(mixed, z) if mixed.shape == z.shape else float("inf")
+    if error > few_roundings(model.dtype):
+        for name in ("z", "head_out"):
+            reasons[name, layer] = f"the input of {model.architecture.o!r} is not pattern @ v: it misses by {error:.1e}"
+
+
+def _check_heads(model: "Model", run: Run, layer: int, reasons: Reasons) -> None:
+    """The heads' shares and the bias sum to attn_out."""
+    z, shares, attn = (run.values.get(Site(name, layer)) for name in ("z", "head_out", "attn_out"))
+    if z is None or shares is None or attn is None or ("head_out", layer) in reasons:
+        return
+    bias = model.head_shares(layer, z)[1]
+    error = _relative(shares.sum(2) + (0 if bias is None else bias), attn, shares)
+    if error > tolerance(model.dtype):
+        reasons["head_out", layer] = f"heads and bias miss attn_out by {error:.1e} of its size"
 
 
 def _check_unembed(model: "Model", run: Run, expected: Tensor, reasons: Reasons) -> None:
+    """The final norm and the unembedding of the last resid_post give the logits; the norm's formula gives the norm."""
     last = run.values.get(Site("resid_post", model.n_layers - 1))
     if last is None:
         return
     with torch.no_grad():
         error = _relative(model.unembed(last), expected)
-        norm = frozen(model.architecture, model.hf.get_submodule(model.architecture.final_norm), last)
+        norm = model.final_norm(last)
         normed = norm.scaled(last.to(norm.inverse.dtype)) + (0 if norm.bias is None else norm.bias)
         norm_error = _relative(normed, run.values.get(Site("final_norm"), normed))
-    if error > tolerance(model.dtype):
-        reasons["unembed", None] = f"norm and unembedding of the last resid_post miss the logits by {error:.1e}"
-    if norm_error > tolerance(model.dtype):
+    if error > few_roundings(model.dtype):
+        why = f"norm and unembedding of the last resid_post miss the logits by {error:.1e}"
+        reasons["unembed", None] = why
+        reasons.setdefault(("final_norm", None), why)
+    if norm_error > few_roundings(model.dtype):
         reasons["frozen_norm", None] = f"the final norm's formula misses its module by {norm_error:.1e}"
 
 
-def _relative(value: Tensor, expected: Tensor) -> float:
-    expected = expected.double()
-    return float((value.double() - expected).abs().max() / expected.abs().max().clamp_min(1e-30))
+def _relative(value: Tensor, expected: Tensor, *terms: Tensor) -> float:
+    """Largest difference, in units of the largest entry of what is expected (or of the terms of a sum)."""
+    size = max(float(tensor.abs().max()) for tensor in (expected, *terms))
+    return float((value.double() - expected.double()).abs().max()) / max(size, 1e-30)

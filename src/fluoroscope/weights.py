@@ -208,6 +208,10 @@ class Weights:
         return "it is of another kind"
 
 
+_SHARDS = 4
+"""Of CodeGen's fused projection, whatever its size."""
+
+
 def unfuse(rows: Tensor, part: str, layout: QkvLayout, n_heads: int, n_kv_heads: int) -> Tensor:
     """The heads of q, k or v among the rows of a fused projection.
 
@@ -216,11 +220,14 @@ def unfuse(rows: Tensor, part: str, layout: QkvLayout, n_heads: int, n_kv_heads:
         part: "Q", "K" or "V".
 
     Returns:
-        Float[Tensor, "head d_head ..."], a view but for the queries of a grouped layout.
+        Float[Tensor, "head d_head ..."], a view but for the queries of a grouped layout and all of a sharded one.
     """
     index = "QKV".index(part)
     if layout == "per_head":
         return _split(rows, 3 * n_heads, "the fused projection").unflatten(0, (n_heads, 3))[:, index]
+    if layout == "shards":
+        shards = _split(rows, 3 * n_heads, "the fused projection").unflatten(0, (_SHARDS, 3, -1))
+        return shards[:, "QVK".index(part)].flatten(0, 1)
     heads = _split(rows, n_heads + 2 * n_kv_heads, "the fused projection")
     if layout == "concat":
         return heads.split((n_heads, n_kv_heads, n_kv_heads))[index]

@@ -61,6 +61,7 @@ def test_one_position_and_a_target_of_ones_own(tiny_model, rows, position):
     target = tiny.CHARACTERS.index("Q")
     check(result, rows[:, slot : slot + 1], [target])
     assert [(place.index, place.target) for place in result.positions] == [(slot, "Q")]
+    assert logit_lens(tiny_model, tiny.PROMPT, top_k=5, position=position, target=f"#{target}") == result
 
 
 def test_the_last_row_is_the_prediction(tiny_model):

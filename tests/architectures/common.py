@@ -1,14 +1,14 @@
 """Models of the zoo, loaded once per process, and the prompts that the suites run them on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from unittest.mock import patch
 
 import torch
-from architectures.zoo import build
 from torch import Tensor
 
+from architectures.zoo import build
 from fluoroscope.loading import load
 from fluoroscope.model import Model
 from fluoroscope.sites import SITES
@@ -59,8 +59,11 @@ def true_float64() -> Iterator[None]:
     def is_narrowing(tensor: Tensor, *args: object, **kwargs: object) -> bool:
         return tensor.dtype == torch.float64 and torch.float32 in (*args, *kwargs.values())
 
-    def patched(original: object) -> object:
-        return lambda self, *args, **kwargs: self if is_narrowing(self, *args, **kwargs) else original(self, *args, **kwargs)  # type: ignore[operator]
+    def patched(original: Callable[..., object]) -> Callable[..., object]:
+        def cast(self: Tensor, *args: object, **kwargs: object) -> object:
+            return self if is_narrowing(self, *args, **kwargs) else original(self, *args, **kwargs)
+
+        return cast
 
     def wide_softmax(value: Tensor, dim: int = -1, dtype: torch.dtype | None = None, **_: object) -> Tensor:
         return softmax(value, dim=dim, dtype=None if value.dtype == torch.float64 else dtype)

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+
 from architectures.common import ids, model, relative, true_float64
 from architectures.zoo import CASES
-
 from fluoroscope.methods import decomposition
 from fluoroscope.model import Model
 from fluoroscope.trace import Trace

@@ -4,9 +4,9 @@ from typing import Literal
 
 import pytest
 import torch
+
 from architectures.common import ids, model, plain, real, relative
 from architectures.zoo import ATTENTION, CASES
-
 from fluoroscope.sites import Site
 
 EXPLICIT = ("scores", "pattern")

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from architectures.common import ids, model, true_float64, writable
-from architectures.zoo import CASES
 from torch import Tensor
 
+from architectures.common import ids, model, true_float64, writable
+from architectures.zoo import CASES
 from fluoroscope.interventions import noise
 
 EXPLICIT = ("scores", "pattern")

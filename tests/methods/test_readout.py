@@ -51,3 +51,12 @@ def test_only_one_prompt_and_only_its_own_positions():
         readout.only_slot(tokens([1, 2, 3]), 3)
     with pytest.raises(ArgumentError, match="2 prompts were given"):
         readout.only_slot(tokens([1, 2], [3]), 0)
+
+
+def test_a_token_is_named_by_its_text_or_by_its_id(tiny_model):
+    assert readout.token_id(tiny_model, "b") == readout.token_id(tiny_model, "#1") == 1
+    assert readout.token_id(tiny_model, f"#{tiny_model.d_vocab - 1}") == tiny_model.d_vocab - 1
+    with pytest.raises(TokenError, match=rf"no token #{tiny_model.d_vocab}\. Ids of this model run from #0"):
+        readout.token_id(tiny_model, f"#{tiny_model.d_vocab}")
+    with pytest.raises(TokenError, match="'ab' is 2 tokens"):
+        readout.token_id(tiny_model, "ab")

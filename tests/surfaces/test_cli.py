@@ -6,7 +6,6 @@ import pty
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,8 +18,15 @@ from fluoroscope.progress import track
 from fluoroscope.sites import SITES
 from fluoroscope.trace import Trace
 
-VALUES = {"prompt": tiny.PROMPT}
-"""Values for the required parameters of all analyses, by name."""
+
+class Values(dict[str, str]):
+    """Values for the required parameters of all analyses, by name."""
+
+    def __missing__(self, name: str) -> str:
+        pytest.fail(f"an analysis requires {name!r}: give VALUES in tests/surfaces/test_cli.py a value for it")
+
+
+VALUES = Values(prompt=tiny.PROMPT)
 
 FLUORO = [sys.executable, "-m", "fluoroscope"]
 
@@ -221,7 +227,7 @@ def test_trace_records_values_and_prints_their_statistics(fluoro, tiny_model, tm
 
 
 @pytest.mark.parametrize("line", [[], ["--help"], ["next-token", "--help"], ["explain", "-h"], ["--version"]])
-def test_help_imports_no_torch_and_is_fast(line):
+def test_help_imports_nothing_slow(line):
     code = f"""
 import sys
 sys.argv = ["fluoro", *{line!r}]
@@ -231,15 +237,8 @@ try:
 finally:
     assert not {{"torch", "transformers", "matplotlib", "numpy"}} & set(sys.modules), "slow imports"
 """
-    took = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-        took.append(time.perf_counter() - start)
-        if took[-1] < 0.5:
-            break
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stderr == ""
-    assert min(took) < 0.5
 
 
 def test_help_lists_every_command_with_explain_first():

@@ -119,11 +119,10 @@ def _written(model: "Model", generation: "Generation", start: int, step: int, to
         logit=logit,
         error=sum(part.value for part in parts) - logit,
         parts=tuple(
-            WrittenBy(label=part.site.label if part.site else part.name, site=part.site and str(part.site),
-                      value=part.value)
+            WrittenBy(label=part.label, site=None if part.site is None else str(part.site), value=part.value)
             for part in top
         ),
-    )  # fmt: skip
+    )
 
 
 def _cells(token: WrittenToken, count: int) -> tuple[str | float | None, ...]:

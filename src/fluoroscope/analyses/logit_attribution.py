@@ -1,19 +1,45 @@
-"""Which embeddings, heads and MLPs wrote the logit of a token, as an exact sum."""
+"""Which embeddings, heads and MLPs wrote the logit of a token, as an exact sum.
+
+A logit is the score that softmax turns into a probability. It is a sum over everything that the residual stream
+collects, read through the final norm as it was in this run (Elhage et al. 2021, "A Mathematical Framework for
+Transformer Circuits"). On models with a softcap it is the logit before the cap.
+"""
 
 from typing import TYPE_CHECKING, Literal
 
+import torch
+
+from fluoroscope.errors import ArgumentError
+from fluoroscope.methods import decomposition, readout
+from fluoroscope.render import text
+from fluoroscope.render.text import percent, quoted
 from fluoroscope.result import Record, Result
 from fluoroscope.views import Bar, Bars, HeadGrid, Lines, Mark, Series, View
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model
 
+_MEANINGS = {
+    "embed": "the token itself",
+    "pos_embed": "its position",
+    "z": "head {unit} of block {layer}",
+    "attn_out": "the attention of block {layer}",
+    "mlp_out": "the MLP of block {layer}",
+    "b_O": "a bias of the attention of block {layer}",
+    "b_norm": "the bias of the final norm",
+    "b_U": "the bias of the unembedding",
+}
+
 
 class Contribution(Record):
-    """One addend: its site (None for a bias), the block that adds it, its value in logits, and its share.
+    """One addend, in logits.
 
     Args:
-        share: |value| over the sum of all |values|, so that shares of all parts sum to 1.
+        name: canonical site, or the name of a bias.
+        label: its name for people.
+        site: None for a bias.
+        layer: block that adds it; -1 for embeddings, the number of blocks for the biases at the end.
+        share: |value| over the sum of all |values|, so that the shares of all parts sum to 1.
     """
 
     name: str
@@ -28,16 +54,17 @@ class LogitAttribution(Result):
     """The parts of one logit, or of the difference of two.
 
     Args:
-        position: token index whose logits are explained; they predict the next token.
+        tokens: the prompt, as the model reads it.
+        position: index of the token after which the prediction is made.
         logit: the model's own number, before any softcap.
         total: the sum of all parts; `error` is total - logit.
         softcap: the cap that the model applies afterwards, if any.
         parts: every addend, in the order of computation.
-        cumulative: the sum after the embeddings and after each block, through the final norm of the whole run.
+        cumulative: the sum after the embeddings, after each block, and after the biases at the end if there are any.
         top_k: how many parts the views name before they sum up the rest.
     """
 
-    prompt: list[str]
+    tokens: tuple[str, ...]
     position: int
     target: str
     target_id: int
@@ -47,56 +74,75 @@ class LogitAttribution(Result):
     total: float
     error: float
     softcap: float | None
-    parts: list[Contribution]
-    cumulative: list[float]
+    parts: tuple[Contribution, ...]
+    cumulative: tuple[float, ...]
     top_k: int
 
     def top(self) -> list[Contribution]:
         """The `top_k` parts of largest absolute value, largest first."""
         return sorted(self.parts, key=lambda part: -abs(part.value))[: self.top_k]
 
-    def remainder(self) -> float:
-        """What all parts outside of the top sum to, in logits."""
-        return self.total - sum(part.value for part in self.top())
-
-    def _asked(self) -> str:
-        return f"logit of {self.target!r}" + (f" minus that of {self.foil!r}" if self.foil is not None else "")
+    def rest(self) -> tuple[float, float]:
+        """What all parts outside of the top sum to, in logits, and their share."""
+        others = sorted(self.parts, key=lambda part: -abs(part.value))[self.top_k :]
+        return sum(part.value for part in others), sum(part.share for part in others)
 
     def summary(self) -> str:
-        named = ", ".join(f"{part.label} {part.value:+.2f}" for part in self.top()[:3])
-        cap = "" if self.softcap is None else " (before the softcap)"
+        first = self.top()[:3]
+        named = ", ".join(f"{part.label} {text.number(part.value, signed=True)}" for part in first)
+        smaller = len(self.parts) - len(first)
+        others = f" and {smaller} smaller parts" if smaller else ""
+        cap = "" if self.softcap is None else f", before the softcap of {text.number(self.softcap)},"
         return (
-            f"The {self._asked()} after token {self.position} is {self.logit:.3f}{cap}: {named} and "
-            f"{len(self.parts) - min(3, len(self.parts))} smaller parts sum to it with an error of {self.error:.1e}."
+            f"The {self._asked()} after {quoted(self.tokens[self.position])}{cap} is {text.number(self.logit)}: "
+            f"{named}{others} sum to it within {abs(self.error):.1e}."
         )
 
     def views(self) -> list[View]:
-        bars = [Bar(label=part.label, value=part.value, site=part.site) for part in self.top()]
-        rest = len(self.parts) - len(bars)
-        if rest:
-            bars.append(Bar(label=f"{rest} other parts", value=self.remainder()))
-        bars.append(Bar(label="sum of all", value=self.total))
-        depth = tuple(Mark(label=label) for label in ("embed", *(f"L{n}" for n in range(len(self.cumulative) - 1))))
-        views: list[View] = [
-            Bars(title=f"What wrote the {self._asked()}", unit="logits", signed=True, items=tuple(bars)),
-            Lines(
-                title="The sum after each block",
-                caption="Through the final norm as it is at the end; the step at a layer is what that layer adds.",
-                unit="logits",
-                x=depth,
-                series=(Series(label=self._asked(), values=tuple(self.cumulative)),),
-            ),
-        ]
         grid = self._grid()
-        return views if grid is None else [*views, grid]
+        return [self._bars(), self._depth(), *([] if grid is None else [grid])]
+
+    def _asked(self) -> str:
+        minus = "" if self.foil is None else f" minus that of {quoted(self.foil)}"
+        return f"logit of {quoted(self.target)}{minus}"
+
+    def _bars(self) -> Bars:
+        top, count = self.top(), len(self.parts)
+        bars = [Bar(label=p.label, value=p.value, remark=percent(p.share), site=p.site) for p in top]
+        if count > len(top):
+            value, share = self.rest()
+            bars.append(Bar(label=f"{count - len(top)} others", value=value, remark=percent(share)))
+        cap = "" if self.softcap is None else " (here before the model's softcap)"
+        return Bars(
+            title=f"What wrote the {self._asked()}",
+            caption=f"A logit is the score that softmax turns into a probability{cap}. Blue raises it, orange lowers "
+            f"it, and the bars sum to {text.number(self.total)}; percent: share of the sizes of all parts. "
+            f"{_legend(top)}.",
+            unit="logits",
+            signed=True,
+            items=tuple(bars),
+        )
+
+    def _depth(self) -> Lines:
+        blocks = 1 + max(part.layer for part in self.parts if part.site)
+        labels = ["emb", *(f"L{layer}" for layer in range(blocks)), "biases"][: len(self.cumulative)]
+        return Lines(
+            title="The sum after each block",
+            caption="Through the final norm as it is at the end: the step at a block is what that block adds.",
+            unit="logits",
+            x=tuple(Mark(label=label) for label in labels),
+            series=(Series(label=self._asked(), values=self.cumulative),),
+        )
 
     def _grid(self) -> HeadGrid | None:
-        heads = [part for part in self.parts if part.site is not None and part.site.startswith("z.")]
+        heads = [part for part in self.parts if part.name.startswith("z.")]
         if not heads:
             return None
         layers = 1 + max(part.layer for part in heads)
         rows = tuple(tuple(part.value for part in heads if part.layer == layer) for layer in range(layers))
-        return HeadGrid(title="What each head adds", unit="logits", values=rows)
+        return HeadGrid(
+            title="What each head adds", caption="A row is a block, a column a head in it.", unit="logits", values=rows
+        )
 
 
 def logit_attribution(
@@ -112,34 +158,37 @@ def logit_attribution(
     """Splits a logit, or the difference of two, into what each part of the model added to it.
 
     Args:
-        prompt: text whose next token is explained.
-        target: token to explain, exactly one token; the model's own prediction if not given.
-        foil: token whose logit is taken off: why the target rather than this.
-        position: token index whose prediction is explained; negative counts from the end.
+        prompt: the text whose next token is explained.
+        target: the token to explain, as text or id (#338); without it the model's own prediction.
+        foil: a token whose logit is taken off, as text or id: why the target rather than this.
+        position: index of the token after which to predict; negative counts from the end.
         grain: every head by itself, or attention by layer.
-        top_k: parts to name before summing up the rest.
+        top_k: how many parts to name before summing up the rest.
 
     Raises:
-        TokenError: target or foil is not exactly one token, or the position is outside of the prompt.
+        ArgumentError: `top_k` below 1, a batch of prompts, or a foil that is the target.
+        TokenError: target or foil is not exactly one token, or the prompt has no such position.
+        UnavailableError: this model offers no exact decomposition of its logits.
     """
-    import torch
-
-    from fluoroscope.methods import decomposition
-
+    if top_k < 1:
+        raise ArgumentError(f"top_k={top_k} lists nothing", "Give at least 1.")
+    named = [None if token is None else readout.token_id(model, token) for token in (target, foil)]
     trace = model.trace(prompt, sites=decomposition.sites_needed(model, grain))
-    slot = trace.tokens.slots(0, [position])[0]
-    target_id = int(trace.logits[0, slot].argmax()) if target is None else model.single_token(target)
-    foil_id = None if foil is None else model.single_token(foil)
+    slot = readout.only_slot(trace.tokens, position)
+    target_id = int(trace.logits[0, slot].argmax()) if named[0] is None else named[0]
+    foil_id = named[1]
+    if foil_id == target_id:
+        raise ArgumentError(f"target and foil are both token {target_id}", "Their difference is 0 everywhere.")
     weights = torch.zeros(model.d_vocab, dtype=torch.float64)
-    weights[target_id] += 1
+    weights[target_id] = 1
     if foil_id is not None:
-        weights[foil_id] -= 1
+        weights[foil_id] = -1
     parts = decomposition.decompose(model, trace, slot, weights, grain)
     logit = decomposition.linear_logit(model, trace, slot, weights)
     total, size = sum(part.value for part in parts), sum(abs(part.value) for part in parts)
     return LogitAttribution(
         recipe=trace.recipe,
-        prompt=trace.tokens.pieces[0],
+        tokens=tuple(trace.tokens.pieces[0]),
         position=slot,
         target=model.token_label(target_id),
         target_id=target_id,
@@ -149,17 +198,28 @@ def logit_attribution(
         total=total,
         error=total - logit,
         softcap=model.architecture.softcap,
-        parts=[
-            Contribution(
-                name=part.name,
-                label=part.site.label if part.site else part.name,
-                site=part.name if part.site else None,
-                layer=part.layer,
-                value=part.value,
-                share=abs(part.value) / size if size else 0.0,
-            )
-            for part in parts
-        ],
-        cumulative=[sum(p.value for p in parts if p.layer <= layer) for layer in range(-1, model.n_layers)],
+        parts=tuple(_contribution(part, size) for part in parts),
+        cumulative=tuple(sum(p.value for p in parts if p.layer <= layer) for layer in range(-1, 1 + parts[-1].layer)),
         top_k=top_k,
     )
+
+
+def _contribution(part: decomposition.Part, size: float) -> Contribution:
+    return Contribution(
+        name=part.name,
+        label=part.label,
+        site=None if part.site is None else part.name,
+        layer=part.layer,
+        value=part.value,
+        share=abs(part.value) / size if size else 0.0,
+    )
+
+
+def _legend(parts: list[Contribution]) -> str:
+    """What the labels of a list mean, one of each kind."""
+    first: dict[str, str] = {}
+    for part in parts:
+        kind = part.name.partition(".")[0]
+        unit = part.name.rpartition(".")[2]
+        first.setdefault(kind, f"{part.label} is {_MEANINGS[kind].format(layer=part.layer, unit=unit)}")
+    return ", ".join(first.values())

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fluoroscope.trace import Trace
 
 _LOGITS_AT_ONCE = 2**24
-_CAUTION = "Early rows are written for later blocks, not for the output head."
+_CAUTION = "Early depths are written for later blocks, not for the output head."
 
 
 class Guess(Record):
@@ -120,9 +120,10 @@ class LogitLens(Result):
     def _line(self) -> Lines:
         place = self.positions[0]
         sites = [depth.site for depth in self.depths]
+        marked = "Marked: from here on it is the likeliest token. " if place.settled else ""
         return Lines(
             title=f"{quoted(place.target)} over depth",
-            caption=f"Marked: from here on it is the likeliest token. {_CAUTION}" if place.settled else _CAUTION,
+            caption=f"emb is the embedding, Ln the stream after block n. {marked}{_CAUTION}",
             unit="probability",
             maximum=1.0,
             x=tuple(Mark(label=depth.tick, site=depth.site) for depth in self.depths),
@@ -147,7 +148,10 @@ class LogitLens(Result):
             rows.append(Row(cells=(depth.label, *guesses, cell.target_rank, cell.kl, cell.entropy), site=depth.site))
         return Table(
             title="What each depth would say",
-            caption=f"rank: of {quoted(self.positions[0].target)}. KL to the final prediction and entropy in nats.",
+            caption=(
+                f"rank: the place of {quoted(self.positions[0].target)} among all tokens. KL: how far from the final "
+                "prediction; entropy: how unsure; both in nats, 0 is not at all."
+            ),
             columns=(Column(name="after"), *columns, *(Column(name=name) for name in ("rank", "KL", "entropy"))),
             rows=tuple(rows),
         )
@@ -202,7 +206,7 @@ def logit_lens(
         prompt: the text to read.
         top_k: how many tokens to keep for every depth and position, at most.
         position: index of the only token to look at, negative from the end; without it every position.
-        target: text of the one token to follow; without it the model's own prediction at each position.
+        target: the one token to follow, as text or id (#338); without it the model's own prediction at each position.
 
     Raises:
         ArgumentError: `top_k` below 1.
@@ -210,7 +214,7 @@ def logit_lens(
     """
     if top_k < 1:
         raise ArgumentError(f"top_k={top_k} keeps nothing", "Give at least 1.")
-    chosen = None if target is None else model.single_token(target)
+    chosen = None if target is None else readout.token_id(model, target)
     sites = _sites(model.n_layers)
     trace = model.trace(prompt, sites=sites)
     last = readout.only_slot(trace.tokens, -1 if position is None else position)

@@ -56,7 +56,7 @@ class NextToken(Result):
         marks = tuple(TokenMark(text=piece, id=token) for piece, token in zip(self.tokens, self._ids(), strict=True))
         return [
             Bars(title="Next token", caption=caption, unit="probability", items=bars),
-            Tokens(title="Prompt", caption="The prediction is made after the marked token.", items=marks,
+            Tokens(title="Prompt", caption="The prediction is made after the marked token; · is a space.", items=marks,
                    marked=self.position),
         ]  # fmt: skip
 

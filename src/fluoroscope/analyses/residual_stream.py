@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from fluoroscope.errors import ArgumentError
+from fluoroscope.methods import readout
 from fluoroscope.render.text import quoted
 from fluoroscope.result import Record, Result
 from fluoroscope.views import Heatmap, Mark, View
@@ -77,11 +77,11 @@ def residual_stream(model: "Model", prompt: str) -> ResidualStream:
         prompt: the text to trace.
 
     Raises:
+        ArgumentError: a batch of prompts.
         UnavailableError: this family has no residual stream that each block adds to.
     """
     trace = model.trace(prompt, sites=["resid_pre.0", "resid_post.*"])
-    if trace.tokens.batch != 1:
-        raise ArgumentError(f"{trace.tokens.batch} prompts were given", "This analysis takes one prompt.")
+    readout.only_slot(trace.tokens, -1)
     depths: list[StreamDepth] = []
     before: torch.Tensor | None = None
     for site in trace.sites:

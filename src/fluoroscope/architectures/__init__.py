@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from fluoroscope.errors import ArchitectureError, nearest
 
-QkvLayout = Literal["concat", "per_head", "grouped"]
-"""Rows of a fused projection: all q, all k, all v | for each head q, k, v | for each kv head its q's, k, v."""
+QkvLayout = Literal["concat", "per_head", "grouped", "shards"]
+"""Rows of a fused projection: all q, all k, all v | for each head q, k, v | for each kv head its q's, k, v |
+CodeGen's four shards, each of them a quarter of the heads: their q, their v, their k."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,9 @@ class Architecture:
     does not have makes its sites unavailable on that block, with the reason.
 
     Args:
+        final_norm: None where the last residual goes into the unembedding as it is.
+        mixer: what stands in for `attn` on some blocks of a hybrid (linear attention, a state space): it has
+            no heads to look into, so those blocks offer attn_out and resid_mid alone.
         attn_out: module whose output attention adds to the residual stream, if not `attn` itself (a post-norm).
         mlp_out: the same for the MLP.
         qkv: fused projection instead of q, k and v, laid out as `qkv_layout` says.
@@ -42,10 +46,11 @@ class Architecture:
     layers: str = "model.layers"
     embed: str = "model.embed_tokens"
     pos_embed: str | None = None
-    final_norm: str = "model.norm"
+    final_norm: str | None = "model.norm"
     lm_head: str = "lm_head"
 
     attn: str = "self_attn"
+    mixer: str | None = None
     attn_out: str | None = None
     q: str | None = "self_attn.q_proj"
     k: str | None = "self_attn.k_proj"
@@ -77,7 +82,14 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Dims:
-    """Sizes of a model; `d_vocab` is the width of its logits, which may exceed the tokenizer's."""
+    """Sizes of a model.
+
+    Args:
+        d_model: width of the residual stream; the token embedding may be narrower (OPT-350m).
+        d_head: width of one head's z, its rows of W_O; q and k may be wider (multi-head latent attention).
+        d_mlp: hidden units of a dense MLP; 0 where every MLP is a mixture of experts.
+        d_vocab: width of the logits, which may exceed the tokenizer's.
+    """
 
     n_layers: int
     n_heads: int
@@ -94,9 +106,9 @@ def model_types() -> dict[str, str]:
     found: dict[str, str] = {}
     for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
         for node in ast.parse(path.read_text(encoding="utf8")).body:
-            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-                if node.targets[0].id == "MODEL_TYPES":
-                    found.update(dict.fromkeys(ast.literal_eval(node.value), path.stem))
+            target = node.targets[0] if isinstance(node, ast.Assign) else None
+            if isinstance(node, ast.Assign) and isinstance(target, ast.Name) and target.id == "MODEL_TYPES":
+                found.update(dict.fromkeys(ast.literal_eval(node.value), path.stem))
     return found
 
 
@@ -104,15 +116,30 @@ def find(config: Any) -> Architecture:
     """The architecture of a Hugging Face config.
 
     Raises:
-        ArchitectureError: no file describes `config.model_type`.
+        ArchitectureError: no file describes `config.model_type`, or there is none.
+    """
+    model_type = getattr(config, "model_type", None)
+    if not model_type:
+        raise ArchitectureError(
+            "the module has no config that names a model type, so its parts are unknown", f"{_OWN}."
+        )
+    return importlib.import_module(f"{__name__}.{described(model_type)}").architecture(config)
+
+
+_OWN = "Pass architecture=Architecture(layers=…, final_norm=…, …) to load()"
+
+
+def described(model_type: str) -> str:
+    """The file (module name) that describes a Hugging Face model type.
+
+    Raises:
+        ArchitectureError: none does.
     """
     known = model_types()
-    model_type = str(getattr(config, "model_type", ""))
     if model_type not in known:
         raise ArchitectureError(
             f"no architecture file describes model type {model_type!r}",
-            f"{nearest(model_type, known)} Pass architecture=Architecture(layers=…, final_norm=…, …) "
-            "to load(), or add a file to fluoroscope/architectures (CONTRIBUTING.md shows how).",
+            f"{nearest(model_type, known)} {_OWN}, or add a file to fluoroscope/architectures "
+            "(CONTRIBUTING.md shows how).",
         )
-    family = importlib.import_module(f"fluoroscope.architectures.{known[model_type]}")
-    return family.architecture(config)
+    return known[model_type]

@@ -6,8 +6,6 @@ from fluoroscope.architectures import Architecture
 
 MODEL_TYPES = ("codegen",)
 
-SHARDED = "CodeGen deals q, v and k out over four shards inside one projection"
-
 
 def architecture(config: Any) -> Architecture:
     return Architecture(
@@ -15,9 +13,8 @@ def architecture(config: Any) -> Architecture:
         embed="transformer.wte",
         final_norm="transformer.ln_f",
         attn="attn",
-        q=None,
-        k=None,
-        v=None,
+        qkv="attn.qkv_proj",
+        qkv_layout="shards",
         o="attn.out_proj",
         gate=None,
         up="mlp.fc_in",
@@ -25,5 +22,4 @@ def architecture(config: Any) -> Architecture:
         norm="layer",
         parallel=True,
         interface=False,
-        unavailable=dict.fromkeys(("W_Q", "W_K", "W_V", "b_Q", "b_K", "b_V"), SHARDED),
     )

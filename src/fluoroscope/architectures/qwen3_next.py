@@ -12,6 +12,7 @@ FUSED = "q_proj also makes the gate of the attention's output"
 
 def architecture(config: Any) -> Architecture:
     return Architecture(
+        mixer="linear_attn",
         router="mlp.gate",
         experts="mlp.experts",
         shared="mlp.shared_expert",

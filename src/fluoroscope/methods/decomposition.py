@@ -39,12 +39,18 @@ class Part:
     layer: int
     value: float
 
+    @property
+    def label(self) -> str:
+        """Its name for people."""
+        return self.site.label if self.site else self.name
+
 
 def sites_needed(model: "Model", grain: Grain) -> list[str]:
     """What a trace must keep to be decomposed."""
     embeddings = ["embed", *(["pos_embed"] if model.architecture.pos_embed else [])]
     attention = "z.*" if grain == "head" else "attn_out.*"
-    return [*embeddings, attention, "mlp_out.*", f"resid_post.{model.n_layers - 1}", "final_norm"]
+    normed = [] if model.architecture.softcap is None else ["final_norm"]
+    return [*embeddings, attention, "mlp_out.*", f"resid_post.{model.n_layers - 1}", *normed]
 
 
 def decompose(

@@ -1,11 +1,20 @@
-"""What a row of logits says: probabilities, uncertainty, distance and rank, in nats and in float32 or better."""
+"""What a row of logits says: probabilities, uncertainty, distance and rank, in nats and in float32 or better.
+
+Also which position and which tokens of it an analysis was asked about.
+"""
+
+import re
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fluoroscope.errors import ArgumentError, UnavailableError
+from fluoroscope.errors import ArgumentError, TokenError, UnavailableError
 from fluoroscope.tokens import Tokens
+
+if TYPE_CHECKING:
+    from fluoroscope.model import Model
 
 
 def log_probs(logits: Float[Tensor, "... d_vocab"]) -> Float[Tensor, "... d_vocab"]:
@@ -48,3 +57,17 @@ def only_slot(tokens: Tokens, position: int) -> int:
     if tokens.batch != 1:
         raise ArgumentError(f"{tokens.batch} prompts were given", "This analysis takes one prompt.")
     return tokens.slots(0, position)[0]
+
+
+def token_id(model: "Model", token: str) -> int:
+    """The id that a parameter names: a text of exactly one token, or `#338` for the id itself.
+
+    Raises:
+        TokenError: several tokens, none, or an id that the model has no logit for.
+    """
+    number = re.fullmatch(r"#([0-9]+)", token)
+    if number is None:
+        return model.single_token(token)
+    if int(number[1]) >= model.d_vocab:
+        raise TokenError(f"there is no token {token}", f"Ids of this model run from #0 to #{model.d_vocab - 1}.")
+    return int(number[1])

@@ -1,3 +1,5 @@
+"""The public names are few, and none of them costs an import of torch before it is used."""
+
 import subprocess
 import sys
 
@@ -18,9 +20,27 @@ fluoroscope.FluoroscopeError("x")
 assert "torch" not in sys.modules
 """
 
+GROUND = ("aliases", "architectures", "artifact", "cli.main", "errors", "pickles", "progress", "registry", "result")
+GROUND += ("render.html", "render.markdown", "render.terminal", "signature", "sites", "views")
+
 
 def test_importing_the_package_imports_no_torch():
     subprocess.run([sys.executable, "-c", LAZY], check=True)
+
+
+@pytest.mark.parametrize("module", GROUND)
+def test_the_ground_is_read_without_torch(module):
+    code = f"import sys, fluoroscope.{module}; sys.exit(bool({{'torch', 'transformers'}} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_command_lists_its_commands_without_torch():
+    code = (
+        "import sys; from fluoroscope.cli.main import outcome; status = outcome(['--help'])\n"
+        "sys.exit(status or bool({'torch', 'transformers', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "explain" in done.stdout
 
 
 def test_every_public_name_is_there_and_there_are_few():

@@ -1,0 +1,255 @@
+"""Writes the parts of the documentation that the code knows better: what stands between two markers.
+
+    python docs/generate.py            # writes
+    python docs/generate.py --check    # exits 1 and names the pages that are stale
+
+A marked part begins with `<!-- generated:NAME -->`, ends with `<!-- end -->`, and is made by the function NAME below.
+"""
+
+import ast
+import configparser
+import json
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))  # the zoo is there
+
+from fluoroscope import aliases, architectures, registry  # noqa: E402
+from fluoroscope.signature import Parameter, Spec  # noqa: E402
+from fluoroscope.sites import SITES  # noqa: E402
+
+PAGES = ("README.md", "docs/sites.md", "docs/families.md", "docs/analyses.md")
+MODEL = "../shared/models/stories260k"
+
+EXAMPLES: dict[str, Any] = {"prompt": "Once upon a time"}
+"""A value for each required parameter of any analysis, by name."""
+
+SPELLINGS = [
+    "L9H6", "9.6", "head 9.6", "L5N123", "MLP L3", "Attn L3",
+    "blocks.5.hook_resid_pre", "blocks.5.hook_resid_mid", "blocks.5.hook_resid_post", "blocks.5.hook_attn_out",
+    "blocks.5.hook_mlp_out", "blocks.5.attn.hook_q", "blocks.5.attn.hook_rot_q", "blocks.5.attn.hook_z",
+    "blocks.5.attn.hook_result", "blocks.5.attn.hook_attn_scores", "blocks.5.attn.hook_pattern",
+    "blocks.5.mlp.hook_post", "hook_embed", "hook_pos_embed",
+    "model.layers.5", "model.layers.5.self_attn", "model.layers.5.self_attn.o_proj", "model.layers.5.mlp",
+    "model.layers.5.mlp.down_proj", "transformer.h.5", "transformer.h.5.attn.c_proj", "model.embed_tokens",
+    "transformer.wpe", "model.norm", "lm_head", "layers.5", "layers.5.output", "layers.5.self_attn.attention_weights",
+]  # fmt: skip
+"""Foreign names that the page of sites shows; each is resolved while the page is made."""
+
+
+# ── sites ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def sites() -> str:
+    """The vocabulary."""
+    rows = [
+        [
+            f"`{name}.L`" if kind.layered else f"`{name}`",
+            " ".join(kind.axes),
+            kind.unit or "",
+            "yes" if kind.writable else "no",
+            f"{kind.meaning}. {kind.why_not}".strip() if kind.why_not else kind.meaning,
+        ]
+        for name, kind in SITES.items()
+    ]
+    return table(["site", "axes", "unit", "write", "meaning"], rows)
+
+
+def spellings() -> str:
+    """Foreign names, and the site each of them is."""
+    rows: list[list[str]] = []
+    for spelling in SPELLINGS:
+        site, claim = aliases.resolve_claim(spelling)
+        note = f"refused where `{claim.module}` does not output exactly this" if claim.module else ""
+        rows.append([f"`{spelling}`", f"`{site}`", "refused on models with rotary" if claim.before_rotary else note])
+    return table(["spelling", "site", "but"], rows)
+
+
+# ── families ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def families() -> str:
+    """Every family of the zoo, loaded; sites that fare alike everywhere share a column, types of one file a row."""
+    reasons: list[str] = []
+    rows = {case: {name: _cell(found, name, reasons) for name in SITES} for case, found in _zoo()}
+    same: dict[tuple[str, ...], list[str]] = {}
+    for name in SITES:
+        same.setdefault(tuple(row[name] for row in rows.values()), []).append(name)
+    columns = list(same.values())
+    files = architectures.model_types()
+    lines: dict[tuple[str, ...], list[str]] = {}
+    for kind, cases in groupby(sorted(rows), key=lambda case: case.partition("-")[0]):
+        listed = list(cases)
+        alike = all(rows[case] == rows[listed[0]] for case in listed)
+        for case in listed[:1] if alike else listed:
+            cells = [rows[case][column[0]] for column in columns]
+            lines.setdefault((f"{files[kind]}.py", *cells), []).append(f"`{kind if alike else case}`")
+    header = ["model types", "file", *("<br>".join(f"`{name}`" for name in column) for column in columns)]
+    notes = "\n".join(f"{index}. {reason}" for index, reason in enumerate(reasons, 1))
+    body = sorted([" ".join(names), *cells] for cells, names in lines.items())
+    return f"{table(header, body)}\n\n{notes}"
+
+
+def _zoo() -> Iterator[tuple[str, Any]]:
+    import torch
+    from transformers.utils import logging
+
+    from architectures.zoo import CASES, build
+    from fluoroscope.loading import load
+
+    torch.set_num_threads(1)
+    logging.set_verbosity_error()
+    for case in sorted(CASES):
+        yield case, load(build(case))
+
+
+def _cell(found: Any, name: str, reasons: list[str]) -> str:
+    offered = found.sites(name)
+    layers = range(found.n_layers) if SITES[name].layered else [None]
+    why = [re.sub(r"\bblock \d+\b", "the block", found.unavailable.get((name, layer), "")) for layer in layers]
+    for reason in why:
+        if reason and reason not in reasons:
+            reasons.append(reason)
+    notes = ",".join(str(index) for index, reason in enumerate(reasons, 1) if reason in why)
+    if len(offered) == len(layers):
+        return "✓"
+    return f"some <sup>{notes}</sup>" if offered else f"– <sup>{notes}</sup>"
+
+
+def family_count() -> str:
+    """How many model types load as they are."""
+    kinds = architectures.model_types()
+    return f"{len(kinds)} model types in {len(set(kinds.values()))} files."
+
+
+# ── analyses ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def analyses() -> str:
+    """Every analysis: what it answers, its parameters, how to run it."""
+    return "\n\n".join(_entry(spec) for spec in registry.specs().values() if spec.kind != "plugin")
+
+
+def _entry(spec: Spec) -> str:
+    required = {item.name: _example(spec, item) for item in spec.parameters if item.required}
+    command = shlex.join(["fluoro", spec.command, *map(str, required.values()), "-m", MODEL])
+    call = ", ".join(["model", *(f"{name}={json.dumps(value)}" for name, value in required.items())])
+    rows = [
+        [f"`{item.name}`", _type(item), "required" if item.required else f"`{item.default}`", item.help]
+        for item in spec.parameters
+    ]
+    return "\n\n".join(
+        [
+            f"## {spec.command}",
+            spec.doc,
+            table(["parameter", "type", "default", "meaning"], rows),
+            f"```bash\n{command}\n```",
+            f"```python\nfrom {spec.module} import {spec.name}\n\n{spec.name}({call}).summary()\n```",
+            f"Returns `{spec.result}`.",
+        ]
+    )
+
+
+def _example(spec: Spec, item: Parameter) -> Any:
+    if item.name not in EXAMPLES:
+        raise SystemExit(f"{spec.command} needs {item.name!r}: give EXAMPLES in docs/generate.py a value for it")
+    return EXAMPLES[item.name]
+
+
+def _type(item: Parameter) -> str:
+    kind = " or ".join(f'`"{choice}"`' for choice in item.choices) or item.type
+    return f"{kind} or None" if item.optional else kind
+
+
+# ── the tree ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def tree() -> str:
+    """The files with the first sentence of each, from the ground up; a folder of data is one line."""
+    package = ROOT / "src/fluoroscope"
+    lines = ["src/fluoroscope/"]
+    for name in reversed(_layers()):
+        path = package / f"{name}.py"
+        if path.exists():
+            lines.append(_line(1, path.name, path))
+            continue
+        files = sorted((package / name).glob("[!_]*.py"))
+        lines.append(_line(1, f"{name}/", package / name / "__init__.py"))
+        if name == "architectures":
+            lines.append(f"{'    …':<30}{len(files)} files, such as llama.py")
+        else:
+            lines += [_line(2, file.name, file) for file in files]
+    return "```\n" + "\n".join(lines) + "\n```"
+
+
+def _layers() -> list[str]:
+    """The modules from the top down, as the import contract orders them."""
+    contract = configparser.ConfigParser()
+    contract.read(ROOT / ".importlinter", encoding="utf8")
+    names = re.split(r"[|\s]+", contract["importlinter:contract:layers"]["layers"].strip())
+    package = ROOT / "src/fluoroscope"
+    here = [name.strip("()") for name in names]
+    return [name for name in here if (package / f"{name}.py").exists() or (package / name).is_dir()]
+
+
+def _line(depth: int, name: str, path: Path) -> str:
+    doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf8"))) or ""
+    paragraph = " ".join(doc.partition("\n\n")[0].split())
+    sentence = re.match(r".*?[.?!](?= |$)", paragraph)
+    return f"{'  ' * depth + name:<30}{sentence[0] if sentence else paragraph}"
+
+
+# ── pages ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "sites": sites,
+    "spellings": spellings,
+    "families": families,
+    "family_count": family_count,
+    "analyses": analyses,
+    "tree": tree,
+}
+_MARKED = re.compile(r"(<!-- generated:(\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def fresh(page: str) -> str:
+    """The text of a page with every marked part made anew."""
+    text = (ROOT / page).read_text(encoding="utf8")
+    return _MARKED.sub(lambda match: f"{match[1]}{PARTS[match[2]]()}\n{match[3]}", text)
+
+
+def stale() -> list[str]:
+    """The pages whose marked parts are not what the code says."""
+    return [page for page in PAGES if fresh(page) != (ROOT / page).read_text(encoding="utf8")]
+
+
+def main(arguments: list[str]) -> int:
+    """The exit status of the command."""
+    if arguments not in ([], ["--check"]):
+        print(__doc__)
+        return 2
+    pages = stale()
+    for page in pages:
+        if arguments:
+            print(f"{page} is stale: run python docs/generate.py")
+        else:
+            (ROOT / page).write_text(fresh(page), encoding="utf8")
+            print(f"wrote {page}")
+    return 1 if arguments and pages else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

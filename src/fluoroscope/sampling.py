@@ -1,0 +1,53 @@
+"""How a next token is chosen: greedily, or drawn through Hugging Face's own warpers; and what ends a row."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from fluoroscope.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from fluoroscope.model import Model
+
+Choose = Callable[[Float[Tensor, "batch d_vocab"]], Int[Tensor, "batch"]]
+
+
+def check(temperature: float, top_k: int, top_p: float) -> None:
+    """Raises ArgumentError for a parameter outside of its range."""
+    if not (temperature >= 0 and 0 < top_p <= 1 and top_k >= 0) or math.isinf(temperature):  # NaN fails all of them
+        raise ArgumentError(
+            f"temperature={temperature}, top_p={top_p}, top_k={top_k}",
+            "temperature and top_k are 0 or more, top_p is above 0 and at most 1.",
+        )
+
+
+def chooser(temperature: float, top_k: int, top_p: float, generator: torch.Generator) -> Choose:
+    """Greedy (temperature 0), or sampling through Hugging Face's warpers in its own order."""
+    if temperature == 0:
+        return lambda logits: logits.argmax(-1)
+    from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+    warpers: list[Any] = [TemperatureLogitsWarper(float(temperature))] if temperature != 1 else []
+    warpers += [TopKLogitsWarper(top_k)] if top_k else []
+    warpers += [TopPLogitsWarper(top_p)] if top_p < 1 else []
+
+    def choose(logits: Tensor) -> Tensor:
+        for warper in warpers:
+            logits = warper(None, logits)
+        return torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
+
+    return choose
+
+
+def stop_tokens(model: "Model") -> Iterable[int]:
+    """End-of-sequence ids as Hugging Face finds them: generation config, then config, then tokenizer."""
+    sources = (getattr(model.hf, "generation_config", None), getattr(model.hf, "config", None), model.tokenizer)
+    for source in sources:
+        found = getattr(source, "eos_token_id", None)
+        if found is not None:
+            return [found] if isinstance(found, int) else found
+    return []

@@ -1,0 +1,150 @@
+"""The TinyStories Llama: llama2.c's own continuation, its loss, and the pronoun circuit, as SOURCE.md has them."""
+
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from fluoroscope.interventions import zero
+from fluoroscope.loading import load
+from fluoroscope.model import Model
+from shared import SHARED, needs_shared
+
+pytestmark = needs_shared
+FOLDER = SHARED / "models" / "stories260k"
+SHE, HE = 338, 346
+GIRLS = ("Lily", "Sue", "Mia", "Anna", "Sara")
+BOYS = ("Tim", "Tom", "Ben", "Max", "Sam")
+EIGHT = ("Sam", "Max", "Ben", "Tim", "Lily", "Mia", "Sue", "Anna")
+HALF_GAP = 2.968
+ABLATED = {
+    "mlp_out.1": -2.346,
+    "L4H2": -2.024,
+    "mlp_out.2": -1.413,
+    "mlp_out.3": -1.301,
+    "mlp_out.0": -1.054,
+    "L4H0": -0.624,
+    "L1H2": -0.419,
+    "L1H5": +0.447,
+    "L0H2": +0.394,
+    "L1H4": +0.368,
+}
+"""Zero-ablated component -> change of the half gap; each published number, for and against."""
+
+
+@cache
+def stories() -> Model:
+    return load(FOLDER)
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_greedy_story_is_llama2_cs(cache: bool) -> None:
+    generated = stories().generate([[1]], max_new_tokens=200, cache=cache)
+    assert generated.text == (FOLDER / "expected_greedy_200.txt").read_text(encoding="utf8")
+    assert len(generated.ids[0]) == 200
+
+
+def test_continuation_of_lily() -> None:
+    generated = stories().generate("Once upon a time, there was a little girl named Lily.", max_new_tokens=60)
+    assert generated.text.lstrip().startswith(
+        "She loved to play outside in the park. One day, she saw a big, red ball. She wanted to play with it, but "
+        "it was too high."
+    )
+
+
+def losses(text: str) -> tuple[Tensor, Tensor]:
+    """Nats of every token after the first, and whether it was the likeliest, in windows of the context."""
+    nats, right = [], []
+    tokens = stories().tokens(text).ids[0]
+    for window in tokens[1:].split(511):
+        ids = torch.cat([tokens[:1], window])
+        logits = stories().trace(ids[None]).logits[0, :-1]
+        nats.append(torch.nn.functional.cross_entropy(logits, ids[1:], reduction="none"))
+        right.append(logits.argmax(-1) == ids[1:])
+    return torch.cat(nats), torch.cat(right)
+
+
+def test_loss_and_accuracy_on_stories() -> None:
+    sample = (SHARED / "data" / "text" / "tinystories_sample.txt").read_text(encoding="utf8")
+    parts = [losses(story.strip()) for story in sample.split("<|endoftext|>") if story.strip()]
+    assert len(parts) == 5
+    nats, right = (torch.cat(values) for values in zip(*parts, strict=True))
+    assert len(nats) == 1804
+    assert float(nats.mean()) == pytest.approx(1.266, abs=5e-4)
+    assert float(right.double().mean()) == pytest.approx(0.651, abs=5e-4)
+
+
+def pronouns(names: tuple[str, ...], kind: str, edits: dict[str, Any] | None = None) -> Tensor:
+    """logit(She) - logit(He) after "One day, a KIND named NAME went to the park." for each name."""
+    prompts = [f"One day, a {kind} named {name} went to the park." for name in names]
+    trace = stories().trace(prompts, edits=edits)
+    last = trace.tokens.lengths - 1
+    logits = trace.logits[torch.arange(len(names)), last]
+    return logits[:, SHE] - logits[:, HE]
+
+
+def half_gap(edits: dict[str, Any] | None = None) -> float:
+    return float((pronouns(EIGHT, "girl", edits).mean() - pronouns(EIGHT, "boy", edits).mean()) / 2)
+
+
+def test_the_pronouns_are_the_tokens_published() -> None:
+    assert stories().single_token(" She") == SHE
+    assert stories().single_token(" He") == HE
+
+
+def test_right_pronoun_wins_for_all_ten_names() -> None:
+    assert (pronouns(GIRLS, "girl") > 3.7).all()
+    assert (pronouns(BOYS, "boy") < -3.7).all()
+
+
+def test_mean_differences() -> None:
+    assert float(pronouns(EIGHT, "girl").mean()) == pytest.approx(3.596, abs=5e-4)
+    assert float(pronouns(EIGHT, "boy").mean()) == pytest.approx(-2.340, abs=5e-4)
+    assert half_gap() == pytest.approx(HALF_GAP, abs=5e-4)
+
+
+@cache
+def changes() -> dict[str, float]:
+    """Change of the half gap by zero-ablation of every head and every MLP."""
+    model = stories()
+    heads = [f"L{layer}H{head}" for layer in range(model.n_layers) for head in range(model.n_heads)]
+    clean = half_gap()
+    return {name: half_gap({name: zero()}) - clean for name in heads + [f"mlp_out.{i}" for i in range(model.n_layers)]}
+
+
+@pytest.mark.parametrize("component", ABLATED)
+def test_ablation_changes_the_half_gap_as_published(component: str) -> None:
+    assert changes()[component] == pytest.approx(ABLATED[component], abs=6e-4)
+
+
+def test_the_published_components_are_the_strongest() -> None:
+    ranked = sorted(changes(), key=lambda name: changes()[name])
+    assert ranked[:7] == [name for name, change in ABLATED.items() if change < 0]
+    assert ranked[::-1][:3] == [name for name, change in ABLATED.items() if change > 0]
+
+
+def words(rows: int, length: int, seed: int) -> Tensor:
+    """Random tokens after <s>, of the pieces that are more than a byte: with bytes among them the score is 0.87."""
+    ids = torch.randint(259, 512, (rows, length), generator=torch.Generator().manual_seed(seed))
+    ids[:, 0] = 1
+    return ids
+
+
+def test_l3h6_looks_at_the_previous_token() -> None:
+    patterns = stories().trace(words(32, 64, 0), sites=["pattern.*"]).stack("pattern")
+    scores = patterns.diagonal(-1, dim1=-2, dim2=-1).mean((1, 3))  # [layer, head]
+    assert float(scores[3, 6]) == pytest.approx(0.747, abs=0.005)  # the very tokens are not published
+    assert divmod(int(scores.argmax()), stories().n_heads) == (3, 6)
+
+
+def test_there_is_no_induction_head() -> None:
+    half = words(20, 101, 1)
+    repeated = torch.cat([half, half[:, 1:]], 1)
+    trace = stories().trace(repeated, sites=["pattern.*"])
+    scores = trace.stack("pattern").diagonal(-99, dim1=-2, dim2=-1)[..., 1:].mean((1, 3))
+    assert float(scores.max()) == pytest.approx(0.021, abs=0.01)
+    nats = torch.nn.functional.cross_entropy(trace.logits[:, :-1].mT, repeated[:, 1:], reduction="none")
+    first, second = nats[:, :100].mean(), nats[:, 100:].mean()
+    assert float(second) > 0.95 * float(first)  # a repetition is not predicted

@@ -1,0 +1,90 @@
+"""The exact sum on every kind of norm and block, by linearity and by hand; where there is none, it is refused."""
+
+import pytest
+import torch
+
+from architectures.common import ids, model, true_float64
+from fluoroscope.errors import UnavailableError
+from fluoroscope.methods import decomposition
+from fluoroscope.sites import Site
+
+CASES = ["llama", "gpt2", "gemma2", "granite", "cohere", "olmo", "olmo2", "gpt_neox", "phi", "opt-untied"]
+
+
+def parts_of(case, weights, grain="head", slot=12):
+    with true_float64():
+        found = model(case, None, torch.float64)
+        trace = found.trace(ids(1), sites=decomposition.sites_needed(found, grain))
+        return found, trace, decomposition.decompose(found, trace, slot, weights, grain)
+
+
+def one_hot(*tokens):
+    weights = torch.zeros(97, dtype=torch.float64)
+    for token, value in tokens:
+        weights[token] = value
+    return weights
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_is_linear_in_the_logits(case):
+    _, _, both = parts_of(case, one_hot((5, 2.0), (11, -0.5)))
+    _, _, first = parts_of(case, one_hot((5, 1.0)))
+    _, _, second = parts_of(case, one_hot((11, 1.0)))
+    for whole, one, other in zip(both, first, second, strict=True):
+        assert whole.name == one.name == other.name
+        assert whole.value == pytest.approx(2 * one.value - 0.5 * other.value, abs=1e-9)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_parts_come_in_the_order_of_computation_under_names_of_their_own(case):
+    found, _, parts = parts_of(case, one_hot((5, 1.0)))
+    layers = [part.layer for part in parts]
+    assert layers == sorted(layers)
+    assert len({part.name for part in parts}) == len(parts)
+    sites = {part.site for part in parts if part.site}
+    assert {Site("z", layer, head) for layer in range(found.n_layers) for head in range(found.n_heads)} <= sites
+    assert {Site("mlp_out", layer) for layer in range(found.n_layers)} <= sites
+    assert [part.label for part in parts if part.site == Site("z", 1, 2)] == ["L1H2"]
+    assert all(part.label == part.name for part in parts if part.site is None)
+
+
+def test_a_head_is_its_share_of_the_stream_through_the_frozen_norm_by_hand():
+    found, trace, parts = parts_of("llama", one_hot((5, 1.0)))
+    hf, slot = found.hf, 12
+    stream = trace["resid_post.2"][0, slot]
+    inverse = torch.rsqrt(stream.square().mean() + hf.config.rms_norm_eps)
+    row = hf.lm_head.weight[5] * hf.model.norm.weight * inverse
+    value = {part.name: part.value for part in parts}
+    with torch.no_grad():
+        for layer in range(3):
+            projection = hf.model.layers[layer].self_attn.o_proj
+            for head in range(4):
+                mine = slice(head * 12, (head + 1) * 12)
+                added = projection.weight[:, mine] @ trace[f"z.{layer}"][0, slot, head]
+                assert value[f"z.{layer}.{head}"] == pytest.approx(float(row @ added), abs=1e-9)
+            assert value[f"b_O.{layer}"] == pytest.approx(float(row @ projection.bias), abs=1e-9)
+
+
+def test_nothing_asked_is_nothing_added():
+    _, _, parts = parts_of("llama", torch.zeros(97, dtype=torch.float64))
+    assert all(part.value == 0 for part in parts)
+
+
+@pytest.mark.parametrize(("case", "before"), [("gemma2-untied", True), ("llama", False)])
+def test_the_linear_logit_is_before_a_softcap(case, before):
+    weights = one_hot((5, 1.0), (11, -0.5))
+    found, trace, _ = parts_of(case, weights)
+    linear = decomposition.linear_logit(found, trace, 12, weights)
+    shown = float(trace.logits[0, 12].double() @ weights)
+    assert (abs(linear - shown) > 1e-3) == before
+
+
+def test_where_no_exact_sum_exists_it_is_refused():
+    found = model("llama")
+    trace = found.trace(ids(1), sites=decomposition.sites_needed(found, "head"))
+    found.unavailable["frozen_norm", None] = "the final norm is of another kind"
+    try:
+        with pytest.raises(UnavailableError, match="no exact decomposition: the final norm is of another kind"):
+            decomposition.decompose(found, trace, 0, one_hot((5, 1.0)))
+    finally:
+        del found.unavailable["frozen_norm", None]
