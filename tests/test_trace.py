@@ -6,6 +6,7 @@ import hashlib
 import json
 import pickle
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -197,9 +198,13 @@ def test_span_refuses_what_is_not_there(tiny_model: Model) -> None:
 # ── what is held, and for how long ───────────────────────────────────────────────────────────────────
 
 
-def live() -> int:
+def live() -> list[Tensor]:
     gc.collect()
-    return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
+    return [thing for thing in gc.get_objects() if issubclass(type(thing), Tensor)]
+
+
+def memory(tensors: Iterable[Tensor]) -> set[int]:
+    return {tensor.untyped_storage().data_ptr() for tensor in tensors if tensor.layout == torch.strided}
 
 
 @pytest.mark.parametrize("case", ["gpt2", "llama", "falcon", "gemma2", "qwen3_moe", "deepseek_v3"])
@@ -208,12 +213,17 @@ def test_nothing_is_held_that_was_not_asked_for(case: str) -> None:
     prompt = found.tokens(ids(3), pad="left")
     sites = ["resid_post.1", "z.1"] + (["pattern.1"] if ("pattern", 1) not in found.unavailable else [])
     found.trace(prompt, sites=sites)
-    before = live()
+    before = memory(live())
     trace = found.trace(prompt, sites=sites, edits={"mlp_out.1": iv.scale(0.5)})
-    assert live() - before == len(sites) + 1
-    assert set(trace.values) == {Site.parse(name) for name in sites}
+    held = memory(live()) - before
+    tokens = memory(value for value in vars(trace.tokens).values() if isinstance(value, Tensor))
+    assert len(held) > len(sites)
+    assert held <= memory([*trace.values.values(), trace.logits]) | tokens
+    assert trace.sites == sorted(Site.parse(name) for name in sites)
+    count = len(live())
     del trace
-    assert live() == before
+    assert len(live()) < count
+    assert memory(live()) <= before
 
 
 def test_three_hundred_traces_leave_nothing_behind() -> None:
@@ -225,10 +235,10 @@ def test_three_hundred_traces_leave_nothing_behind() -> None:
         found.trace(prompt, sites=["resid_post.*", "pattern.1"], edits={"z.1.2": iv.noise(0.1, number)})
 
     once(0)
-    before = live()
+    before = len(live())
     for number in range(300):
         once(number)
-    assert live() == before
+    assert len(live()) == before
     assert count_hooks(found.hf) == hooks
 
 

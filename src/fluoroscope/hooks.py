@@ -196,12 +196,13 @@ def _mlp_out(model: Hooked, run: Run, layer: int | None, raw: Tensor) -> Tensor:
 
 def _attn_out(model: Hooked, run: Run, layer: int | None, raw: Tensor) -> Tensor:
     """attn_out, and with it what is derived: head_out (read) and resid_mid (read, and written through attn_out)."""
-    run.fired |= {("attn_out", layer), ("resid_mid", layer), ("head_out", layer)}
+    run.fired |= {("attn_out", layer), ("resid_mid", layer)}
     if not run.touches(("attn_out", "resid_mid", "head_out"), layer):
         return raw
     factor = model.architecture.residual_multiplier
-    if ("head_out", layer) in run.touched:
-        run.visit("head_out", layer, model.head_shares(layer or 0, run.scratch["z", layer])[0])
+    if ("head_out", layer) in run.touched and ("z", layer) in run.scratch:  # a wrong path may never see z
+        shares, _ = model.head_shares(layer or 0, run.scratch["z", layer])
+        run.visit("head_out", layer, shares.to(raw.dtype))
     value = raw if factor == 1.0 else raw * factor
     new = run.visit("attn_out", layer, value)
     if ("resid_mid", layer) in run.touched:

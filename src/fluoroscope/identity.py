@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from fluoroscope import __version__
+from fluoroscope import __version__, architectures
 from fluoroscope.interventions import describe
 from fluoroscope.result import Recipe
 from fluoroscope.run import Run
@@ -31,30 +31,41 @@ def versions() -> dict[str, str]:
 
 
 def fingerprint(hf: nn.Module) -> str:
-    """SHA-256 (16 hex digits) over the name, shape, dtype and bits of everything in the state dict.
+    """SHA-256 (16 hex digits) over the name, shape, dtype and bits of every weight, as it is stored.
 
     Of tensors above 65,536 entries the bits are summed row by row, in integers: exact, and the same on every device
     and number of threads. Computed once and again after an in-place change; torch cannot tell of one made through
     `.data`. It tells models apart; it is no proof against forgery.
     """
-    state = tuple((id(tensor), tensor.data_ptr(), _version(tensor)) for tensor in _stored(hf))
+    stored = list(_stored(hf))
+    state = tuple((id(tensor), tensor.data_ptr(), _version(tensor)) for _, tensor in stored)
     known = _KNOWN.get(hf)
     if known is None or known[0] != state:
         digest = hashlib.sha256()
-        for name, value in hf.state_dict().items():
-            if isinstance(value, Tensor):
-                digest.update(f"{name} {list(value.shape)} {value.dtype} ".encode())
-                digest.update(_bits(value))
+        for name, tensor in stored:
+            digest.update(f"{name} {list(tensor.shape)} {tensor.dtype} ".encode())
+            digest.update(_bits(tensor))
         known = _KNOWN[hf] = (state, digest.hexdigest()[:16])
     return known[1]
 
 
-def _stored(hf: nn.Module) -> Iterator[Tensor]:
-    """Parameters, and the buffers that a checkpoint holds: others, such as rotary angles, may change in a run."""
-    yield from hf.parameters()
-    for module in hf.modules():
+def _stored(hf: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters, buffers that a checkpoint holds (others, such as rotary angles, may change in a run), and scales.
+
+    Not the state dict: bitsandbytes unpacks its weights in place when asked for one, and rounds them again.
+    """
+    yield from hf.named_parameters()
+    for path, module in hf.named_modules():
         passing = module._non_persistent_buffers_set  # pyright: ignore[reportPrivateUsage]
-        yield from (buffer for name, buffer in module.named_buffers(recurse=False) if name not in passing)
+        for name, buffer in module.named_buffers(recurse=False):
+            if name not in passing:
+                yield f"{path}.{name}", buffer
+        # bitsandbytes keeps its scales beside the weights, as no buffer.
+        packed = (getattr(getattr(module, "weight", None), "quant_state", None), "absmax")
+        for holder, name in (packed, (getattr(module, "state", None), "SCB")):
+            scales = getattr(holder, name, None)
+            if isinstance(scales, Tensor):
+                yield f"{path}.{name}", scales
 
 
 def _version(tensor: Tensor) -> int:
@@ -111,14 +122,14 @@ def summary(model: "Model") -> dict[str, Any]:
         "model": model.name,
         "type": str(getattr(config, "model_type", type(model.hf).__name__)),
         **{name: getattr(dims, name) for name in dims.__dataclass_fields__},
-        "experts": _experts(config),
+        "experts": architectures.experts(config),
         "n_ctx": model.n_ctx,
         "norm": "none"
         if arch.final_norm is None
         else {"rms": "RMSNorm", "layer": "LayerNorm", "none": "none"}[arch.norm],
         "positions": _positions(model, config),
         "block": "parallel" if arch.parallel else "sequential",
-        "activation": _first(config, "hidden_act", "activation_function", "hidden_activation"),
+        "activation": _first(config, "hidden_act", "activation_function", "hidden_activation", "activation"),
         "attention": model.attention,
         "softcap": arch.softcap,
         "dtype": str(model.dtype).removeprefix("torch."),
@@ -137,16 +148,6 @@ def _positions(model: "Model", config: Any) -> str:
     if getattr(config, "rope_parameters", None) or getattr(config, "rotary_dim", None):
         return "rotary"
     return "unknown" if config is None else "none"
-
-
-def _experts(config: Any) -> dict[str, int] | None:
-    """How many routed experts a block has, how many see a token, and how wide each is; None where there are none."""
-    count = _first(config, "n_routed_experts", "num_local_experts", "num_experts")
-    if not count:
-        return None
-    chosen = _first(config, "num_experts_per_tok")
-    width = _first(config, "moe_intermediate_size", "expert_ffn_hidden_size", "intermediate_size")
-    return {"count": int(count), "chosen": int(chosen or 0), "d_expert": int(width or 0)}
 
 
 def _first(config: Any, *names: str) -> str | None:

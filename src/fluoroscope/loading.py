@@ -96,10 +96,10 @@ def _given(module: nn.Module, dtype: "torch.dtype | None", *, headed: bool) -> t
 
 
 def _dtype(dtype: "str | torch.dtype | None") -> "torch.dtype | None":
-    if not isinstance(dtype, str):
-        return dtype
-    found = getattr(torch, dtype, None)
-    if not isinstance(found, torch.dtype):
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if found is None and dtype is None:
+        return None
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
         raise ArgumentError(f"unknown dtype {dtype!r}", "Known: float32, bfloat16, float16, float64.")
     return found
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fluoroscope import architectures
 from fluoroscope.aliases import Claim, resolve_claim
 from fluoroscope.errors import SiteError, UnavailableError
 from fluoroscope.sites import SITES, Site
@@ -60,8 +61,9 @@ def _check_range(model: "Model", found: Site) -> None:
     if found.layer is not None and found.layer >= model.n_layers:
         raise SiteError(f"{found} is beyond the last layer of {model.name}", f"Layers run 0..{model.n_layers - 1}.")
     kv = found.name in ("k", "v")
+    routed = architectures.experts(getattr(model.hf, "config", None)) or {}
     sizes = {"head": model.n_kv_heads if kv else model.n_heads, "neuron": model.d_mlp_of(found.layer)}
-    size = sizes.get(found.kind.unit or "")
+    size = {**sizes, "expert": routed.get("count")}.get(found.kind.unit or "")
     if found.unit is not None and size is not None and found.unit >= size:
         raise SiteError(f"{found} is beyond the last {found.kind.unit} of {model.name}", f"They run 0..{size - 1}.")
 

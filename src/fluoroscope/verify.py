@@ -96,9 +96,11 @@ def _declared(model: "Model") -> Reasons:
 
 def _no_output_projection(model: "Model", layer: int) -> str | None:
     try:
-        model.weights[f"W_O.{layer}"]
+        width = model.weights[f"W_O.{layer}"].shape[-1]
     except FluoroscopeError as error:
         return error.message
+    if width != model.d_model:
+        return f"{model.architecture.o!r} of block {layer} writes {width} features, not {model.d_model}"
     return None
 
 
@@ -179,10 +181,11 @@ def _check_attention(model: "Model", run: Run, layer: int, reasons: Reasons) -> 
     if v is None or z is None:
         return
     mixed = (pattern @ v.repeat_interleave(pattern.shape[1] // v.shape[1], 1)).transpose(1, 2)
-    error = _relative(mixed, z) if mixed.shape == z.shape else float("inf")
-    if error > few_roundings(model.dtype):
+    error = _relative(mixed, z) if mixed.shape == z.shape else None
+    if error is None or error > few_roundings(model.dtype):
+        why = "its heads have another size" if error is None else f"it misses by {error:.1e}"
         for name in ("z", "head_out"):
-            reasons[name, layer] = f"the input of {model.architecture.o!r} is not pattern @ v: it misses by {error:.1e}"
+            reasons.setdefault((name, layer), f"the input of {model.architecture.o!r} is not pattern @ v: {why}")
 
 
 def _check_heads(model: "Model", run: Run, layer: int, reasons: Reasons) -> None:
@@ -198,8 +201,11 @@ def _check_heads(model: "Model", run: Run, layer: int, reasons: Reasons) -> None
 
 def _check_unembed(model: "Model", run: Run, expected: Tensor, reasons: Reasons) -> None:
     """The final norm and the unembedding of the last resid_post give the logits; the norm's formula gives the norm."""
-    last = run.values.get(Site("resid_post", model.n_layers - 1))
+    final = Site("resid_post", model.n_layers - 1)
+    last = run.values.get(final)
     if last is None:
+        for name in ("unembed", "frozen_norm"):
+            reasons[name, None] = f"there is no {final}: {reasons[final.name, final.layer]}"
         return
     with torch.no_grad():
         error = _relative(model.unembed(last), expected)

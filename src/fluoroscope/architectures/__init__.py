@@ -100,6 +100,17 @@ class Dims:
     d_vocab: int
 
 
+def experts(config: Any) -> dict[str, int] | None:
+    """How many routed experts a block has, how many see a token, and how wide each is; None where there are none."""
+
+    def first(*names: str) -> int:
+        return int(next((value for name in names if (value := getattr(config, name, None))), 0))
+
+    count = first("n_routed_experts", "num_local_experts", "num_experts")
+    width = first("moe_intermediate_size", "intermediate_size")
+    return {"count": count, "chosen": first("num_experts_per_tok"), "d_expert": width} if count else None
+
+
 @cache
 def model_types() -> dict[str, str]:
     """Every described Hugging Face model type -> the file (module name) that describes it; imports none of them."""
