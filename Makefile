@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 DEMO_MODEL ?= ../shared/models/stories260k
 DEMO_PROMPT ?= Once upon a time, there was a little girl named
 
-.PHONY: demo test check generate bench clean
+.PHONY: demo test check generate bench bench-peers clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -35,7 +35,12 @@ generate: $(STAMP)
 	$(BIN)/python docs/generate.py
 
 bench: $(STAMP)
+	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/trace.py
+
+bench-peers: $(STAMP)
+	sh benchmarks/peers.sh
+	$(BIN)/python benchmarks/trace.py --peers
 
 clean:
 	rm -rf .venv build dist

@@ -27,6 +27,7 @@ HOOKS = {
     "mlp_out": "hook_mlp_out",
     "z": "attn.hook_z",
 }
+PATTERN = {"pattern": "attn.hook_pattern"}
 ROUNDING = 1e-5  # the bridge computes attention eagerly, so it differs from SDPA by rounding
 
 
@@ -89,7 +90,7 @@ def measure(shape: Shape, lengths: list[int], rounds: int) -> list[dict[str, Any
         work = {
             "TransformerLens bridge, all sites": partial(bridge_capture, lens, HOOKS, ids),
             "nnsight, all sites": partial(nnsight_capture, sdpa_sight, shape, ids),
-            "TransformerLens bridge, all patterns": partial(bridge_capture, lens, {"pattern": "attn.hook_pattern"}, ids),
+            "TransformerLens bridge, all patterns": partial(bridge_capture, lens, PATTERN, ids),
             "nnsight, all patterns": partial(nnsight_patterns, eager_sight, shape, ids),
         }  # fmt: skip
         for name, run in work.items():
