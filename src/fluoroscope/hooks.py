@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from fluoroscope.architectures import Architecture, Dims
 from fluoroscope.errors import ArchitectureError
 from fluoroscope.progress import report
-from fluoroscope.run import Run, active, outside
+from fluoroscope.run import RUN, Run, outside
 
 
 class Hooked(Protocol):
@@ -84,7 +84,10 @@ def _block(model: Hooked, block: nn.Module, layer: int) -> list[RemovableHandle]
 
 
 def _current(model: Hooked) -> Run | None:
-    return next((run for run in active() if run.owner is model), None)
+    run = RUN.get()
+    while run is not None and run.owner is not model:
+        run = run.outer
+    return run
 
 
 def _entry(model: Hooked) -> Callable[..., Any]:

@@ -52,20 +52,27 @@ def fingerprint(hf: nn.Module) -> str:
 def _stored(hf: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Parameters, buffers that a checkpoint holds (others, such as rotary angles, may change in a run), and scales.
 
-    Not the state dict: bitsandbytes unpacks its weights in place when asked for one, and rounds them again.
+    Not the state dict: bitsandbytes unpacks its weights in place when asked for one, and rounds them again. One plain
+    walk, because every recipe takes it.
     """
-    yield from hf.named_parameters()
-    for path, module in hf.named_modules():
-        passing = module._non_persistent_buffers_set  # pyright: ignore[reportPrivateUsage]
-        for name, buffer in module.named_buffers(recurse=False):
-            if name not in passing:
-                yield f"{path}.{name}", buffer
+    seen: set[int] = set()
+    modules = [("", hf)]
+    while modules:
+        path, module = modules.pop()
+        parts = vars(module)
+        modules += [(f"{path}{name}.", child) for name, child in parts["_modules"].items() if child is not None]
+        passing = parts["_non_persistent_buffers_set"]
+        held = [*parts["_parameters"].items(), *(pair for pair in parts["_buffers"].items() if pair[0] not in passing)]
+        for name, tensor in held:
+            if tensor is not None and id(tensor) not in seen:  # tied weights count once
+                seen.add(id(tensor))
+                yield path + name, tensor
         # bitsandbytes keeps its scales beside the weights, as no buffer.
-        packed = (getattr(getattr(module, "weight", None), "quant_state", None), "absmax")
-        for holder, name in (packed, (getattr(module, "state", None), "SCB")):
+        packed = getattr(parts["_parameters"].get("weight"), "quant_state", None)
+        for holder, name in ((packed, "absmax"), (parts.get("state"), "SCB")):
             scales = getattr(holder, name, None)
             if isinstance(scales, Tensor):
-                yield f"{path}.{name}", scales
+                yield path + name, scales
 
 
 def _version(tensor: Tensor) -> int:
