@@ -1,17 +1,20 @@
-"""Why this token: the prediction, its depth, its exact parts.
+"""Why this token: the prediction, its depth, its exact parts, and a causal check.
 
-One page that needs no manual: what the model expects, after which block it does so, and the sum that makes the logit.
+One page that needs no manual: what the model expects, after which block it does so, the sum that makes the logit, and
+what is left of the prediction without the parts that wrote most of it.
 """
 
 from math import exp
 from typing import TYPE_CHECKING
 
+from fluoroscope.analyses.ablation import Ablation, ablation
 from fluoroscope.analyses.logit_attribution import LogitAttribution, logit_attribution
 from fluoroscope.analyses.logit_lens import LogitLens, logit_lens
 from fluoroscope.analyses.next_token import NextToken, next_token
 from fluoroscope.progress import track
 from fluoroscope.render.text import number
 from fluoroscope.result import Result
+from fluoroscope.sites import Site
 from fluoroscope.views import View
 
 if TYPE_CHECKING:
@@ -19,11 +22,16 @@ if TYPE_CHECKING:
 
 
 class Explanation(Result):
-    """Three answers about one prediction; each caption states what its picture shows, with the number."""
+    """Four answers about one prediction; each caption states what its picture shows, with the number.
+
+    Args:
+        check: the heads and MLPs that wrote most of the logit, removed; None if no part of it can be.
+    """
 
     prediction: NextToken
     lens: LogitLens
     attribution: LogitAttribution
+    check: Ablation | None
 
     def summary(self) -> str:
         return self.prediction.summary()
@@ -46,6 +54,7 @@ class Explanation(Result):
             guesses,
             _captioned(first, parts),
             *others,
+            *([] if self.check is None else [_captioned(self.check.views()[0], self.check.summary())]),
         ]
 
 
@@ -62,15 +71,20 @@ def explain(model: "Model", prompt: str, *, top_k: int = 8, position: int = -1) 
         TokenError: the prompt has no such position.
         UnavailableError: this model offers no exact decomposition of its logits.
     """
-    steps = track(("next token", "logit lens", "logit attribution"), "explain")
+    steps = track(("next token", "logit lens", "logit attribution", "ablation"), "explain")
     next(steps)
     prediction = next_token(model, prompt, top_k=top_k, position=position)
     next(steps)
     lens = logit_lens(model, prompt, position=position)
     next(steps)
     attribution = logit_attribution(model, prompt, position=position, top_k=top_k)
+    next(steps)
+    removed = [
+        part.site for part in attribution.top() if part.site is not None and Site.parse(part.site).layer is not None
+    ]
+    check = ablation(model, prompt, sites=removed, position=position, top_k=top_k) if removed else None
     list(steps)
-    return Explanation(recipe=prediction.recipe, prediction=prediction, lens=lens, attribution=attribution)
+    return Explanation(recipe=prediction.recipe, prediction=prediction, lens=lens, attribution=attribution, check=check)
 
 
 def _captioned(view: View, sentence: str) -> View:

@@ -1,0 +1,138 @@
+"""Removing parts: against plain Hugging Face with parts zeroed by plain hooks, one forward each."""
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import tiny
+from architectures.common import ids, model
+from fluoroscope.analyses.ablation import Ablation, ablation
+from fluoroscope.errors import ArgumentError, EditError, SiteError, TokenError
+from fluoroscope.interventions import zero
+from fluoroscope.methods import ablation as method
+from fluoroscope.sites import Site
+
+PARTS = [*(f"z.{layer}.{head}" for layer in range(2) for head in range(3)), "mlp_out.0", "mlp_out.1"]
+
+
+class Plain:
+    """The plain model; none of our code."""
+
+    def __init__(self, folder):
+        self.hf = AutoModelForCausalLM.from_pretrained(folder).eval()
+        self.ids = AutoTokenizer.from_pretrained(folder)(tiny.PROMPT, return_tensors="pt")["input_ids"]
+
+    def without(self, names):
+        """Log-probabilities with the named heads and MLPs silent."""
+        handles = []
+        for name in names:
+            kind, layer, *unit = name.split(".")
+            block = self.hf.transformer.h[int(layer)]
+            if kind == "mlp_out":
+                handles.append(block.mlp.register_forward_hook(lambda module, args, output: output * 0))
+            else:
+                handles.append(block.attn.c_proj.register_forward_pre_hook(self._silencer(int(unit[0]))))
+        with torch.no_grad():
+            logits = self.hf(self.ids).logits[0]
+        for handle in handles:
+            handle.remove()
+        return logits.log_softmax(-1)
+
+    def _silencer(self, head):
+        def hook(module, args):
+            value = args[0].clone()
+            value[..., head * 8 : (head + 1) * 8] = 0
+            return (value,)
+
+        return hook
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_folder):
+    return Plain(tiny_folder)
+
+
+@pytest.mark.parametrize("position", [-1, 4])
+def test_every_part_alone_and_all_helpers_together(tiny_model, plain, position):
+    result = ablation(tiny_model, tiny.PROMPT, position=position, top_k=3)
+    whole = plain.without([])[position]
+    target = int(whole.argmax())
+    assert result.target_id == target
+    assert result.probability == pytest.approx(float(whole[target].exp()), abs=1e-6)
+    assert [each.sites for each in result.removals] == [(name,) for name in PARTS]
+    effects = {}
+    for each in result.removals:
+        left = plain.without(each.sites)[position]
+        effects[each.sites[0]] = float(left[target] - whole[target])
+        assert each.effect == pytest.approx(effects[each.sites[0]], abs=1e-5)
+        assert each.probability == pytest.approx(float(left[target].exp()), abs=1e-6)
+        assert each.leads == tiny_model.token_label(int(left.argmax()))
+    strongest = sorted(effects, key=lambda name: -abs(effects[name]))[:3]
+    assert [each.sites[0] for each in result.top()] == strongest
+    assert result.joint is not None
+    assert set(result.joint.sites) == {name for name in strongest if effects[name] < 0}
+    joint = plain.without(result.joint.sites)[position]
+    assert result.joint.effect == pytest.approx(float(joint[target] - whole[target]), abs=1e-5)
+
+
+def test_named_sites_and_target(tiny_model, plain):
+    result = ablation(tiny_model, tiny.PROMPT, target="a", sites=["L1H2", "MLP L0", "z.1.2"])
+    assert [each.sites for each in result.removals] == [("z.1.2",), ("mlp_out.0",)]
+    for each in result.removals:
+        left, whole = plain.without(each.sites)[-1], plain.without([])[-1]
+        assert each.effect == pytest.approx(float(left[0] - whole[0]), abs=1e-5)
+    assert len(result.views()) == 1, "a head map of some heads would lie about the others"
+
+
+def test_a_batch_of_variants_is_one_forward_each():
+    found = model("llama")
+    prompt = ids(1)[0]
+    variants = [[], [Site("z", 0, 1)], [Site("mlp_out", 1), Site("z", 0, 1)], [Site("resid_post", 0)]]
+    batched = method.without(found, prompt, variants, slot=len(prompt) - 1)
+    for row, sites in zip(batched, variants, strict=True):
+        alone = found.trace(prompt, edits={site: zero() for site in sites}).logits[0, -1]
+        assert torch.allclose(row, alone, atol=1e-5)
+
+
+def test_a_wide_sweep_is_cut_into_passes(tiny_model, monkeypatch):
+    whole = ablation(tiny_model, tiny.PROMPT)
+    monkeypatch.setattr(method, "_TOKENS_AT_ONCE", 3 * len(tiny.PROMPT))
+    cut = ablation(tiny_model, tiny.PROMPT)
+    for one, other in zip(whole.removals, cut.removals, strict=True):
+        assert one.effect == pytest.approx(other.effect, abs=1e-5)
+
+
+def test_what_people_read(tiny_model):
+    result = ablation(tiny_model, tiny.PROMPT, top_k=2)
+    assert result.joint is not None
+    assert result.joint.leads in result.summary()
+    bars, grid = result.views()
+    assert [bar.value for bar in bars.items][:2] == [each.effect for each in result.top()]
+    assert len(grid.values) == 2
+    assert len(grid.values[0]) == 3
+    assert Ablation.from_json(result.to_json()) == result
+
+
+def test_nothing_that_helps_is_said(tiny_model):
+    helpful = {each.sites[0] for each in ablation(tiny_model, tiny.PROMPT).removals if each.effect < 0}
+    harmful = [name for name in PARTS if name not in helpful]
+    result = ablation(tiny_model, tiny.PROMPT, sites=harmful)
+    assert result.joint is None
+    assert "no part that was removed had helped it" in result.summary()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ({"top_k": 0}, ArgumentError, "lists nothing"),
+        ({"sites": []}, ArgumentError, "no site was given"),
+        ({"sites": ["z.9"]}, SiteError, "beyond the last layer"),
+        ({"sites": ["nonsense"]}, SiteError, "nonsense"),
+        ({"sites": ["head_out.0"]}, EditError, "read-only"),
+        ({"target": "abc"}, TokenError, "3 tokens"),
+        ({"position": 99}, TokenError, "99"),
+    ],
+)
+def test_refusals(tiny_model, arguments, error, says):
+    with pytest.raises(error, match=says):
+        ablation(tiny_model, tiny.PROMPT, **arguments)
