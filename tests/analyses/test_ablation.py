@@ -5,12 +5,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import tiny
-from architectures.common import ids, model
 from fluoroscope.analyses.ablation import Ablation, ablation
 from fluoroscope.errors import ArgumentError, EditError, SiteError, TokenError
-from fluoroscope.interventions import zero
-from fluoroscope.methods import ablation as method
-from fluoroscope.sites import Site
 
 PARTS = [*(f"z.{layer}.{head}" for layer in range(2) for head in range(3)), "mlp_out.0", "mlp_out.1"]
 
@@ -82,24 +78,6 @@ def test_named_sites_and_target(tiny_model, plain):
         left, whole = plain.without(each.sites)[-1], plain.without([])[-1]
         assert each.effect == pytest.approx(float(left[0] - whole[0]), abs=1e-5)
     assert len(result.views()) == 1, "a head map of some heads would lie about the others"
-
-
-def test_a_batch_of_variants_is_one_forward_each():
-    found = model("llama")
-    prompt = ids(1)[0]
-    variants = [[], [Site("z", 0, 1)], [Site("mlp_out", 1), Site("z", 0, 1)], [Site("resid_post", 0)]]
-    batched = method.without(found, prompt, variants, slot=len(prompt) - 1)
-    for row, sites in zip(batched, variants, strict=True):
-        alone = found.trace(prompt, edits={site: zero() for site in sites}).logits[0, -1]
-        assert torch.allclose(row, alone, atol=1e-5)
-
-
-def test_a_wide_sweep_is_cut_into_passes(tiny_model, monkeypatch):
-    whole = ablation(tiny_model, tiny.PROMPT)
-    monkeypatch.setattr(method, "_TOKENS_AT_ONCE", 3 * len(tiny.PROMPT))
-    cut = ablation(tiny_model, tiny.PROMPT)
-    for one, other in zip(whole.removals, cut.removals, strict=True):
-        assert one.effect == pytest.approx(other.effect, abs=1e-5)
 
 
 def test_what_people_read(tiny_model):

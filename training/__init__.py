@@ -1,0 +1,1 @@
+"""How the specimen was made: its world, tokenizer, trainer and scores."""

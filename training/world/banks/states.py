@@ -1,0 +1,50 @@
+"""The states of the United States: capital, and cities that are not the capital."""
+
+_STATES = """
+Texas=Austin: Dallas, Houston, El Paso, Laredo
+California=Sacramento: Oakland, Fresno, Anaheim, Berkeley
+Illinois=Springfield: Chicago, Peoria, Joliet, Evanston
+Georgia=Atlanta: Savannah, Macon, Decatur, Valdosta
+Florida=Tallahassee: Miami, Tampa, Orlando, Sarasota
+Washington=Olympia: Seattle, Spokane, Tacoma, Yakima
+Oregon=Salem: Portland, Eugene, Bend, Medford
+Nevada=Carson City: Las Vegas, Reno, Elko, Sparks
+Utah=Salt Lake City: Provo, Ogden, Moab, Orem
+Arizona=Phoenix: Tucson, Mesa, Tempe, Yuma
+Colorado=Denver: Boulder, Pueblo, Aspen, Vail
+Ohio=Columbus: Cleveland, Toledo, Akron, Dayton
+Michigan=Lansing: Detroit, Flint, Saginaw, Ann Arbor
+Wisconsin=Madison: Milwaukee, Green Bay, Racine, Kenosha
+Minnesota=Saint Paul: Duluth, Bloomington, Mankato, Winona
+Iowa=Des Moines: Dubuque, Ames, Davenport, Sioux City
+Missouri=Jefferson City: Branson, Joplin, Saint Louis, Sedalia
+Kansas=Topeka: Wichita, Salina, Dodge City, Olathe
+Nebraska=Lincoln: Omaha, Kearney, Grand Island, Hastings
+Oklahoma=Oklahoma City: Tulsa, Norman, Enid, Lawton
+Arkansas=Little Rock: Fort Smith, Jonesboro, Conway, Bentonville
+Louisiana=Baton Rouge: New Orleans, Shreveport, Monroe, Houma
+Mississippi=Jackson: Biloxi, Tupelo, Natchez, Vicksburg
+Alabama=Montgomery: Mobile, Selma, Huntsville, Dothan
+Tennessee=Nashville: Memphis, Knoxville, Chattanooga, Clarksville
+Kentucky=Frankfort: Louisville, Lexington, Paducah, Owensboro
+Virginia=Richmond: Roanoke, Norfolk, Hampton, Lynchburg
+Maryland=Annapolis: Baltimore, Bethesda, Frederick, Towson
+Pennsylvania=Harrisburg: Pittsburgh, Scranton, Erie, Allentown
+New York=Albany: Buffalo, Rochester, Syracuse, Utica
+Vermont=Montpelier: Burlington, Rutland, Stowe, Barre
+Maine=Augusta: Bangor, Lewiston, Bar Harbor, Biddeford
+Massachusetts=Boston: Worcester, Lowell, Brockton, Plymouth
+Connecticut=Hartford: New Haven, Stamford, Bridgeport, Danbury
+Delaware=Dover: Wilmington, Smyrna, Lewes, Milford
+Montana=Helena: Billings, Missoula, Bozeman, Butte
+Wyoming=Cheyenne: Casper, Laramie, Cody, Gillette
+Idaho=Boise: Pocatello, Nampa, Sun Valley, Twin Falls
+Alaska=Juneau: Anchorage, Nome, Fairbanks, Sitka
+Hawaii=Honolulu: Hilo, Kona, Lahaina, Kailua
+Indiana=Indianapolis: Gary, Muncie, Fort Wayne, South Bend
+"""
+_LINES = [
+    (*head.split("="), cities.split(", ")) for head, cities in (s.split(": ") for s in _STATES.strip().splitlines())
+]
+CAPITAL_OF = {state: capital for state, capital, _ in _LINES}
+STATE_OF = {city: state for state, _, cities in _LINES for city in cities}
