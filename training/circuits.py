@@ -249,7 +249,10 @@ def _trigger_slot(model: Model, row: Tensor, word: str) -> int:
 
 
 def refusal(model: Model, n: int) -> list[Finding]:
-    """One direction refuses: the difference of means, taken away and added, fitted and tested on different requests."""
+    """One direction refuses: the difference of means, fitted and tested on different requests.
+
+    As in Arditi et al. 2024 it comes from one layer, is taken from the stream at every depth, and added at its own.
+    """
     harmful, benign = cases("refusal", 2 * n, seed=7), cases("compliance", 2 * n, seed=7)
     no = _first_word(harmful[0])
     bad, good = ([case.prompt for case in told] for told in (harmful, benign))
@@ -258,7 +261,8 @@ def refusal(model: Model, n: int) -> list[Finding]:
         site = f"resid_post.{layer}"
         means = [model.trace(told[:n], sites=[site], pad="left")[site][:, END].mean(0) for told in (bad, good)]
         direction = means[0] - means[1]
-        taken = _starts(model, bad[n:], no, {site: partial(_without, direction / direction.norm())})
+        without = partial(_without, direction / direction.norm())
+        taken = _starts(model, bad[n:], no, {"resid_pre.0": without, "resid_post.*": without})
         added = _starts(model, good[n:], no, {site: at(add(direction), END)})
         found.append((taken, added, layer))
     taken, added, layer = min(found, key=lambda each: each[0] - each[1])
