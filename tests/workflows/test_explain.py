@@ -3,6 +3,7 @@ import math
 import pytest
 
 import tiny
+from architectures.common import ids, model
 from fluoroscope.analyses.ablation import ablation
 from fluoroscope.analyses.logit_attribution import logit_attribution
 from fluoroscope.analyses.logit_lens import logit_lens
@@ -30,14 +31,33 @@ def test_it_is_its_four_answers_about_one_prediction(tiny_model, explanation):
 
 
 def test_every_claim_carries_its_number(explanation):
-    sure, depth, parts = explanation.sentences()
     entropy = explanation.prediction.entropy
-    assert f"{number(entropy)} nats" in sure
-    assert f"{math.exp(entropy):.1f} tokens" in sure
-    assert depth == explanation.lens.summary()
-    assert parts == explanation.attribution.summary()
     captions = " ".join(view.caption for view in explanation.views())
-    assert all(sentence in captions for sentence in (sure, depth, parts, explanation.check.summary()))
+    assert f"{number(entropy)} nats" in captions
+    assert f"{math.exp(entropy):.1f} tokens" in captions
+    for answer in (explanation.lens, explanation.attribution, explanation.check):
+        assert answer.summary() in captions
+    assert explanation.refused == ()
+
+
+def test_what_a_model_cannot_give_is_left_out_with_the_reason():
+    """This OPT norms each sum and projects the end: no exact sum, no lens, no part that can be removed alone."""
+    result = explain(model("opt-350m"), ids(1)[0], top_k=3)
+    assert result.attribution is result.check is None
+    assert result.refused
+    shown = " ".join(view.caption for view in result.views())
+    assert all(reason in shown for reason in result.refused)
+    assert Explanation.from_json(result.to_json()) == result
+
+
+def test_without_an_exact_sum_whole_blocks_are_checked(monkeypatch):
+    found = model("llama")
+    monkeypatch.setitem(found.unavailable, ("frozen_norm", None), "its norm is of its own making")
+    result = explain(found, ids(1)[0])
+    assert result.attribution is None
+    assert "its norm is of its own making" in result.refused[0]
+    offered = {str(site) for name in ("attn_out", "mlp_out") for site in found.sites(name)}
+    assert {each.sites[0] for each in result.check.removals} == offered
 
 
 def test_all_pictures_are_on_the_page(explanation):
