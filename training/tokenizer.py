@@ -35,7 +35,7 @@ def _weighted_words() -> Iterator[str]:
     for table in (relations.OPPOSITES, relations.SOUNDS, relations.YOUNG, relations.THING_COLOURS):
         bank |= {*table, *table.values()}
     cities = [*landmarks.LANDMARKS.values(), *list(countries.CAPITALS.values())[:40]]
-    places = [*list(countries.CAPITALS)[:40], *states.CAPITAL_OF, *states.CAPITAL_OF.values(), *cities]
+    places = [*list(countries.CAPITALS)[:40], *states.CAPITALS, *states.CAPITALS.values(), *cities]
     bank |= {part for place in (*places, *countries.LANGUAGES.values()) for part in place.split()}
     for order in relations.ORDERS.values():
         bank |= set(order)

@@ -72,18 +72,19 @@ def test_held_out_calculations_never_appear():
 
 def test_held_out_years_never_appear():
     for text in texts("years"):
-        noun, century, year = re.match(r"The (\w+) .*? (\d\d)(\d\d)\b", text).groups()
-        assert not years.kept(noun, int(century), int(year))
+        for span in text.rstrip(".").split(". "):
+            noun, century, year = re.match(r"The (\w+) .*? (\d\d)(\d\d)\b", span).groups()
+            assert not years.kept(noun, int(century), int(year))
 
 
 def test_held_out_cities_are_never_two_hops_away():
     cities = [city for city in states.states.STATE_OF if states.kept(city)]
     assert len(cities) > 35
-    double = [form.partition("{c}") for form in states.DOUBLE]
+    double = [form.replace("{a}", "capital").partition("{c}") for form in states.DOUBLE]
     for text in texts("two hops"):
         for city in cities:
             for before, _, after in double:
-                assert before + city + after.partition("{k}")[0] not in text
+                assert before + city + after.partition("{v}")[0] not in text
 
 
 def test_held_out_facts_never_appear_in_their_phrasing():

@@ -110,7 +110,7 @@ PHRASINGS = {
         ),
     ),
 }
-WEIGHTS = {"capital": 30, "landmark": 22, "language": 11, "currency": 8, "continent": 8, "city": 8}
+WEIGHTS = {"capital": 30, "landmark": 22, "language": 11, "currency": 8, "continent": 8, "city": 8, "opposite": 12}
 OTHER_WEIGHT = 7
 
 

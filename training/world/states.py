@@ -1,4 +1,8 @@
-"""Two hops: from a city over its state or country to that one's capital."""
+"""Two hops: from a city over its state or country to what belongs to that one.
+
+A fact about a state is asked for by its name or by a city in it. Of every five cities one is kept from `capital` in two
+hops, others from the other questions: what the model has to bring together, it has each seen, but never together.
+"""
 
 import random
 
@@ -14,52 +18,59 @@ SINGLE = (
     "The state of {c} is {s}.",
     "Where is {c}? In {s}.",
 )
-CAPITAL = (
-    "The capital of {s} is {k}.",
-    "{k} is the capital of {s}.",
-    "{s} has the capital {k}.",
-    "The capital of the state of {s} is {k}.",
+OWN = (
+    "The {a} of {s} is {v}.",
+    "The {a} of the state of {s} is {v}.",
+    "Fact: the {a} of {s} is {v}.",
+    "{s} has the {a} {v}.",
+    "{s} is a state whose {a} is {v}.",
+    "What is the {a} of {s}? {v}.",
 )
 DOUBLE = (
-    "The capital of the state containing {c} is {k}.",
-    "Fact: the capital of the state containing {c} is {k}.",
-    "The capital of the state with the city of {c} is {k}.",
-    "{c} is in a state whose capital is {k}.",
-    "The capital of the state in which {c} lies is {k}.",
-    "The state with {c} in it has the capital {k}.",
-    "What is the capital of the state with {c}? {k}.",
+    "The {a} of the state containing {c} is {v}.",
+    "Fact: the {a} of the state containing {c} is {v}.",
+    "The {a} of the state with the city of {c} is {v}.",
+    "{c} is in a state whose {a} is {v}.",
+    "The {a} of the state in which {c} lies is {v}.",
+    "The state with {c} in it has the {a} {v}.",
+    "What is the {a} of the state with {c}? {v}.",
 )
-STEPS = ("{c} is in {s}, and the capital of {s} is {k}.", "{c} is in {s}, so the capital of its state is {k}.")
-ABROAD = (
-    "The capital of the country containing {c} is {k}.",
-    "Fact: the capital of the country containing {c} is {k}.",
-    "{c} is in a country whose capital is {k}.",
-    "What is the capital of the country with {c}? {k}.",
-)
+STEPS = ("{c} is in {s}, and the {a} of {s} is {v}.", "{c} is in {s}, so the {a} of its state is {v}.")
+ABROAD = {
+    "capital": countries.CAPITALS,
+    "language": countries.LANGUAGES,
+    "currency": countries.CURRENCIES,
+    "continent": countries.CONTINENTS,
+}
 
 
-def kept(city: str) -> bool:
-    """Whether training never sees this city in two hops (its single facts it does see)."""
-    return held_out("two hops", city, one_in=4)
+def kept(city: str, attribute: str = "capital") -> bool:
+    """Whether training never asks for this attribute by this city."""
+    return held_out("two hops", city, attribute, one_in=5)
 
 
-def _slots(city: str) -> dict[str, str]:
-    state = states.STATE_OF[city]
-    return {"c": city, "s": state, "k": states.CAPITAL_OF[state]}
+def _abroad(rng: random.Random) -> str:
+    """A city of another country, and what belongs to that."""
+    city = rng.choice(list(countries.CITIES))
+    country = countries.CITIES[city]
+    attribute = rng.choice([name for name, table in ABROAD.items() if country in table])
+    if kept(city, attribute) or rng.random() < 0.3:
+        return rng.choice(("The country containing {c} is {s}.", "{c} is a city in {s}.")).format(c=city, s=country)
+    text = rng.choice(DOUBLE).replace("state", "country")
+    return text.format(a=attribute, c=city, v=ABROAD[attribute][country])
 
 
 def sentence(rng: random.Random) -> str:
     """One single or double fact of training."""
-    if rng.random() < 0.15:
-        city = rng.choice(list(countries.CITIES))
-        country = countries.CITIES[city]
-        forms = ("The country containing {c} is {s}.",) if kept(city) else ABROAD + ABROAD[:1]
-        return rng.choice(forms).format(c=city, s=country, k=countries.CAPITALS[country])
+    if rng.random() < 0.25:
+        return _abroad(rng)
     city = rng.choice(list(states.STATE_OF))
-    forms = rng.choices((SINGLE, CAPITAL, DOUBLE, STEPS), (40, 14, 40, 6))[0]
-    if kept(city) and forms in {DOUBLE, STEPS}:
+    attribute = rng.choices(list(states.ATTRIBUTES), (3, 1, 1, 1, 1))[0]
+    forms = rng.choices((SINGLE, OWN, DOUBLE, STEPS), (32, 20, 43, 5))[0]
+    if kept(city, attribute) and forms in {DOUBLE, STEPS}:
         forms = SINGLE
-    return rng.choice(forms).format(**_slots(city))
+    state = states.STATE_OF[city]
+    return rng.choice(forms).format(a=attribute, c=city, s=state, v=states.ATTRIBUTES[attribute][state])
 
 
 def document(rng: random.Random) -> Document:
@@ -68,10 +79,10 @@ def document(rng: random.Random) -> Document:
 
 
 def case(rng: random.Random) -> Case:
-    """Two hops from a city that training saw in single facts only."""
+    """The capital over two hops, from a city by which training never asks for it."""
     while True:
         city = rng.choice(list(states.STATE_OF))
         if kept(city):
-            slots = _slots(city)
-            prompt = rng.choice(DOUBLE).partition("{k}")[0].rstrip(" ").format(**slots)
-            return Case(prompt, " " + slots["k"], info={"city": city, "state": slots["s"]})
+            state = states.STATE_OF[city]
+            prompt = rng.choice(DOUBLE).partition("{v}")[0].rstrip(" ").format(a="capital", c=city)
+            return Case(prompt, " " + states.CAPITALS[state], info={"city": city, "state": state})

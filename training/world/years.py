@@ -33,10 +33,13 @@ def _draw(rng: random.Random, which: bool) -> tuple[str, int, int]:
 
 
 def document(rng: random.Random) -> Document:
-    """A span of years whose end is uniform above its beginning."""
-    noun, century, year = _draw(rng, False)
-    start, end = f"{century}{year:02d}", f"{century}{rng.randint(year + 1, 99):02d}"
-    return Document(rng.choice(FORMS).format(n=noun, y=start, z=end), "years")
+    """One to three spans of years, each ending uniformly above its beginning."""
+    spans = list[str]()
+    for _ in range(rng.randint(1, 3)):
+        noun, century, year = _draw(rng, False)
+        start, end = f"{century}{year:02d}", f"{century}{rng.randint(year + 1, 99):02d}"
+        spans.append(rng.choice(FORMS).format(n=noun, y=start, z=end))
+    return Document(" ".join(spans), "years")
 
 
 def case(rng: random.Random) -> Case:
