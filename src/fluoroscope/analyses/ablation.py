@@ -1,4 +1,4 @@
-"""What the prediction loses without a part: heads and MLPs set to zero, one by one and together.
+"""What the prediction loses without a part: heads and MLPs set to zero, alone and together.
 
 Unlike direct attribution this is causal: it counts what later parts do with a part's output, and what they do to make
 up for its absence (McGrath et al. 2023, "The Hydra Effect"). Zero is far from what some parts write on average, so a
