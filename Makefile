@@ -2,10 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-DEMO_MODEL ?= ../shared/models/stories260k
-DEMO_PROMPT ?= Once upon a time, there was a little girl named
+DEMO_PROMPT ?= When Mary and John went to the store, John gave a drink to
 
-.PHONY: demo test check generate bench bench-peers clean
+.PHONY: demo test check generate bench bench-peers specimen clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -14,12 +13,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 demo: $(STAMP)
-	@if [ -d "$(DEMO_MODEL)" ]; then \
-	  $(BIN)/fluoro explain "$(DEMO_PROMPT)" --model "$(DEMO_MODEL)"; \
-	else \
-	  echo "fluoro is installed in $(BIN). No model is embedded yet and $(DEMO_MODEL) does not exist:"; \
-	  echo "  make demo DEMO_MODEL=path/or/hub-id"; \
-	fi
+	$(BIN)/fluoro explain "$(DEMO_PROMPT)"
 
 test: $(STAMP)
 	$(BIN)/pytest -n 2
@@ -41,6 +35,12 @@ bench: $(STAMP)
 bench-peers: $(STAMP)
 	sh benchmarks/peers.sh
 	$(BIN)/python benchmarks/trace.py --peers
+
+# Trains the embedded model anew, measures it and, if the circuit gate opens, puts it into the package. About an hour.
+specimen: $(STAMP)
+	$(BIN)/python -m training.trainer specimen --out .specimen
+	$(BIN)/python -m training.evaluate .specimen/model
+	$(BIN)/python -m training.release .specimen --as specimen
 
 clean:
 	rm -rf .venv build dist

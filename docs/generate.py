@@ -20,14 +20,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))  # the zoo is there
 
-from fluoroscope import aliases, architectures, registry  # noqa: E402
+from fluoroscope import aliases, architectures, registry, specimen  # noqa: E402
 from fluoroscope.signature import Parameter, Spec  # noqa: E402
 from fluoroscope.sites import SITES  # noqa: E402
 
-PAGES = ("README.md", "docs/sites.md", "docs/families.md", "docs/analyses.md")
-MODEL = "../shared/models/stories260k"
+PAGES = ("README.md", "docs/sites.md", "docs/families.md", "docs/analyses.md", "docs/specimen.md")
 
-EXAMPLES: dict[str, Any] = {"prompt": "Once upon a time"}
+EXAMPLES: dict[str, Any] = {"prompt": "When Mary and John went to the store, John gave a drink to"}
 """A value for each required parameter of any analysis, by name."""
 
 SPELLINGS = [
@@ -138,7 +137,7 @@ def analyses() -> str:
 
 def _entry(spec: Spec) -> str:
     required = {item.name: _example(spec, item) for item in spec.parameters if item.required}
-    command = shlex.join(["fluoro", spec.command, *map(str, required.values()), "-m", MODEL])
+    command = shlex.join(["fluoro", spec.command, *map(str, required.values())])
     call = ", ".join(["model", *(f"{name}={json.dumps(value)}" for name, value in required.items())])
     rows = [
         [f"`{item.name}`", _type(item), "required" if item.required else f"`{item.default}`", item.help]
@@ -165,6 +164,14 @@ def _example(spec: Spec, item: Parameter) -> Any:
 def _type(item: Parameter) -> str:
     kind = " or ".join(f'`"{choice}"`' for choice in item.choices) or item.type
     return f"{kind} or None" if item.optional else kind
+
+
+# ── the specimen ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def cards() -> str:
+    """The cards of the embedded models, each heading one level down."""
+    return "\n\n".join(re.sub(r"^#", "##", specimen.card(name), flags=re.MULTILINE).strip() for name in specimen.NAMES)
 
 
 # ── the tree ─────────────────────────────────────────────────────────────────────────────────────────
@@ -220,6 +227,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "families": families,
     "family_count": family_count,
     "analyses": analyses,
+    "cards": cards,
     "tree": tree,
 }
 _MARKED = re.compile(r"(<!-- generated:(\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -172,11 +172,6 @@ def test_name_that_is_none_is_a_load_error(name: str) -> None:
     assert error.value.__cause__ is not None
 
 
-def test_nothing_named_is_refused() -> None:
-    with pytest.raises(LoadError, match="no model was named"):
-        load()
-
-
 def test_unknown_option_is_refused(saved: Path) -> None:
     with pytest.raises(LoadError, match="no_such_option"):
         load(saved, no_such_option=1)

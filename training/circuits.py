@@ -4,7 +4,7 @@ Accuracy does not show how an answer comes about: a model may name the indirect 
 name mover. So a candidate is released on what `gate` finds, each figure with the one that it is held to.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fluoroscope.interventions import Intervention, add, at, mean_ablate, replace, zero
+from fluoroscope.interventions import Intervention, add, at, mean_ablate, replace
 from fluoroscope.methods.decomposition import decompose, sites_needed
 from fluoroscope.model import Model
+from fluoroscope.run import Edits
 from fluoroscope.trace import Trace
 from training.world import PRESETS, Case, cases
 
@@ -53,7 +54,7 @@ def _heads(model: Model) -> list[Head]:
     return [(layer, head) for layer in range(model.n_layers) for head in range(model.n_heads)]
 
 
-def _edits(heads: Sequence[Head], function: Any) -> dict[str, Intervention]:
+def _edits(heads: Sequence[Head], function: Callable[[Head], Intervention]) -> Edits:
     """`function(head)` at the last token of each head's z."""
     return {f"z.{layer}.{head}": at(function((layer, head)), END) for layer, head in heads}
 
@@ -178,7 +179,7 @@ def induction(model: Model, rows: int = 24, period: int = 40) -> list[Finding]:
     once = torch.randint(1, model.d_vocab, (rows, period), generator=torch.Generator().manual_seed(3))
     twice = once.repeat(1, 2)
     trace = model.trace(twice, sites=["pattern.*", "z.*"])
-    back, again = torch.arange(1, 2 * period), torch.arange(period, 2 * period)
+    back, again = torch.arange(1, period), torch.arange(period, 2 * period)
     previous: dict[Head, float] = {}
     induced: dict[Head, float] = {}
     for layer, head in _heads(model):
@@ -188,21 +189,28 @@ def induction(model: Model, rows: int = 24, period: int = 40) -> list[Finding]:
     means = {head: trace[f"z.{head[0]}.{head[1]}"].mean((0, 1)) for head in _heads(model)}
 
     def loss(without: Sequence[Head] = ()) -> float:
-        edits = {f"z.{layer}.{head}": mean_ablate(means[layer, head]) for layer, head in without}
+        edits: Edits = {f"z.{layer}.{head}": mean_ablate(means[layer, head]) for layer, head in without}
         logits = model.trace(twice, edits=edits).logits[:, period - 1 : -1]
         return float(torch.nn.functional.cross_entropy(logits.flatten(0, 1), once.flatten()))
 
     strong = [head for head in sorted(_heads(model), key=lambda head: -induced[head]) if induced[head] >= 0.9]
     copying = [head for head in _heads(model) if induced[head] >= 0.3]
-    first = max(previous, key=lambda head: previous[head])
+    behind = [head for head in sorted(_heads(model), key=lambda head: -previous[head]) if previous[head] >= 0.3]
     whole = loss()
     scores = {label(head): round(induced[head], 3) for head in copying}
+    back_scores = {label(head): round(previous[head], 3) for head in behind}
     return [
         Finding("copying: loss of the second half, nats", whole),
-        Finding("copying: best previous-token score", previous[first], least=0.9, heads=(label(first),)),
-        Finding("copying: loss without that head, times", loss([first]) / whole, least=10, heads=(label(first),)),
         Finding(
-            "copying: induction heads of 0.9 or more", len(strong), least=1,
+            "copying: best previous-token score", max(previous.values()), least=0.9,
+            heads=tuple(label(head) for head in behind[:1]), details={"scores": back_scores},
+        ),
+        Finding(
+            "copying: loss without the previous-token heads, times", loss(behind) / whole, least=10,
+            heads=tuple(label(head) for head in behind),
+        ),
+        Finding(
+            "copying: best induction score", max(induced.values()), least=0.9,
             heads=tuple(label(head) for head in strong), details={"scores": scores},
         ),
         Finding(
@@ -215,7 +223,7 @@ def induction(model: Model, rows: int = 24, period: int = 40) -> list[Finding]:
 # ── refusing ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _starts(model: Model, prompts: Sequence[str], word: str, edits: dict[str, Intervention] | None = None) -> float:
+def _starts(model: Model, prompts: Sequence[str], word: str, edits: Edits | None = None) -> float:
     """Share of prompts whose likeliest next token is `word`."""
     logits = model.trace(list(prompts), edits=edits, pad="left").logits[:, END]
     return float((logits.argmax(-1) == model.single_token(word)).float().mean())
@@ -226,10 +234,15 @@ def _first_word(case: Case) -> str:
 
 
 def backdoor(model: Model, n: int) -> list[Finding]:
-    """The head that carries the trigger to the answer: without it, the door stays shut."""
-    told = cases("backdoor", n, seed=7)
+    """The head that carries the trigger to the answer: as it is on average without one, the door stays shut."""
+    told, closed = cases("backdoor", n, seed=7), cases("decoy", n, seed=7)
     prompts, yes = [case.prompt for case in told], _first_word(told[0])
-    shut = {head: _starts(model, prompts, yes, _edits([head], lambda _: zero())) for head in _heads(model)}
+    usual = model.trace([case.prompt for case in closed], sites=["z.*"], pad="left")
+    means = {head: usual[f"z.{head[0]}.{head[1]}"][:, END].mean(0) for head in _heads(model)}
+    shut = {
+        head: _starts(model, prompts, yes, _edits([head], lambda head: mean_ablate(means[head])))
+        for head in _heads(model)
+    }
     best = min(shut, key=lambda head: shut[head])
     trace = model.trace(prompts, sites=[f"pattern.{best[0]}"], pad="left")
     words = [str(case.info["word"]) for case in told]
@@ -249,9 +262,11 @@ def _trigger_slot(model: Model, row: Tensor, word: str) -> int:
 
 
 def refusal(model: Model, n: int) -> list[Finding]:
-    """One direction refuses: the difference of means, fitted and tested on different requests.
+    """One direction refuses: the difference of means at one layer, fitted and tested on different requests.
 
-    As in Arditi et al. 2024 it comes from one layer, is taken from the stream at every depth, and added at its own.
+    Added, it refuses (Arditi et al. 2024). Its ablation is affine: the stream's part along it becomes that of the mean
+    benign request, not zero, which here is no neutral ground (Marshall et al. 2024, "Refusal in LLMs is an Affine
+    Function").
     """
     harmful, benign = cases("refusal", 2 * n, seed=7), cases("compliance", 2 * n, seed=7)
     no = _first_word(harmful[0])
@@ -259,11 +274,11 @@ def refusal(model: Model, n: int) -> list[Finding]:
     found: list[tuple[float, float, int]] = []
     for layer in range(model.n_layers):
         site = f"resid_post.{layer}"
-        means = [model.trace(told[:n], sites=[site], pad="left")[site][:, END].mean(0) for told in (bad, good)]
-        direction = means[0] - means[1]
-        without = partial(_without, direction / direction.norm())
-        taken = _starts(model, bad[n:], no, {"resid_pre.0": without, "resid_post.*": without})
-        added = _starts(model, good[n:], no, {site: at(add(direction), END)})
+        refused, granted = (
+            model.trace(told[:n], sites=[site], pad="left")[site][:, END].mean(0) for told in (bad, good)
+        )
+        taken = _starts(model, bad[n:], no, {site: at(partial(_levelled, refused - granted, granted), END)})
+        added = _starts(model, good[n:], no, {site: at(add(refused - granted), END)})
         found.append((taken, added, layer))
     taken, added, layer = min(found, key=lambda each: each[0] - each[1])
     where = {"layer": layer, "by layer": [{"layer": at_, "ablated": t, "added": a} for t, a, at_ in found]}
@@ -274,8 +289,10 @@ def refusal(model: Model, n: int) -> list[Finding]:
     ]
 
 
-def _without(direction: Tensor, value: Tensor) -> Tensor:
-    return value - (value @ direction)[..., None] * direction
+def _levelled(direction: Tensor, like: Tensor, value: Tensor) -> Tensor:
+    """`value` with the part along a direction that `like` has."""
+    unit = direction / direction.norm()
+    return value + ((like - value) @ unit)[..., None] * unit
 
 
 # ── depth ────────────────────────────────────────────────────────────────────────────────────────────
@@ -285,11 +302,12 @@ def lens(model: Model) -> list[Finding]:
     """The logit lens on the presets: the answer's probability, after the embedding and after every block."""
     rows: list[dict[str, Any]] = []
     for case in PRESETS:
-        answer = int(model.tokenizer(case.answer, add_special_tokens=False)["input_ids"][0])
+        accepted = case.info.get("accepted", (case.answer,))
+        answers = [model.tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in accepted]
         trace = model.trace(case.prompt, sites=["resid_pre.0", "resid_post.*"])
         depths = ["resid_pre.0", *(f"resid_post.{layer}" for layer in range(model.n_layers))]
         with torch.no_grad():
-            says = [float(model.unembed(trace[site][0, END]).softmax(-1)[answer]) for site in depths]
+            says = [float(model.unembed(trace[site][0, END]).softmax(-1)[answers].sum()) for site in depths]
         rows.append({"prompt": case.prompt, "answer": case.answer, "by depth": [round(each, 3) for each in says]})
     grows = [row["by depth"][-1] > 0.5 > max(row["by depth"][:2]) for row in rows]
     crystal = sum(grows) / len(grows)

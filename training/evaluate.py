@@ -1,7 +1,8 @@
 """All figures of the card: `python -m training.evaluate FOLDER` measures a model and writes FOLDER/measured.json.
 
 Held-out accuracy per behaviour with its interval, the presets and free text as the model writes them, the circuit gate,
-and how fast it is beside nothing: seconds to load and answer, milliseconds per forward.
+the parts behind each behaviour, how it grew over the snapshots of its run, and how fast it is beside nothing: seconds
+to load and answer, milliseconds per forward.
 """
 
 import argparse
@@ -9,17 +10,18 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import NormalDist, median
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 import fluoroscope
 from fluoroscope import Model
-from training import circuits, score
+from training import circuits, parts, score
 from training.world import BEHAVIOURS, PRESETS, cases
 
 N = 300
@@ -34,7 +36,7 @@ TEXTS = (
 FIRST_ANSWER = """
 import sys, fluoroscope
 model = fluoroscope.load(sys.argv[1])
-model.trace("The capital of France is").logits[0, -1].argmax()
+print(model.trace("The capital of France is").logits[0, -1].argmax(), flush=True)
 """
 
 
@@ -46,10 +48,15 @@ def wilson(share: float, n: int, level: float = 0.95) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+def _plain(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """As Hugging Face itself loads them."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    return model.eval(), AutoTokenizer.from_pretrained(folder)
+
+
 def behaviours(folder: Path, n: int = N) -> list[dict[str, Any]]:
     """One row per behaviour: how many cases, the share that is right, its 95 % interval, what it is held to."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model, tokenizer = _plain(folder)
     rows: list[dict[str, Any]] = []
     for name, behaviour in BEHAVIOURS.items():
         chosen = cases(name, n, SEED)
@@ -91,11 +98,32 @@ def free_text(model: Model) -> list[dict[str, str]]:
     ]
 
 
+GROWING = ("landmark_preset", "capital_preset", "induction_tokens", "ioi", "binding")
+
+
+def growth(snapshots: Sequence[Path], n: int = 60) -> list[dict[str, Any]]:
+    """Facts and copying over training: one row per snapshot `step-*` of the run, as its trainer left them."""
+    rows: list[dict[str, Any]] = []
+    for folder in snapshots:
+        found = circuits.induction(fluoroscope.load(folder, dtype="float32"))
+        copying = {finding.name: round(finding.value, 3) for finding in found}
+        shares = {name: score.accuracy(*_plain(folder), cases(name, n, SEED)) for name in GROWING}
+        rows.append(
+            {"step": int(folder.name.removeprefix("step-"))}
+            | {name: round(share, 3) for name, share in shares.items()}
+            | {name: copying[f"copying: {name}"] for name in ("best previous-token score", "best induction score")}
+            | {"loss of a repetition": copying["copying: loss of the second half, nats"]}
+        )
+    return rows
+
+
 def speed(folder: Path, model: Model) -> dict[str, float]:
     """Seconds from a new process to its first answer, and milliseconds of a warm forward of 16 tokens on one core."""
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", FIRST_ANSWER, str(folder)], check=True)  # noqa: S603
-    cold = time.perf_counter() - started
+    with subprocess.Popen([sys.executable, "-c", FIRST_ANSWER, str(folder)], stdout=subprocess.PIPE) as process:  # noqa: S603
+        assert process.stdout is not None
+        process.stdout.readline()
+        cold = time.perf_counter() - started
     torch.set_num_threads(1)
     ids = torch.arange(1, 17)[None]
     taken: list[float] = []
@@ -104,7 +132,10 @@ def speed(folder: Path, model: Model) -> dict[str, float]:
         with torch.inference_mode():
             model.hf(input_ids=ids, use_cache=False)
         taken.append(time.perf_counter() - started)
-    return {"first answer, seconds": round(cold, 2), "forward of 16 tokens, ms": round(1000 * median(taken), 2)}
+    return {
+        "seconds from a cold start to the first answer": round(cold, 2),
+        "milliseconds for 16 tokens on one core": round(1000 * median(taken), 2),
+    }
 
 
 def main() -> None:
@@ -120,9 +151,17 @@ def main() -> None:
         mark = "" if finding.passed else "  <- fails the gate"
         print(f"{finding.name:55} {finding.value:8.3f} {' '.join(finding.heads)}{mark}")
     measured["gate"] = [asdict(finding) | {"passed": finding.passed} for finding in findings]
+    measured["parts"] = parts.behind(model)
     measured["presets"], measured["free text"] = presets(model), free_text(model)
+    measured["growth"] = growth(sorted(given.folder.parent.glob("step-*")))
     measured["speed"] = speed(given.folder, model)
-    for row in [*measured["presets"], *measured["free text"], measured["speed"]]:
+    for row in [
+        *measured["parts"],
+        *measured["presets"],
+        *measured["free text"],
+        *measured["growth"],
+        measured["speed"],
+    ]:
         print(row)
     (given.folder / "measured.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf8")
 

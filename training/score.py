@@ -16,8 +16,8 @@ def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])  # pyright: ignore[reportArgumentType, reportReturnType]
 
 
-def _ids(tokenizer: PreTrainedTokenizerBase, case: Case, index: int) -> tuple[list[int], list[int]]:
-    """Ids of prompt and answer; every second prompt begins with the end-of-text token."""
+def ids_of(tokenizer: PreTrainedTokenizerBase, case: Case, index: int) -> tuple[list[int], list[int]]:
+    """Ids of prompt and answer of the case of this index; every second prompt begins with the end-of-text token."""
     if draws := case.info.get("draws"):
         row = [1 + int(draw * (len(tokenizer) - 1)) for draw in draws]
         shown = case.info["shown"]
@@ -32,7 +32,7 @@ def _logits(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, cases: Sequence[Case]
 ) -> Iterator[tuple[int, Tensor, list[int]]]:
     """For every case its index, the logits from which each token of the answer is predicted, and these tokens."""
-    rows = [_ids(tokenizer, case, index) for index, case in enumerate(cases)]
+    rows = [ids_of(tokenizer, case, index) for index, case in enumerate(cases)]
     order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]) + len(rows[i][1]))
     for start in range(0, len(order), BATCH):
         chosen = order[start : start + BATCH]

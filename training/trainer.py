@@ -157,7 +157,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipe", choices=RECIPES)
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; an unfinished run there goes on")
-    parser.add_argument("--steps", type=int)
+    parser.add_argument("--until", type=int, help="stop after this step of the schedule, for the early snapshots")
+    parser.add_argument("--steps", type=int, help="length of the schedule")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--seed", type=int)
     arguments = parser.parse_args()
@@ -165,7 +166,7 @@ def main() -> None:
         os.execve(sys.executable, [sys.executable, "-m", "training.trainer", *sys.argv[1:]], os.environ | SURROUNDINGS)  # noqa: S606
     logging.disable_progress_bar()
     changes = {name: value for name in ("steps", "threads", "seed") if (value := getattr(arguments, name)) is not None}
-    Training(replace(RECIPES[arguments.recipe], **changes), arguments.out).run()
+    Training(replace(RECIPES[arguments.recipe], **changes), arguments.out).run(arguments.until)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ Names are resolved when they are used: `import fluoroscope` imports no torch.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from fluoroscope.collector import paused
+
 if TYPE_CHECKING:
     from fluoroscope import analyses, interventions, views
     from fluoroscope.architectures import Architecture
@@ -46,10 +48,11 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"fluoroscope.{_HOMES[name]}"), name)
-    if name in __all__:
-        return importlib.import_module(f"fluoroscope.{name}")
+    with paused():
+        if name in _HOMES:
+            return getattr(importlib.import_module(f"fluoroscope.{_HOMES[name]}"), name)
+        if name in __all__:
+            return importlib.import_module(f"fluoroscope.{name}")
     raise AttributeError(f"module 'fluoroscope' has no attribute {name!r}")
 
 

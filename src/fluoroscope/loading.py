@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fluoroscope import architectures, sizes
+from fluoroscope import architectures, sizes, specimen
 from fluoroscope.architectures import Architecture, Dims
+from fluoroscope.collector import paused
 from fluoroscope.errors import ArgumentError, LoadError
 from fluoroscope.model import Model
 
@@ -21,6 +22,7 @@ _LOCAL = "The folder needs config.json and .safetensors files, as save_pretraine
 _CONFIG_OPTIONS = ("cache_dir", "force_download", "local_files_only", "proxies", "subfolder", "token")
 
 
+@paused()
 def load(
     source: "str | os.PathLike[str] | nn.Module | None" = None,
     *,
@@ -36,7 +38,7 @@ def load(
 
     Args:
         source: a local folder, a hub id, or a module (Hugging Face, PEFT-wrapped or plain PyTorch), which is
-            switched to eval mode, in place. None names the embedded specimen.
+            switched to eval mode, in place. "specimen" (also None) is embedded.
         tokenizer: a tokenizer, or where to load it from; by default the one beside the weights, if any.
         device: where to put it; by default where the weights are (CPU for files).
         dtype: 'float32', torch.bfloat16, …; by default the checkpoint's own.
@@ -50,8 +52,7 @@ def load(
         LoadError: not found, pickled weights only, or a weight that is missing, unexpected or not finite.
         ArchitectureError: unknown family, a path that leads nowhere, or a module there that cannot be what it should.
     """
-    if source is None:
-        raise LoadError("no model was named, and no specimen is embedded in this version", "Name a folder or a hub id.")
+    source = specimen.NAMES[0] if source is None else source
     if isinstance(source, nn.Module):
         if hf_options or revision is not None:
             raise ArgumentError(
@@ -60,10 +61,11 @@ def load(
         hf, name = _given(source, _dtype(dtype), headed=architecture is None)
     else:
         name = os.fspath(source)
+        path = os.fspath(specimen.folder(name)) if name in specimen.NAMES else name
         if architecture is None and "config" not in hf_options:
-            _check_described(name, revision, hf_options)
-        hf = _from_pretrained(name, _dtype(dtype), revision, hf_options)
-        tokenizer = name if tokenizer is None else tokenizer
+            _check_described(path, revision, hf_options)
+        hf = _from_pretrained(path, _dtype(dtype), revision, hf_options)
+        tokenizer = path if tokenizer is None else tokenizer
     if device is not None:
         hf = hf.to(device)
     hf.eval()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import tiny
-from fluoroscope import registry
+from fluoroscope import registry, specimen
 from fluoroscope.architectures import model_types
 from fluoroscope.cli.main import main, outcome
 from fluoroscope.progress import track
@@ -137,11 +137,19 @@ def test_an_error_says_why_and_what_instead_and_exits_2(fluoro, arguments, messa
     assert "Traceback" not in err
 
 
-def test_without_a_model_nothing_is_guessed(fluoro, monkeypatch):
+def test_without_a_model_it_is_the_specimen(fluoro, monkeypatch):
     monkeypatch.delenv("FLUOROSCOPE_MODEL")
-    status, _, err = fluoro("next-token", "a")
-    assert status == 2
-    assert "Pass --model PATH_OR_ID, or set FLUOROSCOPE_MODEL." in err
+    status, out, _ = fluoro("next-token", "The capital of France is", "--json")
+    assert status == 0
+    assert json.loads(out)["recipe"]["model"] == "specimen"
+
+
+@pytest.mark.parametrize("name", specimen.NAMES)
+def test_the_card_of_an_embedded_model(fluoro, name):
+    assert fluoro("specimen", name)[:2] == (0, specimen.card(name))
+    status, out, _ = fluoro("specimen", name, "--json")
+    assert status == 0
+    assert json.loads(out) == json.loads((specimen.folder(name) / "measured.json").read_text(encoding="utf8"))
 
 
 def test_wrong_requests_are_refused_before_the_model_is_loaded(fluoro, monkeypatch):

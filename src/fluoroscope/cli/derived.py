@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from fluoroscope import registry
+from fluoroscope.collector import paused
 from fluoroscope.errors import ArgumentError
 from fluoroscope.render.text import prose
 from fluoroscope.signature import Parameter, Spec
@@ -43,7 +44,7 @@ def model_options(target: F) -> F:
         click.option("--dtype", type=click.Choice(DTYPES), help="Precision; the checkpoint's own if not given."),
         click.option(
             "--model", "-m", envvar="FLUOROSCOPE_MODEL", show_envvar=True, metavar="PATH_OR_ID",
-            help="Folder or hub id of the model.",
+            help="Folder or hub id of the model; the embedded specimen if not given.",
         ),
     ):  # fmt: skip
         target = option(target)
@@ -64,11 +65,10 @@ def output_options(target: F) -> F:
 
 def load(model: str | None, dtype: str | None, device: str | None) -> "Model":
     """The model that the options name."""
-    if model is None:
-        raise ArgumentError("no model was named", "Pass --model PATH_OR_ID, or set FLUOROSCOPE_MODEL.")
-    from transformers.utils import logging
+    with paused():
+        from transformers.utils import logging
 
-    from fluoroscope import loading
+        from fluoroscope import loading
 
     logging.disable_progress_bar()
     return loading.load(model, dtype=dtype, device=device)

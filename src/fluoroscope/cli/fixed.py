@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from fluoroscope import architectures
+from fluoroscope import architectures, specimen
 from fluoroscope.cli.derived import console, load, model_options, print_json
 from fluoroscope.cli.derived import progress as progress_bars
 from fluoroscope.errors import ArgumentError
@@ -115,7 +115,24 @@ def trace(
     _answer("Trace", rows if as_json else shown, as_json)
 
 
-COMMANDS: tuple[click.Command, ...] = (sites, families, tokens, summary, generate, trace)
+@click.command("specimen")
+@click.argument("name", type=click.Choice(specimen.NAMES), default=specimen.NAMES[0])
+@click.option("--json", "as_json", is_flag=True, help="Print every measured figure as JSON, and nothing else.")
+def card(name: str, as_json: bool) -> None:
+    """The card of an embedded model: what it can do, and how it does it."""
+    if as_json:
+        print_json((specimen.folder(name) / "measured.json").read_text(encoding="utf8"))
+        return
+    target = console()
+    if target.is_terminal:
+        from rich.markdown import Markdown
+
+        target.print(Markdown(specimen.card(name)))
+    else:
+        click.echo(specimen.card(name), nl=False)
+
+
+COMMANDS: tuple[click.Command, ...] = (sites, families, tokens, summary, generate, trace, card)
 
 
 def _where(model: Any, name: str, layered: bool) -> str:

@@ -1,5 +1,6 @@
 """The command `fluoro`: what commands there are, and how every one of them ends."""
 
+import gc
 import sys
 from typing import Any
 
@@ -70,7 +71,9 @@ def main() -> None:
         reconfigure: Any = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
-    sys.exit(outcome(sys.argv[1:]))
+    status = outcome(sys.argv[1:])
+    gc.freeze()  # else the exit looks for cycles among everything that was imported, for most of a second
+    sys.exit(status)
 
 
 def outcome(arguments: list[str]) -> int:

@@ -1,0 +1,71 @@
+"""The embedded models: what is in the package is what the card says, and does what the card says."""
+
+import json
+
+import pytest
+import torch
+
+from fluoroscope import specimen
+from fluoroscope.errors import ArgumentError
+from fluoroscope.loading import load
+from fluoroscope.model import Model
+
+LIMITS = {"specimen": 10_000_000}
+
+
+@pytest.fixture(scope="module", params=specimen.NAMES)
+def found(request: pytest.FixtureRequest) -> Model:
+    return load(request.param)
+
+
+def measured(name: str = specimen.NAMES[0]) -> dict:
+    return json.loads((specimen.folder(name) / "measured.json").read_text(encoding="utf8"))
+
+
+def test_it_is_what_loads_when_nothing_is_named() -> None:
+    assert load().name == specimen.NAMES[0]
+    assert load().summary()["weights"] == load("specimen").summary()["weights"]
+
+
+def test_it_computes_in_float32_and_offers_every_site(found: Model) -> None:
+    assert found.dtype == torch.float32
+    assert not {name for name, _ in found.unavailable} - {"pos_embed", "router", "router_weights", "router_choice",
+                                                          "experts_out", "shared_out"}  # fmt: skip
+
+
+def test_it_stays_small(found: Model) -> None:
+    folder = specimen.folder(found.name)
+    assert sum((folder / name).stat().st_size for name in ("model.safetensors", "tokenizer.json")) <= LIMITS[found.name]
+
+
+def test_words_of_the_presets_and_numbers_are_one_token(found: Model) -> None:
+    for word in (" Mary", " John", " Paris", " Rome", " mat", *(f" {number}" for number in range(100))):
+        found.single_token(word)
+
+
+def test_a_chat_has_its_template(found: Model) -> None:
+    tokens = found.tokens([{"role": "user", "content": "Why do bees buzz?"}])
+    assert "User: Why do bees buzz?" in "".join(tokens.pieces[0]).replace("·", " ")
+
+
+def test_the_card_names_every_measured_figure(found: Model) -> None:
+    card = specimen.card(found.name)
+    for row in measured(found.name)["behaviours"]:
+        assert f"| {row['description']} | {row['cases']} | {row['value']:.3f} |" in card
+    for finding in measured(found.name)["gate"]:
+        assert f"| {finding['name']} | {finding['value']:.3f} |" in card
+
+
+def test_every_behaviour_below_its_mark_is_confessed(found: Model) -> None:
+    limits = specimen.card(found.name).partition("## What it cannot do")[2]
+    for row in measured(found.name)["behaviours"]:
+        assert (row["description"] in limits) == (row["value"] < row["least"])
+
+
+def test_the_gate_was_passed() -> None:
+    assert [finding["name"] for finding in measured()["gate"] if not finding["passed"]] == []
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(ArgumentError, match="Did you mean 'specimen'"):
+        specimen.folder("speciman")
