@@ -308,7 +308,8 @@ def lens(model: Model) -> list[Finding]:
         depths = ["resid_pre.0", *(f"resid_post.{layer}" for layer in range(model.n_layers))]
         with torch.no_grad():
             says = [float(model.unembed(trace[site][0, END]).softmax(-1)[answers].sum()) for site in depths]
-        rows.append({"prompt": case.prompt, "answer": case.answer, "by depth": [round(each, 3) for each in says]})
+        answer = case.answer if len(accepted) == 1 else f"{accepted[0]} … {accepted[-1]}"
+        rows.append({"prompt": case.prompt, "answer": answer, "by depth": [round(each, 3) for each in says]})
     grows = [row["by depth"][-1] > 0.5 > max(row["by depth"][:2]) for row in rows]
     crystal = sum(grows) / len(grows)
     return [Finding("lens: presets that crystallise with depth", crystal, least=0.8, details={"table": rows})]

@@ -52,6 +52,20 @@ def test_a_stale_page_is_told(tmp_path, monkeypatch, capsys):
     assert (first, last) == ("a", "b")
 
 
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ("L5H5 +3.214, within 9.9e-08 of\n  23.04", True),
+        ("L5H4 +3.215, within 5.1e-08 of 23.03", False),
+        ("L5H5 +3.415, within 5.1e-08 of 23.03", False),
+        ("L5H5 +3.215, within 0.2 of 23.03", False),
+        ("L5H5 -3.215, within 5.1e-08 of 23.03", False),
+    ],
+)
+def test_a_demo_may_differ_in_last_digits_only(other, same):
+    assert generator()._measured_again("L5H5 +3.215, within 5.1e-08 of 23.03", other) is same
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_link_to_a_file_leads_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf8")
