@@ -1,0 +1,111 @@
+"""What attention heads attend to, on tokens without meaning: the field's scores, each beside its control.
+
+A head may look like an induction head because it looks back by a fixed distance. So what compares tokens is measured
+with several periods, and once more, at the same places, on tokens that never repeat: only the difference is due to what
+the tokens are (Olsson et al. 2022, "In-context Learning and Induction Heads").
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from fluoroscope.errors import ArgumentError
+from fluoroscope.progress import track
+from fluoroscope.prompts import encode
+
+if TYPE_CHECKING:
+    from fluoroscope.model import Model
+
+KINDS = ("previous", "duplicate", "induction", "first", "current")
+"""Attention to the token before; to earlier occurrences of the same token; to the tokens after these; to the first
+token; to the token itself. A query without such a key, or without any other, does not count."""
+
+COMPARING = ("duplicate", "induction")
+"""The kinds that depend on which tokens are the same."""
+
+PERIODS = (12, 19, 27, 34, 41)
+ROWS = 8
+LEAD = 8
+
+
+def masks(ids: Sequence[int]) -> Bool[Tensor, "kind query key"]:
+    """Which keys each kind of head looks at."""
+    places = torch.arange(len(ids))
+    query, key = places[:, None], places[None, :]
+    token = torch.tensor(ids)
+    earlier = key < query
+    same = (token[:, None] == token[None, :]) & earlier
+    after = torch.zeros_like(same)
+    after[:, 1:] = same[:, :-1]
+    return torch.stack(
+        [
+            (key == query - 1) & (query > 1),
+            same,
+            after & earlier,
+            (key == 0) & (query > 0),
+            (key == query) & (query > 0),
+        ]
+    )
+
+
+def scores(
+    pattern: Float[Tensor, "*row head query key"], mask: Bool[Tensor, "kind query key"]
+) -> Float[Tensor, "kind *row head"]:
+    """The attention that falls on a mask, mean over the queries that have such keys; NaN where none has."""
+    asked = mask.any(-1)
+    share = mask.double() / asked.sum(-1)[:, None, None]
+    return torch.einsum("...hqk,tqk->t...h", pattern.double(), share)
+
+
+def battery(
+    model: "Model", seeds: Sequence[int]
+) -> tuple[Float[Tensor, "seed kind layer head"], Float[Tensor, "seed kind layer head"]]:
+    """Scores of every head on random tokens, and their controls (NaN for kinds that compare no tokens).
+
+    A seed sets tokens and period, and a lead-in that moves the repetition. Kinds that compare no tokens are read where
+    none repeats. Layers without attention patterns are NaN.
+
+    Raises:
+        ArgumentError: no seed, or a vocabulary or context too small for a repetition.
+        UnavailableError: this family's patterns cannot be read.
+    """
+    if not seeds:
+        raise ArgumentError("no seed was given, so nothing is measured", "Name at least one.")
+    shape = (len(seeds), len(KINDS), model.n_layers, model.n_heads)
+    found, control = (torch.full(shape, torch.nan, dtype=torch.float64) for _ in range(2))
+    comparing = torch.tensor([kind in COMPARING for kind in KINDS])
+    for place, seed in enumerate(track(seeds, "head scores")):
+        repeated, fresh = _rows(model, seed)
+        mask = masks(repeated[0].tolist()).to(model.device)
+        twice, once = (model.trace(ids, sites=["pattern.*"]) for ids in (repeated, fresh))
+        for site in twice.sites:
+            again, never = (scores(trace[site], mask).mean(1).cpu() for trace in (twice, once))
+            found[place, :, site.layer] = torch.where(comparing[:, None], again, never)
+            control[place, comparing, site.layer] = never[comparing]
+    return found, control
+
+
+def _rows(model: "Model", seed: int) -> tuple[Int[Tensor, "row pos"], Int[Tensor, "row pos"]]:
+    """Tokens said twice behind a lead-in, and as many that never repeat, each behind what begins every text."""
+    begin, special = list[int](), set[int]()
+    if model.tokenizer is not None:
+        begin = encode("a", model.tokenizer)[: -len(encode("a", model.tokenizer, bos=False))]
+        special = set(model.tokenizer.all_special_ids)
+    ordinary = torch.tensor([token for token in range(min(model.n_input, model.d_vocab)) if token not in special])
+    room = min(len(ordinary), model.n_ctx or len(ordinary)) - LEAD - len(begin)
+    if room < 2 * min(PERIODS):
+        raise ArgumentError(
+            f"{len(ordinary)} ordinary tokens in a context of {model.n_ctx} cannot repeat {min(PERIODS)} of them",
+            "Head scores need a larger model; look at the attention of a prompt instead.",
+        )
+    period = min(PERIODS[seed % len(PERIODS)], room // 2)
+    generator = torch.Generator().manual_seed(seed)
+    lead = int(torch.randint(0, LEAD + 1, (), generator=generator))
+    drawn = [torch.randperm(len(ordinary), generator=generator)[: lead + 2 * period] for _ in range(ROWS)]
+    fresh = ordinary[torch.stack(drawn)]
+    repeated = torch.cat((fresh[:, : lead + period], fresh[:, lead : lead + period]), dim=1)
+    start = torch.tensor(begin, dtype=torch.long).expand(ROWS, -1)
+    return torch.cat((start, repeated), 1), torch.cat((start, fresh), 1)
