@@ -53,9 +53,10 @@ def cli(ctx: click.Context) -> None:
     """X-rays of transformer language models: see every value of a forward pass, and why it came out so.
 
     \b
-    fluoro explain "Once upon a time" --model PATH_OR_HUB_ID
+    fluoro explain "The capital of France is"
 
-    FLUOROSCOPE_MODEL names the model once for all commands. Each command has its own --help.
+    This looks into the embedded specimen; --model, or FLUOROSCOPE_MODEL once for all commands, names another model.
+    Each command has its own --help.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
