@@ -235,9 +235,29 @@ class Model:
         arch = self.architecture
         weight, bias = self.weights[f"W_O.{layer}"], self.weights.get(f"b_O.{layer}")
         shares = torch.einsum("...hd,hdm->...hm", z.to(weight.dtype), weight)
-        if arch.attn_out not in (None, arch.attn, arch.o):
+        return self._added(layer, shares, bias, None if arch.attn_out in (arch.attn, arch.o) else arch.attn_out)
+
+    def neuron_shares(
+        self, layer: int, neurons: Float[Tensor, "... neuron"]
+    ) -> tuple[Float[Tensor, "... neuron d_model"], Tensor | None]:
+        """Each neuron's share of mlp_out, and the share of the bias; as `head_shares`.
+
+        Raises:
+            UnavailableError: W_out of this layer cannot be read exactly.
+        """
+        arch = self.architecture
+        weight, bias = self.weights[f"W_out.{layer}"], self.weights.get(f"b_out.{layer}")
+        shares = neurons.to(weight.dtype)[..., None] * weight
+        return self._added(layer, shares, bias, None if arch.mlp_out in (arch.mlp, arch.down) else arch.mlp_out)
+
+    def _added(
+        self, layer: int, shares: Float[Tensor, "... unit d_model"], bias: Tensor | None, post_norm: str | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Shares and bias as the block adds them to the stream."""
+        arch = self.architecture
+        if post_norm is not None:
             total = shares.sum(-2) if bias is None else shares.sum(-2) + bias
-            norm = frozen(arch, hooks.required(self.blocks[layer], str(arch.attn_out), "post-norm"), total)
+            norm = frozen(arch, hooks.required(self.blocks[layer], post_norm, "post-norm"), total)
             shares = norm.scaled(shares.movedim(-2, 0)).movedim(0, -2)
             rest = [part for part in (None if bias is None else norm.scaled(bias), norm.bias) if part is not None]
             bias = sum(rest[1:], rest[0]) if rest else None

@@ -228,3 +228,13 @@ def test_a_trained_model_says_she_for_lily(form):
     with torch.no_grad():
         logits = AutoModelForCausalLM.from_pretrained(STORIES)(tokens.ids).logits[0, -1]
     assert result.total == pytest.approx(float(logits[result.target_id] - logits[result.foil_id]), abs=1e-4)
+
+
+def test_neurons_have_a_picture_of_their_own(tiny_model):
+    result = logit_attribution(tiny_model, tiny.PROMPT, grain="neuron", top_k=3)
+    assert result.error == pytest.approx(0, abs=1e-4)
+    [view] = [view for view in result.views() if view.title == "The neurons that add or take most"]
+    neurons = sorted((p for p in result.parts if p.name.startswith("neurons.")), key=lambda p: -abs(p.value))
+    assert [(bar.label, bar.value) for bar in view.items] == [(p.label, p.value) for p in neurons[:3]]
+    assert f"Of {len(neurons)}, " in view.caption
+    assert not [view for view in logit_attribution(tiny_model, tiny.PROMPT).views() if "neurons" in view.title]

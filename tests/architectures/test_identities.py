@@ -93,7 +93,7 @@ def test_lens_of_the_last_block_is_the_logits(case: str) -> None:
         assert relative(found.unembed(trace[last]), trace.logits) < TINY
 
 
-@pytest.mark.parametrize("grain", ["head", "layer"])
+@pytest.mark.parametrize("grain", ["head", "layer", "neuron"])
 @pytest.mark.parametrize("case", CASES)
 def test_attribution_sums_to_the_logit(case: str, grain: decomposition.Grain) -> None:
     found = exact(case)

@@ -88,3 +88,35 @@ def test_where_no_exact_sum_exists_it_is_refused():
             decomposition.decompose(found, trace, 0, one_hot((5, 1.0)))
     finally:
         del found.unavailable["frozen_norm", None]
+
+
+@pytest.mark.parametrize("case", ["llama", "gpt2", "gemma2", "granite", "olmo2", "phi"])
+def test_neurons_and_their_bias_are_what_the_mlp_writes(case):
+    weights = one_hot((5, 2.0), (11, -0.5))
+    found, _, whole = parts_of(case, weights)
+    _, trace, split = parts_of(case, weights, "neuron")
+    for layer in range(found.n_layers):
+        [mlp] = [part.value for part in whole if part.site == Site("mlp_out", layer)]
+        neurons = [part for part in split if part.site and (part.site.name, part.layer) == ("neurons", layer)]
+        assert [part.site.unit for part in neurons] == list(range(trace[f"neurons.{layer}"].shape[-1]))
+        biases = [part.value for part in split if part.name == f"b_out.{layer}"]
+        assert sum(part.value for part in neurons) + sum(biases) == pytest.approx(mlp, abs=1e-9)
+    heads = [[part.value for part in parts if part.site and part.site.name == "z"] for parts in (whole, split)]
+    assert heads[0] == pytest.approx(heads[1], abs=1e-12)
+
+
+def test_one_neuron_is_its_row_of_the_weights_by_hand():
+    found, trace, parts = parts_of("llama", one_hot((5, 1.0)), "neuron")
+    hf, slot = found.hf, 12
+    inverse = torch.rsqrt(trace["resid_post.2"][0, slot].square().mean() + hf.config.rms_norm_eps)
+    row = hf.lm_head.weight[5] * hf.model.norm.weight * inverse
+    [part] = [part for part in parts if part.site == Site("neurons", 1, 7)]
+    with torch.no_grad():
+        by_hand = trace["neurons.1"][0, slot, 7] * hf.model.layers[1].mlp.down_proj.weight[:, 7] @ row
+    assert part.value == pytest.approx(float(by_hand), abs=1e-12)
+    assert part.label == "L1N7"
+
+
+def test_experts_stay_whole():
+    found, _, parts = parts_of("mixtral", one_hot((5, 1.0)), "neuron")
+    assert {Site("mlp_out", layer) for layer in range(found.n_layers)} <= {part.site for part in parts}

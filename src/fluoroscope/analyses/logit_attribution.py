@@ -1,4 +1,4 @@
-"""Which embeddings, heads and MLPs wrote the logit of a token, as an exact sum.
+"""Which embeddings, heads, MLPs or neurons wrote the logit of a token, as an exact sum.
 
 A logit is the score that softmax turns into a probability. It is a sum over everything that the residual stream
 collects, read through the final norm as it was in this run (Elhage et al. 2021, "A Mathematical Framework for
@@ -25,6 +25,8 @@ _MEANINGS = {
     "z": "head {unit} of block {layer}",
     "attn_out": "the attention of block {layer}",
     "mlp_out": "the MLP of block {layer}",
+    "neurons": "neuron {unit} of the MLP of block {layer}",
+    "b_out": "a bias of the MLP of block {layer}",
     "b_O": "a bias of the attention of block {layer}",
     "b_norm": "the bias of the final norm",
     "b_U": "the bias of the unembedding",
@@ -99,8 +101,8 @@ class LogitAttribution(Result):
         )
 
     def views(self) -> list[View]:
-        grid = self._grid()
-        return [self._bars(), self._depth(), *([] if grid is None else [grid])]
+        extra = [view for view in (self._neurons(), self._grid()) if view is not None]
+        return [self._bars(), self._depth(), *extra]
 
     def _asked(self) -> str:
         minus = "" if self.foil is None else f" minus that of {quoted(self.foil)}"
@@ -134,6 +136,20 @@ class LogitAttribution(Result):
             series=(Series(label=self._asked(), values=self.cumulative),),
         )
 
+    def _neurons(self) -> Bars | None:
+        neurons = [part for part in self.parts if part.name.startswith("neurons.")]
+        if not neurons:
+            return None
+        top = sorted(neurons, key=lambda part: -abs(part.value))[: self.top_k]
+        return Bars(
+            title="The neurons that add or take most",
+            caption=f"Of {len(neurons)}, which together add {text.number(sum(n.value for n in neurons), signed=True)}. "
+            f"{_legend(top[:1])}.",
+            unit="logits",
+            signed=True,
+            items=tuple(Bar(label=p.label, value=p.value, remark=percent(p.share), site=p.site) for p in top),
+        )
+
     def _grid(self) -> HeadGrid | None:
         heads = [part for part in self.parts if part.name.startswith("z.")]
         if not heads:
@@ -152,7 +168,7 @@ def logit_attribution(
     target: str | None = None,
     foil: str | None = None,
     position: int = -1,
-    grain: Literal["head", "layer"] = "head",
+    grain: Literal["head", "layer", "neuron"] = "head",
     top_k: int = 10,
 ) -> LogitAttribution:
     """Splits a logit, or the difference of two, into what each part of the model added to it.
@@ -162,7 +178,7 @@ def logit_attribution(
         target: the token to explain, as text or id (#338); without it the model's own prediction.
         foil: a token whose logit is taken off, as text or id: why the target rather than this.
         position: index of the token after which to predict; negative counts from the end.
-        grain: every head by itself, or attention by layer.
+        grain: every head by itself, attention by layer, or every head and every neuron of the MLPs.
         top_k: how many parts to name before summing up the rest.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The logit as an exact sum over embeddings, heads, MLPs and biases: direct logit attribution.
+"""The logit as an exact sum over embeddings, heads, MLPs or neurons, and biases: direct logit attribution.
 
 The final norm is frozen at the statistics of the actual run, its gain and bias are folded, and every
 bias has a name, so the parts sum to the logit (Elhage et al. 2021, "A Mathematical Framework for
@@ -20,7 +20,8 @@ from fluoroscope.trace import Trace
 if TYPE_CHECKING:
     from fluoroscope.model import Model
 
-Grain = Literal["head", "layer"]
+Grain = Literal["head", "layer", "neuron"]
+"""Attention by head or layer; the MLP by layer, or by neuron where the block has them (experts stay whole)."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,11 @@ class Part:
 def sites_needed(model: "Model", grain: Grain) -> list[str]:
     """What a trace must keep to be decomposed."""
     embeddings = ["embed", *(["pos_embed"] if model.architecture.pos_embed else [])]
-    attention = "z.*" if grain == "head" else "attn_out.*"
+    attention = "attn_out.*" if grain == "layer" else "z.*"
+    split = {site.layer for site in model.sites("neurons")} if grain == "neuron" else set[int | None]()
+    mlps = [f"{'neurons' if layer in split else 'mlp_out'}.{layer}" for layer in range(model.n_layers)]
     normed = [] if model.architecture.softcap is None else ["final_norm"]
-    return [*embeddings, attention, "mlp_out.*", f"resid_post.{model.n_layers - 1}", *normed]
+    return [*embeddings, attention, *mlps, f"resid_post.{model.n_layers - 1}", *normed]
 
 
 def decompose(
@@ -102,7 +105,7 @@ def _units(site: Site | None, value: Tensor) -> list[Site | None]:
 def _addends(
     model: "Model", trace: Trace, slot: int, grain: Grain, row: int
 ) -> Iterator[tuple[str, Site | None, int, Tensor]]:
-    """(name, site, layer, vector or one vector per head) of everything that the residual stream sums."""
+    """(name, site, layer, vector or one vector per unit) of everything that the residual stream sums."""
     for name in ("embed", "pos_embed"):
         if Site(name) in trace.values:
             yield name, Site(name), -1, trace[name][row, slot]
@@ -114,7 +117,13 @@ def _addends(
             yield "", Site("z", layer), layer, shares
             if bias is not None:
                 yield f"b_O.{layer}", None, layer, bias
-        yield "", Site("mlp_out", layer), layer, trace[f"mlp_out.{layer}"][row, slot]
+        if grain == "neuron" and Site("neurons", layer) in trace.values:
+            shares, bias = model.neuron_shares(layer, trace[f"neurons.{layer}"][row, slot].double())
+            yield "", Site("neurons", layer), layer, shares
+            if bias is not None:
+                yield f"b_out.{layer}", None, layer, bias
+        else:
+            yield "", Site("mlp_out", layer), layer, trace[f"mlp_out.{layer}"][row, slot]
 
 
 def linear_logit(model: "Model", trace: Trace, slot: int, weights: Float[Tensor, "d_vocab"], row: int = 0) -> float:
