@@ -1,6 +1,7 @@
 """Generation against Hugging Face's own, cached against uncached, and every edit against forwards written out."""
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -16,7 +17,15 @@ from architectures.common import ids, model, plain, relative
 from architectures.zoo import build
 from fluoroscope import generation, sampling
 from fluoroscope import interventions as iv
-from fluoroscope.errors import ArgumentError, Cancelled, EditError, FluoroscopeError, SiteError, TokenError
+from fluoroscope.errors import (
+    ArgumentError,
+    Cancelled,
+    EditError,
+    FluoroscopeError,
+    SiteError,
+    TokenError,
+    UnavailableError,
+)
 from fluoroscope.generation import Generation
 from fluoroscope.loading import load
 from fluoroscope.model import Model
@@ -630,3 +639,24 @@ def test_errors_of_a_generation_are_ours() -> None:
         found.generate(prompts(3), edits={"resid_pre.1": iv.at(iv.zero(), [])})
     with pytest.raises(TokenError, match="row 1 has no token -2"):
         found.generate(prompts(3), edits={"resid_pre.1": iv.at(iv.zero(), -2)})
+
+
+def test_a_text_of_one_token_stops(tiny_model):
+    free = tiny_model.generate("abc", max_new_tokens=12, stop_tokens=[]).ids[0]
+    for stop in (free[3], tiny_model.tokenizer.decode([free[3]])):
+        stopped = tiny_model.generate("abc", max_new_tokens=12, stop_tokens=[stop])
+        assert stopped.ids[0] == free[: free.index(free[3]) + 1]
+
+
+@pytest.mark.parametrize("wrong", [14, "a", [10_000], [-1], [1.5], ["no such text"]])
+def test_stop_tokens_that_are_none_are_refused(tiny_model, wrong):
+    with pytest.raises((ArgumentError, TokenError)):
+        tiny_model.generate("abc", max_new_tokens=2, stop_tokens=wrong)
+
+
+@pytest.mark.parametrize("temperature", [0, 1.0])
+def test_nothing_is_chosen_from_nan(tiny_model, temperature):
+    with pytest.raises(UnavailableError, match="step 0 hold NaN"):
+        tiny_model.generate(
+            "abc", max_new_tokens=2, temperature=temperature, edits={"resid_post.0": lambda v: v * math.nan}
+        )

@@ -165,7 +165,7 @@ def test_hub_id_without_network_says_what_to_do() -> None:
     assert isinstance(error.value.__cause__, OSError)
 
 
-@pytest.mark.parametrize("name", ["/no/such/folder", "no such/name!", ""])
+@pytest.mark.parametrize("name", ["no such/name!", "no such name"])
 def test_name_that_is_none_is_a_load_error(name: str) -> None:
     with pytest.raises(LoadError) as error:
         load(name)
@@ -797,3 +797,15 @@ def _quiet() -> Iterator[None]:
     logging.set_verbosity_error()
     yield
     logging.set_verbosity(before)
+
+
+@pytest.mark.parametrize("device", ["banana", "cuda:99", "meta:x"])
+def test_a_device_that_is_not_there_is_refused_before_anything_is_loaded(device: str) -> None:
+    with pytest.raises(ArgumentError, match="cannot be used here"):
+        load("no such folder", device=device)
+
+
+@pytest.mark.parametrize("name", ["", "/no/such/folder", "./none", "../none"])
+def test_a_folder_that_is_not_there_is_no_hub_id(name: str) -> None:
+    with pytest.raises(LoadError, match="there is no folder"):
+        load(name)

@@ -48,6 +48,13 @@ def test_a_chat_has_its_template(found: Model) -> None:
     assert "User: Why do bees buzz?" in "".join(tokens.pieces[0]).replace("·", " ")
 
 
+def test_turns_of_its_chats_are_found(found: Model) -> None:
+    chat = [("system", "Be kind."), ("user", "Why do bees buzz?"), ("assistant", "Bees buzz."), ("user", "Why?")]
+    tokens = found.tokens([{"role": role, "content": content} for role, content in chat])
+    read = ["".join(tokens.pieces[0][turn.content]).strip() for turn in tokens.turns[0]]
+    assert read == [content for _, content in chat]
+
+
 def test_the_card_names_every_measured_figure(found: Model) -> None:
     card = specimen.card(found.name)
     for row in measured(found.name)["behaviours"]:

@@ -69,18 +69,22 @@ def ioi(model: Model, n: int) -> list[Finding]:
     trace = model.trace(tokens, sites=[*sites_needed(model, "head"), "pattern.*"])
     answers, foils = (torch.tensor([model.single_token(str(word)) for word in words]) for words in _words(told))
     last = trace.logits[:, END]
-    written = _attribution(model, trace, answers, foils)
+    each = _attribution(model, trace, answers, foils)
+    written = {head: float(values.mean()) for head, values in each.items()}
     whole = float(_difference(last, answers, foils).mean())
-    seen = {name: _attended(model, trace, spans) for name, spans in _occurrences(model, tokens.ids, told).items()}
+    places = _occurrences(model, tokens.ids, told)
+    seen = {name: _attended(model, trace, slots) for name, slots in places.items()}
+    orders = {"receiver first": places["IO"] < places["S1"], "receiver second": places["IO"] > places["S1"]}
     movers = [
         head
-        for head in sorted(_heads(model), key=lambda head: -float(written[head]))
+        for head in sorted(_heads(model), key=lambda head: -written[head])
         if written[head] > 0.04 * whole and seen["IO"][head] > max(0.25, float(seen["S1"][head]))
     ]
     means = {head: trace[f"z.{head[0]}.{head[1]}"][:, END].mean(0) for head in _heads(model)}
     without = model.trace(tokens, edits=_edits(movers, lambda head: mean_ablate(means[head]))).logits[:, END]
     figures = [
-        {"head": label(head), "logits": round(float(written[head]), 3), "share": round(float(written[head]) / whole, 3)}
+        {"head": label(head), "logits": round(written[head], 3)}
+        | {order: round(float(each[head][rows].mean()), 3) for order, rows in orders.items()}
         | {f"attends to {name}": round(float(seen[name][head]), 3) for name in seen}
         for head in movers
     ]
@@ -106,17 +110,17 @@ def _right(last: Tensor, answers: Tensor) -> float:
     return float((last.argmax(-1) == answers).float().mean())
 
 
-def _attribution(model: Model, trace: Trace, answers: Tensor, foils: Tensor) -> dict[Head, float]:
-    """Mean direct logit attribution of answer minus foil, per head, at the last token."""
-    total = dict.fromkeys(_heads(model), 0.0)
+def _attribution(model: Model, trace: Trace, answers: Tensor, foils: Tensor) -> dict[Head, Tensor]:
+    """Direct logit attribution of answer minus foil at the last token: one value a row, per head."""
+    found = {head: torch.zeros(len(answers)) for head in _heads(model)}
     slot = trace.tokens.ids.shape[1] - 1
     for row, (answer, foil) in enumerate(zip(answers.tolist(), foils.tolist(), strict=True)):
         weights = torch.zeros(model.d_vocab)
         weights[answer], weights[foil] = 1.0, -1.0
         for part in decompose(model, trace, slot, weights, row=row):
             if part.site is not None and part.site.name == "z":
-                total[part.site.layer or 0, part.site.unit or 0] += part.value / len(answers)
-    return total
+                found[part.site.layer or 0, part.site.unit or 0][row] = part.value
+    return found
 
 
 def _occurrences(model: Model, ids: Tensor, told: Sequence[Case]) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from fluoroscope import forward, offer, sampling
-from fluoroscope.errors import ArgumentError, TokenError
+from fluoroscope.errors import ArgumentError, TokenError, UnavailableError
 from fluoroscope.progress import report
 from fluoroscope.run import Edits, Run, place, running
 from fluoroscope.sites import Site
@@ -84,7 +84,7 @@ def generate(
     top_k: int = 0,
     top_p: float = 1.0,
     seed: int = 0,
-    stop_tokens: Sequence[int] | None = None,
+    stop_tokens: Sequence[int | str] | None = None,
     edits: Edits | None = None,
     edit_tokens: Steps = "all",
     sites: Sequence[str | Site] = (),
@@ -101,7 +101,7 @@ def generate(
         top_k: keep the k likeliest tokens (0: all).
         top_p: keep the smallest set of tokens whose probability reaches p.
         seed: of the sampling; the same seed gives the same tokens.
-        stop_tokens: ids that end a row; by default the model's end-of-sequence ids.
+        stop_tokens: ids, or texts of one token, that end a row; by default the model's end-of-sequence ids.
         edits: as for `Model.trace`; positions of `at` count on into the generated tokens, negative ones from the
             end of the prompt. A function sees the positions of one pass: where what it does at one of them depends
             on the others (seeded noise does), cached and uncached differ.
@@ -113,7 +113,9 @@ def generate(
 
     Raises:
         TokenError: prompt and new tokens do not fit the context.
-        ArgumentError: a sampling parameter outside of its range, or steps that will not happen.
+        ArgumentError: a sampling parameter outside of its range, a stop token that is none, or steps that will not
+            happen.
+        UnavailableError: a step whose logits hold NaN.
     """
     tokens = model.tokens(prompt, bos=bos, pad="left")
     _check(model, tokens, max_new_tokens)
@@ -122,7 +124,7 @@ def generate(
     placed = place(model.placed(edits), tokens, gate, room=max_new_tokens - 1)
     loop = _Loop(model, tokens, frozenset(site.whole for site in offer.expand(model, sites)), placed, cache)
     choose = sampling.chooser(temperature, top_k, top_p, torch.Generator(model.device).manual_seed(seed))
-    rows = _Rows(len(tokens), frozenset(sampling.stop_tokens(model) if stop_tokens is None else stop_tokens))
+    rows = _Rows(len(tokens), sampling.stops(model, stop_tokens))
     _continue(loop, rows, choose, callback, max_new_tokens)
     options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "stop_tokens": sorted(rows.stops), "cache": cache}
     options |= {"temperature": temperature, "top_k": top_k, "top_p": top_p, "edit_tokens": str(edit_tokens)}
@@ -137,6 +139,8 @@ def _continue(
     for step in range(max_new_tokens):
         report("generate", step, max_new_tokens)
         logits = loop.step()
+        if bool(logits.isnan().any()):
+            raise UnavailableError(f"the logits of step {step} hold NaN: no token is likeliest", "Look at the edits.")
         chosen = choose(logits)
         rows.take(chosen, logits)
         told = chosen.tolist()

@@ -53,6 +53,8 @@ def load(
         ArchitectureError: unknown family, a path that leads nowhere, or a module there that cannot be what it should.
     """
     source = specimen.NAMES[0] if source is None else source
+    if device is not None:
+        device = _device(device)
     if isinstance(source, nn.Module):
         if hf_options or revision is not None:
             raise ArgumentError(
@@ -62,6 +64,8 @@ def load(
     else:
         name = os.fspath(source)
         path = os.fspath(specimen.folder(name)) if name in specimen.NAMES else name
+        if not name or (name.startswith((os.sep, ".", "~")) and not Path(path).exists()):
+            raise LoadError(f"there is no folder {name!r}", _LOCAL)
         if architecture is None and "config" not in hf_options:
             _check_described(path, revision, hf_options)
         hf = _from_pretrained(path, _dtype(dtype), revision, hf_options)
@@ -104,6 +108,15 @@ def _dtype(dtype: "str | torch.dtype | None") -> "torch.dtype | None":
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
         raise ArgumentError(f"unknown dtype {dtype!r}", "Known: float32, bfloat16, float16, float64.")
     return found
+
+
+def _device(device: "str | torch.device") -> torch.device:
+    """A device that holds tensors here."""
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, ValueError) as error:
+        first = str(error).partition("\n")[0].rstrip(".")
+        raise ArgumentError(f"device {str(device)!r} cannot be used here: {first}", "Use 'cpu'.") from error
 
 
 def _check_described(name: str, revision: str | None, options: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """How a next token is chosen: greedily, or drawn through Hugging Face's own warpers; and what ends a row."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -43,7 +43,28 @@ def chooser(temperature: float, top_k: int, top_p: float, generator: torch.Gener
     return choose
 
 
-def stop_tokens(model: "Model") -> Iterable[int]:
+def stops(model: "Model", given: "Sequence[int | str] | None") -> frozenset[int]:
+    """The ids that end a row: those given, texts of one token among them, or the model's own.
+
+    Raises:
+        ArgumentError: not a list, or an id that the model has no logit for.
+        TokenError: a text that is not exactly one token.
+    """
+    if given is None:
+        return frozenset(_end_of_sequence(model))
+    if isinstance(given, str | int):
+        raise ArgumentError(f"stop_tokens={given!r} is no list", f"Pass [{given!r}].")
+    found = {model.single_token(token) if isinstance(token, str) else token for token in given}
+    for token in found:
+        if not isinstance(token, int) or not 0 <= token < model.d_vocab:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ArgumentError(
+                f"stop_tokens holds {token!r}, which is no token",
+                f"Ids run from 0 to {model.d_vocab - 1} here.",
+            )
+    return frozenset(found)
+
+
+def _end_of_sequence(model: "Model") -> Iterable[int]:
     """End-of-sequence ids as Hugging Face finds them: generation config, then config, then tokenizer."""
     sources = (getattr(model.hf, "generation_config", None), getattr(model.hf, "config", None), model.tokenizer)
     for source in sources:

@@ -59,15 +59,16 @@ def only_slot(tokens: Tokens, position: int) -> int:
     return tokens.slots(0, position)[0]
 
 
-def token_id(model: "Model", token: str) -> int:
-    """The id that a parameter names: a text of exactly one token, or `#338` for the id itself.
+def token_id(model: "Model", token: str | int) -> int:
+    """The id that a parameter names: a text of exactly one token, or an id, as a number or as `#338`.
 
     Raises:
         TokenError: several tokens, none, or an id that the model has no logit for.
     """
-    number = re.fullmatch(r"#([0-9]+)", token)
+    token = f"#{token}" if isinstance(token, int) else token
+    number = re.fullmatch(r"#(-?[0-9]+)", token)
     if number is None:
         return model.single_token(token)
-    if int(number[1]) >= model.d_vocab:
+    if not 0 <= int(number[1]) < model.d_vocab:
         raise TokenError(f"there is no token {token}", f"Ids of this model run from #0 to #{model.d_vocab - 1}.")
     return int(number[1])
