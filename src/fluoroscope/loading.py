@@ -65,7 +65,9 @@ def load(
         name = os.fspath(source)
         path = os.fspath(specimen.folder(name)) if name in specimen.NAMES else name
         if not name or (name.startswith((os.sep, ".", "~")) and not Path(path).exists()):
-            raise LoadError(f"there is no folder {name!r}", _LOCAL)
+            raise LoadError(
+                f"there is no folder {name!r}", "Name a local folder that save_pretrained wrote, or a hub id."
+            )
         if architecture is None and "config" not in hf_options:
             _check_described(path, revision, hf_options)
         hf = _from_pretrained(path, _dtype(dtype), revision, hf_options)
