@@ -809,3 +809,9 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_loaded(device:
 def test_a_folder_that_is_not_there_is_no_hub_id(name: str) -> None:
     with pytest.raises(LoadError, match="there is no folder"):
         load(name)
+
+
+def test_a_folder_has_no_revisions(saved: Path) -> None:
+    for source in (saved, None):
+        with pytest.raises(ArgumentError, match="no revisions"):
+            load(source, revision="main")

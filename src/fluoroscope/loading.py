@@ -68,6 +68,8 @@ def load(
             raise LoadError(
                 f"there is no folder {name!r}", "Name a local folder that save_pretrained wrote, or a hub id."
             )
+        if revision is not None and Path(path).is_dir():
+            raise ArgumentError(f"{name!r} is a folder, which has no revisions", "A revision belongs to a hub id.")
         if architecture is None and "config" not in hf_options:
             _check_described(path, revision, hf_options)
         hf = _from_pretrained(path, _dtype(dtype), revision, hf_options)
