@@ -1,13 +1,14 @@
 """Heads, MLPs and neurons behind each behaviour, by single ablation and exact attribution, averaged over cases."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from fluoroscope.methods.ablation import without
+from fluoroscope.methods.decomposition import decompose, sites_needed
 from fluoroscope.model import Model
 from fluoroscope.sites import Site
 from training import score
@@ -30,18 +31,18 @@ def behind_one(model: Model, told: Sequence[Case]) -> dict[str, Any]:
     """The dearest heads and MLPs and the loudest neurons over some cases."""
     parts = [Site("z", layer, head) for layer in range(model.n_layers) for head in range(model.n_heads)]
     parts += [Site("mlp_out", layer) for layer in range(model.n_layers)]
-    costs, writes = torch.zeros(len(parts)), torch.zeros(())
+    costs, writes = torch.zeros(len(parts)), Counter[str]()
     for index, case in enumerate(told):
         ids, answer = score.ids_of(model.tokenizer, case, index)
         says = without(model, ids, [[], *([part] for part in parts)], END).log_softmax(-1)[:, answer[0]]
         costs += (says[0] - says[1:]) / len(told)
-        writes = writes + written(model, ids, answer[0]) / len(told)
-    neurons = [Site("neurons", layer, unit) for layer in range(len(writes)) for unit in range(writes.shape[1])]
+        for label, logits in _neurons(model, ids, answer[0]).items():
+            writes[label] += logits / len(told)  # pyright: ignore[reportArgumentType] - a Counter of floats
     split = model.n_layers * model.n_heads
     return {
         "heads": _most(parts[:split], costs[:split], 4),
         "mlps": _most(parts[split:], costs[split:], 2),
-        "neurons": _most(neurons, writes.flatten(), 3),
+        "neurons": {label: round(logits, 2) for label, logits in writes.most_common(3)},
     }
 
 
@@ -50,14 +51,10 @@ def _most(sites: Sequence[Site], values: Tensor, top: int) -> dict[str, float]:
     return {sites[place].label: round(float(values[place]), 2) for place in best.indices.tolist()}
 
 
-def written(model: Model, ids: Sequence[int], answer: int) -> Float[Tensor, "layer neuron"]:
-    """Each neuron's share of the answer's logit over the mean logit."""
-    last = f"resid_post.{model.n_layers - 1}"
-    trace = model.trace(list(ids), sites=["neurons.*", last])
-    norm = model.final_norm(trace[last][0, END])
-    unembedding = model.weights["W_U"]
-    direction = unembedding[:, answer] - unembedding.mean(1)
-    layers = range(model.n_layers)
-    return torch.stack(
-        [trace[f"neurons.{i}"][0, END] * (norm.scaled(model.weights[f"W_out.{i}"]) @ direction) for i in layers]
-    )
+def _neurons(model: Model, ids: Sequence[int], answer: int) -> dict[str, float]:
+    """What each neuron adds to the answer's logit over the mean logit."""
+    weights = torch.full((model.d_vocab,), -1 / model.d_vocab)
+    weights[answer] += 1
+    trace = model.trace(list(ids), sites=sites_needed(model, "neuron"))
+    parts = decompose(model, trace, len(ids) - 1, weights, "neuron")
+    return {part.label: part.value for part in parts if part.site and part.site.name == "neurons"}

@@ -5,7 +5,6 @@ import torch
 from training.world import cases
 
 from fluoroscope.loading import load
-from fluoroscope.methods.decomposition import decompose, sites_needed
 from training import evaluate, parts, score
 
 END = -1
@@ -16,17 +15,24 @@ def model():
     return load()
 
 
-def test_neurons_and_bias_sum_to_what_their_mlp_writes(model):
-    ids, answer = score.ids_of(model.tokenizer, cases("capital_preset", 1, 5)[0], 0)
-    weights = torch.full((model.d_vocab,), -1 / model.d_vocab)
-    weights[answer[0]] += 1
-    trace = model.trace(ids, sites=sites_needed(model, "layer"))
-    whole = {part.name: part.value for part in decompose(model, trace, len(ids) - 1, weights, "layer")}
-    norm = model.final_norm(trace[f"resid_post.{model.n_layers - 1}"][0, END])
-    neurons = parts.written(model, ids, answer[0])
-    for layer in range(model.n_layers):
-        bias = float(norm.scaled(model.weights[f"b_out.{layer}"]) @ (model.weights["W_U"].detach() @ weights))
-        assert float(neurons[layer].sum()) + bias == pytest.approx(whole[f"mlp_out.{layer}"], abs=1e-3)
+def test_neurons_are_the_loudest_by_hand(model):
+    """Activation times row of W_out times unembedding through the frozen norm, for one case and every neuron."""
+    [case] = cases("capital_preset", 1, 5)
+    ids, answer = score.ids_of(model.tokenizer, case, 0)
+    last = f"resid_post.{model.n_layers - 1}"
+    trace = model.trace(ids, sites=["neurons.*", last])
+    norm, unembedding = model.final_norm(trace[last][0, END]), model.weights["W_U"]
+    direction = unembedding[:, answer[0]] - unembedding.mean(1)
+    by_hand = {
+        f"L{layer}N{unit}": value
+        for layer in range(model.n_layers)
+        for unit, value in enumerate(
+            (trace[f"neurons.{layer}"][0, END] * (norm.scaled(model.weights[f"W_out.{layer}"]) @ direction)).tolist()
+        )
+    }
+    found = parts.behind_one(model, [case])["neurons"]
+    assert list(found) == sorted(by_hand, key=lambda name: -by_hand[name])[:3]
+    assert found == pytest.approx({name: by_hand[name] for name in found}, abs=0.006)
 
 
 def test_a_head_is_worth_what_a_plain_hook_takes(model):
