@@ -196,7 +196,7 @@ def test_star_stands_for_every_layer_that_has_one() -> None:
     ]  # fmt: skip
     with pytest.raises(UnavailableError, match="no such part"):
         expand(found, ["shared_out.*"])
-    with pytest.raises(SiteError, match="is a string"):
+    with pytest.raises(SiteError, match="is one site"):
         found.trace(ids(1), sites="resid_post.0")
     for unknown in ("resid_pst.*", "*", "blocks.*", "embed.1"):
         with pytest.raises(SiteError):

@@ -88,7 +88,7 @@ def test_wildcards_keep_every_layer_and_stack_in_order() -> None:
     assert trace.stack("z").shape == (1, 3, 13, 4, 8)
     with pytest.raises(SiteError, match=r"sites=\['mlp_out\.\*'\]"):
         trace.stack("mlp_out")
-    with pytest.raises(SiteError, match="is a string"):
+    with pytest.raises(SiteError, match="is one site"):
         found.trace(ids(1), sites="z.1")
 
 

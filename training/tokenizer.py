@@ -19,6 +19,8 @@ SEED = 1
 SPLIT = r"'s|'t| ?\p{L}+| ?\d{1,2}| ?[^\s\p{L}\d]+|\s+(?!\S)|\s+"
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
+    "{% if message['role'] not in ('system', 'user', 'assistant') %}"
+    "{{ raise_exception('roles are system, user and assistant') }}{% endif %}"
     "{{ 'User: ' if message['role'] == 'user' else 'Assistant: ' if message['role'] == 'assistant' else '' }}"
     "{{ message['content'] }}{% if not loop.last or add_generation_prompt %}{{ '\n' }}{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"

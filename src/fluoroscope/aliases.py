@@ -84,6 +84,8 @@ def resolve_claim(name: "str | Site") -> tuple[Site, Claim]:
     """The site of any known spelling, and what the spelling claims beyond it."""
     if isinstance(name, Site):
         return name, Claim()
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise SiteError(f"{name!r} is no site", "Name one as text, such as 'resid_post.5'.")
     text = name.strip()
     for pattern, kind in _SHORT:
         match = pattern.fullmatch(text)

@@ -99,6 +99,7 @@ def encode_chat(
     for message in messages:
         if kind(message) != "message" or not isinstance(message.get("role"), str):
             raise TokenError(f"{short(str(message))} is no message", "Messages are dicts with 'role' and 'content'.")
+        _check_content(message)
     opened = messages[-1]["role"] != "assistant" and not options.get("continue_final_message")
     opened = opened if add_generation_prompt is None else add_generation_prompt
     kept = tuple(copy.deepcopy(dict(message)) for message in messages)
@@ -110,6 +111,17 @@ def encode_chat(
         raise TokenError("the chat template does not begin with BOS, so bos=True cannot hold", "Pass bos=None.")
     offsets = tuple((start, end) for start, end in encoded["offset_mapping"]) if fast else None
     return ids, Chat(kept, text, opened, dict(options), offsets)
+
+
+def _check_content(message: Message) -> None:
+    """Text, or parts as dicts; a message may be without where it calls tools."""
+    content = message.get("content")
+    parts = isinstance(content, list) and all(kind(part) == "message" for part in cast("list[object]", content))
+    if not (isinstance(content, str) or parts or (content is None and message.get("tool_calls"))):
+        raise TokenError(
+            f"the {message['role']!r} message has {short(str(content))} as its content",
+            "Give text, or a list of parts.",
+        )
 
 
 def _render(

@@ -154,6 +154,8 @@ def _continue(
 
 def _check(model: "Model", tokens: Tokens, new: int) -> None:
     length = tokens.ids.shape[1]
+    if isinstance(new, bool) or not isinstance(new, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ArgumentError(f"max_new_tokens={new!r} is no integer", "Give a number of tokens, such as 50.")
     if new < 1:
         raise ArgumentError(f"max_new_tokens={new} generates nothing", "Give at least 1.")
     if model.n_ctx is not None and length + new - 1 > model.n_ctx:

@@ -5,17 +5,20 @@ unit's, and with `at` only some positions and rows) and puts the result back. Th
 copy, so a function may also work in place.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as _replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fluoroscope.errors import EditError
 
 Intervention = Callable[[Tensor], Tensor]
-Positions = int | Sequence[int] | slice | None
+Positions = int | Sequence[int] | Tensor | slice | None
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,25 @@ def _like(value: "Tensor | float", target: Tensor, what: str) -> Tensor:
     return given
 
 
+def _number(value: object, what: str) -> float:
+    """A finite number, as Python's own type says it."""
+    if not isinstance(value, int | float | np.number) or not math.isfinite(value):
+        raise EditError(f"{what} is {value!r}", "Give a finite number.")
+    return float(value)
+
+
+def _integers(value: object, what: str) -> None:
+    """Raises for what counts nothing: integers, sequences of them and slices do, None means all."""
+    parts: Any = value
+    if isinstance(value, slice):
+        parts = [part for part in (value.start, value.stop, value.step) if part is not None]
+    elif value is None or not isinstance(value, Iterable):
+        parts = [] if value is None else [value]
+    wrong = [part for part in parts if isinstance(part, str | bool) or not hasattr(part, "__index__")]
+    if wrong:
+        raise EditError(f"at({what}={value!r}): {wrong[0]!r} is no integer", "Give integers, a list or a slice.")
+
+
 def _shape(value: "Tensor | float") -> object:
     """What a recipe says of a value: a number itself, a tensor's shape."""
     return list(value.shape) if isinstance(value, Tensor) else value
@@ -85,6 +107,7 @@ def zero() -> Intervention:
 
 def scale(factor: float) -> Intervention:
     """Multiplies by `factor`."""
+    _number(factor, "the factor of scale")
     return _named(lambda value: value * factor, f"scale({factor})")
 
 
@@ -95,6 +118,7 @@ def add(vector: "Tensor | float", coefficient: float = 1.0) -> Intervention:
         vector: anything that broadcasts to the value, such as [d_model].
         coefficient: its factor.
     """
+    _number(coefficient, "the coefficient of add")
     name = f"add({_shape(vector)}, coefficient={coefficient})"
     return _named(lambda value: value + coefficient * _like(vector, value, "the added vector"), name)
 
@@ -109,11 +133,16 @@ def clamp(minimum: float | None = None, maximum: float | None = None) -> Interve
     """Clamps to [minimum, maximum]; at least one bound is given."""
     if minimum is None and maximum is None:
         raise EditError("clamp() without a bound changes nothing", "Give minimum, maximum or both.")
+    bounds = [_number(bound, "a bound of clamp") for bound in (minimum, maximum) if bound is not None]
+    if bounds != sorted(bounds):
+        raise EditError(f"clamp({minimum}, {maximum}) has its bounds the wrong way round", "Give the minimum first.")
     return _named(lambda value: value.clamp(minimum, maximum), f"clamp({minimum}, {maximum})")
 
 
 def noise(std: float, seed: int) -> Intervention:
     """Adds Gaussian noise of standard deviation `std`; the same seed and shape give the same noise."""
+    if _number(std, "the standard deviation of noise") < 0:
+        raise EditError(f"noise({std}) has a negative standard deviation", "Give 0 or more.")
 
     def function(value: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
@@ -146,16 +175,20 @@ def resample_ablate(reference: Tensor, seed: int) -> Intervention:
     return _named(function, f"resample_ablate({list(reference.shape)}, seed={seed})")
 
 
-def at(function: Intervention, positions: Positions = None, rows: "int | Sequence[int] | None" = None) -> At:
+def at(function: Intervention, positions: Positions = None, rows: "int | Sequence[int] | Tensor | None" = None) -> At:
     """Limits an intervention to token positions and batch rows.
 
     Args:
         function: gets and returns only the selected slice.
-        positions: token indices within each row's real tokens, padding not counted; negative counts from
-            the end (of the prompt, while generating). None means all. Out of range is an error, and so is
-            selecting nothing.
+        positions: token indices within each row's real tokens, padding not counted, one or several or a tensor of
+            them; negative counts from the end (of the prompt, while generating). None means all. Out of range is
+            an error, and so is selecting nothing.
         rows: batch rows; None means all.
     """
+    positions = positions.tolist() if isinstance(positions, Tensor) else positions
+    rows = rows.tolist() if isinstance(rows, Tensor) else rows
+    _integers(positions, "positions")
+    _integers(rows, "rows")
     if not isinstance(function, At):
         return At(function, positions, rows)
     given = {"positions": positions, "rows": rows}

@@ -1,6 +1,6 @@
 """A Hugging Face causal LM under the X-ray: its sizes, sites, weights, traces and generations."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fluoroscope import attention, forward, hooks, identity, offer, pieces, tokens, verify
 from fluoroscope.architectures import Architecture, Dims
-from fluoroscope.errors import SiteError, UnavailableError
+from fluoroscope.errors import EditError, SiteError, UnavailableError
 from fluoroscope.norms import FrozenNorm, frozen
 from fluoroscope.run import Edits, Run, outside, place, running
 from fluoroscope.sites import Site
@@ -189,6 +189,8 @@ class Model:
             run.check_complete()
 
     def placed(self, edits: Edits | None) -> dict[Site, Any]:
+        if edits is not None and not isinstance(edits, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise EditError(f"edits is a {type(edits).__name__}", "Pass {'L2H3': zero()}: functions by site.")
         placed: dict[Site, Any] = {}
         for name, functions in (edits or {}).items():
             for site in offer.expand(self, [name]):

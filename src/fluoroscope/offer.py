@@ -1,6 +1,6 @@
 """Which sites a model offers, and whether a spelling means on this model what it says."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from fluoroscope import architectures
@@ -43,8 +43,10 @@ def every(model: "Model", name: str | None) -> list[Site]:
 
 def expand(model: "Model", names: Sequence[str | Site]) -> list[Site]:
     """Sites of a list in which 'resid_post.*' stands for every layer that has one."""
-    if isinstance(names, str):
-        raise SiteError(f"sites={names!r} is a string", f"Write sites=[{names!r}].")
+    if isinstance(names, str | Site):
+        raise SiteError(f"sites={names!r} is one site", f"Write sites=[{str(names)!r}].")
+    if not isinstance(names, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise SiteError(f"sites={names!r} is no list", "Write sites=['resid_post.*'], say.")
     found: list[Site] = []
     for name in names:
         if isinstance(name, str) and name.endswith(".*"):

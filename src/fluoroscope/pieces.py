@@ -117,7 +117,13 @@ def raw_piece(token_id: int, tokenizer: "PreTrainedTokenizerBase | None") -> str
 
 
 def ids_of(text: str, tokenizer: "PreTrainedTokenizerBase", *, special: bool) -> list[int]:
-    """The tokenizer's own ids, with or without the special tokens that it adds."""
+    """The tokenizer's own ids, with or without the special tokens that it adds.
+
+    Raises:
+        TokenError: half a character, which no encoding can write (a lone surrogate).
+    """
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise TokenError(f"{short(text)} holds a lone surrogate, which is no character", "Repair the text first.")
     return list(cast("list[int]", tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"]))
 
 

@@ -17,11 +17,19 @@ Choose = Callable[[Float[Tensor, "batch d_vocab"]], Int[Tensor, "batch"]]
 
 
 def check(temperature: float, top_k: int, top_p: float) -> None:
-    """Raises ArgumentError for a parameter outside of its range."""
+    """Raises ArgumentError for a parameter outside of its range, or one that greedy choice would ignore."""
+    given: dict[str, object] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    for name, value in given.items():
+        if not isinstance(value, int if name == "top_k" else int | float):
+            raise ArgumentError(f"{name}={value!r} is no number that {name} can be", "See its default for one.")
     if not (temperature >= 0 and 0 < top_p <= 1 and top_k >= 0) or math.isinf(temperature):  # NaN fails all of them
         raise ArgumentError(
             f"temperature={temperature}, top_p={top_p}, top_k={top_k}",
             "temperature and top_k are 0 or more, top_p is above 0 and at most 1.",
+        )
+    if temperature == 0 and (top_k > 1 or top_p < 1):
+        raise ArgumentError(
+            f"top_k={top_k}, top_p={top_p} at temperature 0 would change nothing", "Give a temperature to sample with."
         )
 
 

@@ -77,6 +77,8 @@ def test_named_sites_and_target(tiny_model, plain):
     for each in result.removals:
         left, whole = plain.without(each.sites)[-1], plain.without([])[-1]
         assert each.effect == pytest.approx(float(left[0] - whole[0]), abs=1e-5)
+    every = ablation(tiny_model, tiny.PROMPT, sites=["mlp_out.*", "z.1"])
+    assert [each.sites for each in every.removals] == [("mlp_out.0",), ("mlp_out.1",), ("z.1",)]
     assert len(result.views()) == 1, "a head map of some heads would lie about the others"
 
 
@@ -105,6 +107,7 @@ def test_nothing_that_helps_is_said(tiny_model):
         ({"top_k": 0}, ArgumentError, "lists nothing"),
         ({"sites": []}, ArgumentError, "no site was given"),
         ({"sites": ["z.9"]}, SiteError, "beyond the last layer"),
+        ({"sites": "z.0"}, SiteError, "is one site"),
         ({"sites": ["nonsense"]}, SiteError, "nonsense"),
         ({"sites": ["head_out.0"]}, EditError, "read-only"),
         ({"target": "abc"}, TokenError, "3 tokens"),

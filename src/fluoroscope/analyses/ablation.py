@@ -7,6 +7,7 @@ large effect may also mean that the model was thrown off course.
 
 from typing import TYPE_CHECKING
 
+from fluoroscope import offer
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import readout
 from fluoroscope.methods.ablation import without
@@ -120,7 +121,7 @@ def ablation(
     Args:
         prompt: the text whose next token is looked at.
         target: the token to watch, as text or id (#338); without it the model's own prediction.
-        sites: what to remove, in any spelling, such as L3H1 or mlp_out.2; without it every head and every MLP.
+        sites: what to remove, in any spelling, such as L3H1, mlp_out.2 or mlp_out.*; without it every head and every MLP.
         position: index of the token after which to predict; negative counts from the end.
         top_k: how many parts to name, and at most to remove together.
 
@@ -131,7 +132,7 @@ def ablation(
     """
     if top_k < 1:
         raise ArgumentError(f"top_k={top_k} lists nothing", "Give at least 1.")
-    chosen = _every_part(model) if sites is None else list(dict.fromkeys(model.site(name) for name in sites))
+    chosen = _every_part(model) if sites is None else list(dict.fromkeys(offer.expand(model, sites)))
     if not chosen:
         raise ArgumentError("no site was given, so nothing is removed", "Name sites, or leave them out for all.")
     trace = model.trace(prompt)
