@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from fluoroscope import shares
 from fluoroscope.architectures import Architecture, Dims
-from fluoroscope.errors import ArchitectureError
+from fluoroscope.modules import required, submodule
 from fluoroscope.progress import report
 from fluoroscope.run import RUN, Run, outside
+from fluoroscope.weights import Weights
 
 
 class Hooked(Protocol):
@@ -23,31 +25,7 @@ class Hooked(Protocol):
     architecture: Architecture
     dims: Dims
     blocks: list[nn.Module]
-
-    def head_shares(self, layer: int, z: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Each head's share of attn_out, and the share of no head."""
-        ...
-
-
-def submodule(root: nn.Module, path: str | None) -> nn.Module | None:
-    """The module at a dotted path, or None where the path leads nowhere."""
-    if path is None:
-        return None
-    try:
-        return root.get_submodule(path)
-    except AttributeError:
-        return None
-
-
-def required(root: nn.Module, path: str, what: str) -> nn.Module:
-    """The module at a path that the model cannot do without."""
-    found = submodule(root, path)
-    if found is None:
-        raise ArchitectureError(
-            f"{type(root).__name__} has no module {path!r}, where its {what} should be",
-            "print(hf_model) shows the names; pass architecture=Architecture(…) with the right paths.",
-        )
-    return found
+    weights: Weights
 
 
 def install(model: Hooked) -> list[RemovableHandle]:
@@ -204,8 +182,8 @@ def _attn_out(model: Hooked, run: Run, layer: int | None, raw: Tensor) -> Tensor
         return raw
     factor = model.architecture.residual_multiplier
     if ("head_out", layer) in run.touched and ("z", layer) in run.scratch:  # a wrong path may never see z
-        shares, _ = model.head_shares(layer or 0, run.scratch["z", layer])
-        run.visit("head_out", layer, shares.to(raw.dtype))
+        split, _ = shares.heads(model, layer or 0, run.scratch["z", layer])
+        run.visit("head_out", layer, split.to(raw.dtype))
     value = raw if factor == 1.0 else raw * factor
     new = run.visit("attn_out", layer, value)
     if ("resid_mid", layer) in run.touched:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fluoroscope import attention, forward, hooks, identity, offer, pieces, tokens, verify
 from fluoroscope.architectures import Architecture, Dims
 from fluoroscope.errors import EditError, SiteError, UnavailableError
+from fluoroscope.modules import required
 from fluoroscope.norms import FrozenNorm, frozen
 from fluoroscope.run import Edits, Run, outside, place, running
 from fluoroscope.sites import Site
@@ -49,7 +50,7 @@ class Model:
         self.architecture = architecture
         self.dims = dims
         self.n_ctx = n_ctx
-        container = hooks.required(hf, architecture.layers, "list of blocks")
+        container = required(hf, architecture.layers, "list of blocks")
         self.blocks: list[nn.Module] = list(container.children())
         self.attention_layers: dict[nn.Module, int] = {
             module: layer
@@ -124,7 +125,7 @@ class Model:
     @cached_property
     def n_input(self) -> int:
         """Rows of the token embedding: ids run below this."""
-        embedding = hooks.required(self.hf, self.architecture.embed, "token embedding")
+        embedding = required(self.hf, self.architecture.embed, "token embedding")
         return int(embedding.weight.shape[0])  # pyright: ignore[reportArgumentType, reportOptionalSubscript, reportIndexIssue]
 
     def token_label(self, token_id: int) -> str:
@@ -212,8 +213,8 @@ class Model:
         if ("unembed", None) in self.unavailable:
             raise UnavailableError(f"{self.name} cannot be unembedded exactly: {self.unavailable['unembed', None]}")
         arch = self.architecture
-        norm = None if arch.final_norm is None else hooks.required(self.hf, arch.final_norm, "final norm")
-        head = hooks.required(self.hf, arch.lm_head, "unembedding")
+        norm = None if arch.final_norm is None else required(self.hf, arch.final_norm, "final norm")
+        head = required(self.hf, arch.lm_head, "unembedding")
         with outside():  # a lens is no part of the run
             logits = head(stream if norm is None else norm(stream)) * arch.logit_multiplier
         return logits if arch.softcap is None else arch.softcap * torch.tanh(logits / arch.softcap)
@@ -221,50 +222,8 @@ class Model:
     def final_norm(self, stream: Float[Tensor, "... d_model"]) -> FrozenNorm:
         """The final norm with its statistics on `stream` frozen."""
         path = self.architecture.final_norm
-        norm = None if path is None else hooks.required(self.hf, path, "final norm")
+        norm = None if path is None else required(self.hf, path, "final norm")
         return frozen(self.architecture, norm, stream)
-
-    def head_shares(
-        self, layer: int, z: Float[Tensor, "... head d_head"]
-    ) -> tuple[Float[Tensor, "... head d_model"], Tensor | None]:
-        """Each head's share of attn_out, and the share of the biases, which belongs to no head.
-
-        A post-norm is frozen at the statistics it has here, so shares and bias still sum to attn_out.
-
-        Raises:
-            UnavailableError: W_O of this layer cannot be read exactly.
-        """
-        arch = self.architecture
-        weight, bias = self.weights[f"W_O.{layer}"], self.weights.get(f"b_O.{layer}")
-        shares = torch.einsum("...hd,hdm->...hm", z.to(weight.dtype), weight)
-        return self._added(layer, shares, bias, None if arch.attn_out in (arch.attn, arch.o) else arch.attn_out)
-
-    def neuron_shares(
-        self, layer: int, neurons: Float[Tensor, "... neuron"]
-    ) -> tuple[Float[Tensor, "... neuron d_model"], Tensor | None]:
-        """Each neuron's share of mlp_out, and the share of the bias; as `head_shares`.
-
-        Raises:
-            UnavailableError: W_out of this layer cannot be read exactly.
-        """
-        arch = self.architecture
-        weight, bias = self.weights[f"W_out.{layer}"], self.weights.get(f"b_out.{layer}")
-        shares = neurons.to(weight.dtype)[..., None] * weight
-        return self._added(layer, shares, bias, None if arch.mlp_out in (arch.mlp, arch.down) else arch.mlp_out)
-
-    def _added(
-        self, layer: int, shares: Float[Tensor, "... unit d_model"], bias: Tensor | None, post_norm: str | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Shares and bias as the block adds them to the stream."""
-        arch = self.architecture
-        if post_norm is not None:
-            total = shares.sum(-2) if bias is None else shares.sum(-2) + bias
-            norm = frozen(arch, hooks.required(self.blocks[layer], post_norm, "post-norm"), total)
-            shares = norm.scaled(shares.movedim(-2, 0)).movedim(0, -2)
-            rest = [part for part in (None if bias is None else norm.scaled(bias), norm.bias) if part is not None]
-            bias = sum(rest[1:], rest[0]) if rest else None
-        factor = arch.residual_multiplier
-        return shares * factor, None if bias is None else bias * factor
 
     # ── what it is ───────────────────────────────────────────────────────────────────────────────────
 
@@ -279,7 +238,7 @@ class Model:
     def layer_names(self) -> list[str]:
         """Module path of every block, in order."""
         prefix = self.architecture.layers
-        names = [name for name, _ in hooks.required(self.hf, prefix, "list of blocks").named_children()]
+        names = [name for name, _ in required(self.hf, prefix, "list of blocks").named_children()]
         return [f"{prefix}.{name}" for name in names]
 
     def close(self) -> None:

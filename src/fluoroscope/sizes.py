@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fluoroscope import hooks
 from fluoroscope.architectures import Architecture, Dims
 from fluoroscope.errors import ArchitectureError, ArgumentError
+from fluoroscope.modules import required, submodule
 
 _CORRECT = "Correct its path in architecture=, or the size in dims=."
 
@@ -16,7 +16,7 @@ def n_ctx(hf: nn.Module, arch: Architecture) -> int | None:
     """Positions that the model has: its config's, else the rows of its learned position embedding, else no limit."""
     value = getattr(getattr(hf, "config", None), "max_position_embeddings", None)
     if not value and arch.pos_embed is not None:
-        module = hooks.required(hf, arch.pos_embed, "position embedding")
+        module = required(hf, arch.pos_embed, "position embedding")
         value = getattr(module, "num_embeddings", 0) - int(getattr(module, "offset", 0))
     return int(value) if value and value > 0 else None
 
@@ -43,7 +43,7 @@ def dims(hf: nn.Module, arch: Architecture, given: "Mapping[str, int] | Dims | N
         "n_kv_heads": _kv_heads(config, int(heads)),
         "d_model": int(d_model),
         "d_head": _d_head(blocks, arch, int(heads)) or int(getattr(config, "head_dim", None) or d_model // int(heads)),
-        "d_mlp": next((width for block in blocks if (width := _inputs(hooks.submodule(block, arch.down)))), 0),
+        "d_mlp": next((width for block in blocks if (width := _inputs(submodule(block, arch.down)))), 0),
         "d_vocab": _d_vocab(hf, arch),
     }
     sized = Dims(**{**found, **known})
@@ -57,7 +57,7 @@ def _blocks(hf: nn.Module, arch: Architecture) -> list[nn.Module]:
     Raises:
         ArchitectureError: the module there is no list.
     """
-    named = dict(hooks.required(hf, arch.layers, "list of blocks").named_children())
+    named = dict(required(hf, arch.layers, "list of blocks").named_children())
     if not named or list(named) != [str(layer) for layer in range(len(named))]:
         held = ", ".join(list(named)[:4]) or "nothing"
         raise ArchitectureError(f"module {arch.layers!r} is no list of blocks: it holds {held}", _CORRECT)
@@ -65,7 +65,7 @@ def _blocks(hf: nn.Module, arch: Architecture) -> list[nn.Module]:
 
 
 def _d_vocab(hf: nn.Module, arch: Architecture) -> int:
-    head = hooks.required(hf, arch.lm_head, "unembedding")
+    head = required(hf, arch.lm_head, "unembedding")
     weight, width = getattr(head, "weight", None), getattr(head, "out_features", None)
     if width is None and isinstance(weight, Tensor) and weight.dim() == 2:
         width = weight.shape[0]
@@ -80,7 +80,7 @@ def _table(hf: nn.Module, arch: Architecture) -> tuple[int, int]:
     Raises:
         ArchitectureError: the module there is no table.
     """
-    module = hooks.required(hf, arch.embed, "token embedding")
+    module = required(hf, arch.embed, "token embedding")
     weight = getattr(module, "weight", None)
     if not isinstance(weight, Tensor) or weight.dim() != 2:
         raise ArchitectureError(f"module {arch.embed!r} is no table of token embeddings", _CORRECT)
@@ -90,7 +90,7 @@ def _table(hf: nn.Module, arch: Architecture) -> tuple[int, int]:
 
 def _d_head(blocks: list[nn.Module], arch: Architecture, heads: int) -> int:
     """Width of a head's z, from the first projection that reads it; 0 where no block has one."""
-    width = next((width for block in blocks if (width := _inputs(hooks.submodule(block, arch.o)))), 0)
+    width = next((width for block in blocks if (width := _inputs(submodule(block, arch.o)))), 0)
     if width % heads:
         raise ArchitectureError(f"{arch.o!r} reads {width} features, which {heads} heads do not share evenly", _CORRECT)
     return width // heads
@@ -98,7 +98,7 @@ def _d_head(blocks: list[nn.Module], arch: Architecture, heads: int) -> int:
 
 def _check_shapes(hf: nn.Module, arch: Architecture, sized: Dims, n_blocks: int) -> None:
     """Refuses a path whose module cannot be what it is said to be, and sizes that the modules contradict."""
-    head, norm = hooks.submodule(hf, arch.lm_head), hooks.submodule(hf, arch.final_norm)
+    head, norm = submodule(hf, arch.lm_head), submodule(hf, arch.final_norm)
     _, width = _table(hf, arch)
     narrow = "embed" in arch.unavailable  # a projection lies between embedding and residual stream
     read = _inputs(head) or sized.d_model

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from fluoroscope import forward
+from fluoroscope import forward, shares
 from fluoroscope.attention import SITES_HERE
 from fluoroscope.errors import ArchitectureError, FluoroscopeError, LoadError
-from fluoroscope.hooks import submodule
+from fluoroscope.modules import submodule
 from fluoroscope.run import Run, running
 from fluoroscope.sites import SITES, Site
 
@@ -190,11 +190,11 @@ def _check_attention(model: "Model", run: Run, layer: int, reasons: Reasons) -> 
 
 def _check_heads(model: "Model", run: Run, layer: int, reasons: Reasons) -> None:
     """The heads' shares and the bias sum to attn_out."""
-    z, shares, attn = (run.values.get(Site(name, layer)) for name in ("z", "head_out", "attn_out"))
-    if z is None or shares is None or attn is None or ("head_out", layer) in reasons:
+    z, split, attn = (run.values.get(Site(name, layer)) for name in ("z", "head_out", "attn_out"))
+    if z is None or split is None or attn is None or ("head_out", layer) in reasons:
         return
-    bias = model.head_shares(layer, z)[1]
-    error = _relative(shares.sum(2) + (0 if bias is None else bias), attn, shares)
+    bias = shares.heads(model, layer, z)[1]
+    error = _relative(split.sum(2) + (0 if bias is None else bias), attn, split)
     if error > tolerance(model.dtype):
         reasons["head_out", layer] = f"heads and bias miss attn_out by {error:.1e} of its size"
 

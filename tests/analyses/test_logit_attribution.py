@@ -12,7 +12,7 @@ from architectures.common import ids, model, true_float64
 from fluoroscope.analyses.logit_attribution import LogitAttribution, logit_attribution
 from fluoroscope.errors import ArgumentError, TokenError
 from fluoroscope.loading import load
-from fluoroscope.render.text import number, percent
+from fluoroscope.render.text import number, percent, quoted
 from shared import SHARED, needs_shared
 
 STORIES = SHARED / "models" / "stories260k"
@@ -238,3 +238,19 @@ def test_neurons_have_a_picture_of_their_own(tiny_model):
     assert [(bar.label, bar.value) for bar in view.items] == [(p.label, p.value) for p in neurons[:3]]
     assert f"Of {len(neurons)}, " in view.caption
     assert not [view for view in logit_attribution(tiny_model, tiny.PROMPT).views() if "neurons" in view.title]
+
+
+def test_sources_name_the_tokens_that_heads_read(tiny_model):
+    heads = logit_attribution(tiny_model, tiny.PROMPT)
+    result = logit_attribution(tiny_model, tiny.PROMPT, grain="source", top_k=400)
+    _, _, tokens, grid = result.views()
+    read = [sum(part.value for part in result.parts if part.source == slot) for slot in range(len(result.tokens))]
+    assert [item.value for item in tokens.items] == pytest.approx(read)
+    assert tokens.marked == result.position
+    for row, whole in zip(grid.values, heads.views()[-1].values, strict=True):
+        assert row == pytest.approx(whole, abs=1e-5)
+    [part] = [part for part in result.parts if part.name == "z.1.2@3"]
+    assert part.label == f"L1H2@3 {quoted(result.tokens[3])}"
+    assert part.site == "z.1.2"
+    assert result.total == pytest.approx(heads.total, abs=1e-5)
+    assert LogitAttribution.from_json(result.to_json()) == result

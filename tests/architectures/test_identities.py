@@ -5,6 +5,7 @@ import torch
 
 from architectures.common import ids, model, relative, true_float64
 from architectures.zoo import CASES
+from fluoroscope import shares
 from fluoroscope.methods import decomposition
 from fluoroscope.model import Model
 from fluoroscope.trace import Trace
@@ -51,7 +52,7 @@ def test_heads_sum_to_attn_out(case: str) -> None:
     kept = [site for site in trace.sites if site.name == "head_out"]
     assert kept or found.unavailable["head_out", 0]
     for site in kept:
-        bias = found.head_shares(site.layer or 0, trace[f"z.{site.layer}"])[1]
+        bias = shares.heads(found, site.layer or 0, trace[f"z.{site.layer}"])[1]
         total = trace[site].sum(2) + (0 if bias is None else bias)
         assert relative(total, trace[f"attn_out.{site.layer}"]) < TINY
 
@@ -93,11 +94,12 @@ def test_lens_of_the_last_block_is_the_logits(case: str) -> None:
         assert relative(found.unembed(trace[last]), trace.logits) < TINY
 
 
-@pytest.mark.parametrize("grain", ["head", "layer", "neuron"])
+@pytest.mark.parametrize("grain", ["head", "layer", "neuron", "source"])
 @pytest.mark.parametrize("case", CASES)
 def test_attribution_sums_to_the_logit(case: str, grain: decomposition.Grain) -> None:
     found = exact(case)
-    unavailable = [name for name, _ in found.unavailable if name in ("attn_out", "head_out", "z")]
+    needed = {"attn_out", "head_out", "z"} | ({"pattern", "v"} if grain == "source" else set[str]())
+    unavailable = [name for name, _ in found.unavailable if name in needed]
     if unavailable:
         pytest.skip(next(iter(reason for (name, _), reason in found.unavailable.items() if name == unavailable[0])))
     weights = torch.zeros(found.d_vocab, dtype=torch.float64)

@@ -117,6 +117,38 @@ def test_one_neuron_is_its_row_of_the_weights_by_hand():
     assert part.label == "L1N7"
 
 
+@pytest.mark.parametrize("case", ["llama", "gpt2", "gemma2", "granite", "olmo2", "phi"])
+def test_what_a_head_reads_from_each_token_is_what_it_adds(case):
+    """Grouped queries, post-norms and multipliers among them."""
+    weights = one_hot((5, 2.0), (11, -0.5))
+    _, _, whole = parts_of(case, weights)
+    found, trace, split = parts_of(case, weights, "source")
+    for layer in range(found.n_layers):
+        for head in range(found.n_heads):
+            [value] = [part.value for part in whole if part.site == Site("z", layer, head)]
+            read = [part for part in split if part.site == Site("z", layer, head)]
+            assert [part.source for part in read] == list(range(13))
+            assert sum(part.value for part in read) == pytest.approx(value, abs=1e-9)
+            unread = trace[f"pattern.{layer}"][0, head, 12, :13] == 0
+            assert all(part.value == 0 for part, none in zip(read, unread, strict=True) if none)
+    others = [[p.value for p in parts if p.site is None or p.site.name != "z"] for parts in (whole, split)]
+    assert others[0] == pytest.approx(others[1], abs=1e-9)
+
+
+def test_one_source_is_its_value_through_the_weights_by_hand():
+    """The query heads 2 and 3 of this model read the kv head 1."""
+    found, trace, parts = parts_of("llama", one_hot((5, 1.0)), "source")
+    hf, slot = found.hf, 12
+    inverse = torch.rsqrt(trace["resid_post.2"][0, slot].square().mean() + hf.config.rms_norm_eps)
+    row = hf.lm_head.weight[5] * hf.model.norm.weight * inverse
+    [part] = [part for part in parts if (part.site, part.source) == (Site("z", 1, 3), 4)]
+    with torch.no_grad():
+        read = trace["pattern.1"][0, 3, slot, 4] * trace["v.1"][0, 1, 4]
+        by_hand = hf.model.layers[1].self_attn.o_proj.weight[:, 36:48] @ read @ row
+    assert part.value == pytest.approx(float(by_hand), abs=1e-12)
+    assert (part.label, part.name) == ("L1H3@4", "z.1.3@4")
+
+
 def test_experts_stay_whole():
     found, _, parts = parts_of("mixtral", one_hot((5, 1.0)), "neuron")
     assert {Site("mlp_out", layer) for layer in range(found.n_layers)} <= {part.site for part in parts}

@@ -1,4 +1,4 @@
-"""Which embeddings, heads, MLPs or neurons wrote the logit of a token, as an exact sum.
+"""Which embeddings, heads (reading which token), MLPs or neurons wrote the logit of a token, as an exact sum.
 
 A logit is the score that softmax turns into a probability. It is a sum over everything that the residual stream
 collects, read through the final norm as it was in this run (Elhage et al. 2021, "A Mathematical Framework for
@@ -14,7 +14,8 @@ from fluoroscope.methods import decomposition, readout
 from fluoroscope.render import text
 from fluoroscope.render.text import percent, quoted
 from fluoroscope.result import Record, Result
-from fluoroscope.views import Bar, Bars, HeadGrid, Lines, Mark, Series, View
+from fluoroscope.sites import Site
+from fluoroscope.views import Bar, Bars, HeadGrid, Lines, Mark, Series, TokenMark, Tokens, View
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model
@@ -41,6 +42,7 @@ class Contribution(Record):
         label: its name for people.
         site: None for a bias.
         layer: block that adds it; -1 for embeddings, the number of blocks for the biases at the end.
+        source: index of the token that a head read this from; None for whole parts.
         share: |value| over the sum of all |values|, so that the shares of all parts sum to 1.
     """
 
@@ -48,6 +50,7 @@ class Contribution(Record):
     label: str
     site: str | None
     layer: int
+    source: int | None
     value: float
     share: float
 
@@ -101,7 +104,7 @@ class LogitAttribution(Result):
         )
 
     def views(self) -> list[View]:
-        extra = [view for view in (self._neurons(), self._grid()) if view is not None]
+        extra = [view for view in (self._neurons(), self._sources(), self._grid()) if view is not None]
         return [self._bars(), self._depth(), *extra]
 
     def _asked(self) -> str:
@@ -150,12 +153,33 @@ class LogitAttribution(Result):
             items=tuple(Bar(label=p.label, value=p.value, remark=percent(p.share), site=p.site) for p in top),
         )
 
+    def _sources(self) -> Tokens | None:
+        read: dict[int, float] = {}
+        for part in self.parts:
+            if part.source is not None:
+                read[part.source] = read.get(part.source, 0.0) + part.value
+        if not read:
+            return None
+        return Tokens(
+            title="What all heads together read from each token",
+            caption="A head moves what earlier blocks have put at a token, which may stem from other tokens before it.",
+            unit="logits",
+            signed=True,
+            items=tuple(TokenMark(text=token, value=read.get(slot)) for slot, token in enumerate(self.tokens)),
+            marked=self.position,
+        )
+
     def _grid(self) -> HeadGrid | None:
-        heads = [part for part in self.parts if part.name.startswith("z.")]
+        heads: dict[str, float] = {}
+        for part in self.parts:
+            if part.site and part.site.startswith("z."):
+                heads[part.site] = heads.get(part.site, 0.0) + part.value
         if not heads:
             return None
-        layers = 1 + max(part.layer for part in heads)
-        rows = tuple(tuple(part.value for part in heads if part.layer == layer) for layer in range(layers))
+        units: dict[int, list[float]] = {}
+        for site, value in heads.items():
+            units.setdefault(Site.parse(site).layer or 0, []).append(value)
+        rows = tuple(tuple(units[layer]) for layer in sorted(units))
         return HeadGrid(
             title="What each head adds", caption="A row is a block, a column a head in it.", unit="logits", values=rows
         )
@@ -168,7 +192,7 @@ def logit_attribution(
     target: str | None = None,
     foil: str | None = None,
     position: int = -1,
-    grain: Literal["head", "layer", "neuron"] = "head",
+    grain: Literal["head", "layer", "neuron", "source"] = "head",
     top_k: int = 10,
 ) -> LogitAttribution:
     """Splits a logit, or the difference of two, into what each part of the model added to it.
@@ -178,7 +202,8 @@ def logit_attribution(
         target: the token to explain, as text or id (#338); without it the model's own prediction.
         foil: a token whose logit is taken off, as text or id: why the target rather than this.
         position: index of the token after which to predict; negative counts from the end.
-        grain: every head by itself, attention by layer, or every head and every neuron of the MLPs.
+        grain: every head by itself, attention by layer, every head and every neuron of the MLPs, or every head split
+            by the token that it reads.
         top_k: how many parts to name before summing up the rest.
 
     Raises:
@@ -214,18 +239,20 @@ def logit_attribution(
         total=total,
         error=total - logit,
         softcap=model.architecture.softcap,
-        parts=tuple(_contribution(part, size) for part in parts),
+        parts=tuple(_contribution(part, size, trace.tokens.pieces[0]) for part in parts),
         cumulative=tuple(sum(p.value for p in parts if p.layer <= layer) for layer in range(-1, 1 + parts[-1].layer)),
         top_k=top_k,
     )
 
 
-def _contribution(part: decomposition.Part, size: float) -> Contribution:
+def _contribution(part: decomposition.Part, size: float, tokens: list[str]) -> Contribution:
+    read = "" if part.source is None else f" {quoted(tokens[part.source])}"
     return Contribution(
         name=part.name,
-        label=part.label,
-        site=None if part.site is None else part.name,
+        label=part.label + read,
+        site=None if part.site is None else str(part.site),
         layer=part.layer,
+        source=part.source,
         value=part.value,
         share=abs(part.value) / size if size else 0.0,
     )
@@ -236,6 +263,7 @@ def _legend(parts: list[Contribution]) -> str:
     first: dict[str, str] = {}
     for part in parts:
         kind = part.name.partition(".")[0]
-        unit = part.name.rpartition(".")[2]
-        first.setdefault(kind, f"{part.label} is {_MEANINGS[kind].format(layer=part.layer, unit=unit)}")
+        unit, _, source = part.name.rpartition(".")[2].partition("@")
+        read = f", reading token {source}" if source else ""
+        first.setdefault(kind, f"{part.label} is {_MEANINGS[kind].format(layer=part.layer, unit=unit)}{read}")
     return ", ".join(first.values())

@@ -1,7 +1,7 @@
-"""The logit as an exact sum over embeddings, heads, MLPs or neurons, and biases: direct logit attribution.
+"""The logit as an exact sum over embeddings, heads (or what each reads where), MLPs (or neurons), and biases.
 
-The final norm is frozen at the statistics of the actual run, its gain and bias are folded, and every
-bias has a name, so the parts sum to the logit (Elhage et al. 2021, "A Mathematical Framework for
+This is direct logit attribution. The final norm is frozen at the statistics of the actual run, its gain and bias are
+folded, and every bias has a name, so the parts sum to the logit (Elhage et al. 2021, "A Mathematical Framework for
 Transformer Circuits"). Softcapped models: the sum is the logit before the cap.
 """
 
@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fluoroscope import shares
 from fluoroscope.errors import UnavailableError
 from fluoroscope.sites import Site
 from fluoroscope.trace import Trace
@@ -20,8 +21,9 @@ from fluoroscope.trace import Trace
 if TYPE_CHECKING:
     from fluoroscope.model import Model
 
-Grain = Literal["head", "layer", "neuron"]
-"""Attention by head or layer; the MLP by layer, or by neuron where the block has them (experts stay whole)."""
+Grain = Literal["head", "layer", "neuron", "source"]
+"""Attention by layer, by head, or by head and source token; the MLP by layer, or by head and neuron where the block has
+them (experts stay whole)."""
 
 
 @dataclass(frozen=True)
@@ -29,31 +31,35 @@ class Part:
     """One addend of a logit.
 
     Args:
-        name: canonical site, or the name of a bias (`b_O.3`, `b_norm`, `b_U`).
+        name: canonical site, or the name of a bias (`b_O.3`, `b_norm`, `b_U`); `z.3.1@4` is what a head read at slot 4.
         site: None for a bias.
         layer: block that adds it; -1 for embeddings, n_layers for the final norm's and unembedding's biases.
         value: in logits.
+        source: the slot that a head read this from; None for whole parts.
     """
 
     name: str
     site: Site | None
     layer: int
     value: float
+    source: int | None = None
 
     @property
     def label(self) -> str:
         """Its name for people."""
-        return self.site.label if self.site else self.name
+        where = "" if self.source is None else f"@{self.source}"
+        return self.site.label + where if self.site else self.name
 
 
 def sites_needed(model: "Model", grain: Grain) -> list[str]:
     """What a trace must keep to be decomposed."""
     embeddings = ["embed", *(["pos_embed"] if model.architecture.pos_embed else [])]
-    attention = "attn_out.*" if grain == "layer" else "z.*"
+    # z, though unused, is refused where it is not pattern @ v.
+    attention = {"layer": ["attn_out.*"], "source": ["pattern.*", "v.*", "z.*"]}.get(grain, ["z.*"])
     split = {site.layer for site in model.sites("neurons")} if grain == "neuron" else set[int | None]()
     mlps = [f"{'neurons' if layer in split else 'mlp_out'}.{layer}" for layer in range(model.n_layers)]
     normed = [] if model.architecture.softcap is None else ["final_norm"]
-    return [*embeddings, attention, *mlps, f"resid_post.{model.n_layers - 1}", *normed]
+    return [*embeddings, *attention, *mlps, f"resid_post.{model.n_layers - 1}", *normed]
 
 
 def decompose(
@@ -83,9 +89,9 @@ def decompose(
         return (norm.scaled(value.double()) @ direction).reshape(-1).tolist()
 
     parts = [
-        Part(str(site) if site else name, site, layer, number)
-        for name, site, layer, value in _addends(model, trace, slot, grain, row)
-        for site, number in zip(_units(site, value), project(value), strict=True)
+        Part(name, site, layer, number, source)
+        for bias, whole, layer, value in _addends(model, trace, slot, grain, row)
+        for (name, site, source), number in zip(_units(bias, whole, value), project(value), strict=True)
     ]
     end = model.n_layers
     if norm.bias is not None:
@@ -96,16 +102,20 @@ def decompose(
     return parts
 
 
-def _units(site: Site | None, value: Tensor) -> list[Site | None]:
+def _units(bias: str, site: Site | None, value: Tensor) -> list[tuple[str, Site | None, int | None]]:
+    """Name, site and source of each vector, in the order in which `value` holds them."""
     if site is None or value.dim() == 1:
-        return [site]
-    return [Site(site.name, site.layer, unit) for unit in range(len(value))]
+        return [(str(site or bias), site, None)]
+    units = [Site(site.name, site.layer, unit) for unit in range(len(value))]
+    if value.dim() == 2:
+        return [(str(unit), unit, None) for unit in units]
+    return [(f"{unit}@{source}", unit, source) for unit in units for source in range(value.shape[1])]
 
 
 def _addends(
     model: "Model", trace: Trace, slot: int, grain: Grain, row: int
 ) -> Iterator[tuple[str, Site | None, int, Tensor]]:
-    """(name, site, layer, vector or one vector per unit) of everything that the residual stream sums."""
+    """(name of a bias, site, layer, vector, or one per unit, or per unit and source) of all that the stream sums."""
     for name in ("embed", "pos_embed"):
         if Site(name) in trace.values:
             yield name, Site(name), -1, trace[name][row, slot]
@@ -113,17 +123,27 @@ def _addends(
         if grain == "layer":
             yield "", Site("attn_out", layer), layer, trace[f"attn_out.{layer}"][row, slot]
         else:
-            shares, bias = model.head_shares(layer, trace[f"z.{layer}"][row, slot].double())
-            yield "", Site("z", layer), layer, shares
+            split, bias = _attention(model, trace, layer, slot, grain, row)
+            yield "", Site("z", layer), layer, split
             if bias is not None:
                 yield f"b_O.{layer}", None, layer, bias
         if grain == "neuron" and Site("neurons", layer) in trace.values:
-            shares, bias = model.neuron_shares(layer, trace[f"neurons.{layer}"][row, slot].double())
-            yield "", Site("neurons", layer), layer, shares
+            split, bias = shares.neurons(model, layer, trace[f"neurons.{layer}"][row, slot].double())
+            yield "", Site("neurons", layer), layer, split
             if bias is not None:
                 yield f"b_out.{layer}", None, layer, bias
         else:
             yield "", Site("mlp_out", layer), layer, trace[f"mlp_out.{layer}"][row, slot]
+
+
+def _attention(
+    model: "Model", trace: Trace, layer: int, slot: int, grain: Grain, row: int
+) -> tuple[Tensor, Tensor | None]:
+    """Shares of the heads, or of the heads by the slots that they can read, padding left out; and that of no head."""
+    if grain != "source":
+        return shares.heads(model, layer, trace[f"z.{layer}"][row, slot].double())
+    pattern, v = trace[f"pattern.{layer}"][row, :, slot, : slot + 1], trace[f"v.{layer}"][row, :, : slot + 1]
+    return shares.sources(model, layer, pattern.double(), v.double())
 
 
 def linear_logit(model: "Model", trace: Trace, slot: int, weights: Float[Tensor, "d_vocab"], row: int = 0) -> float:
