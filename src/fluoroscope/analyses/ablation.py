@@ -121,8 +121,7 @@ def ablation(
     Args:
         prompt: the text whose next token is looked at.
         target: the token to watch, as text or id (#338); without it the model's own prediction.
-        sites: what to remove, in any spelling, such as L3H1, mlp_out.2 or mlp_out.*; without it every head and every
-            MLP.
+        sites: what to remove, in any spelling, such as L3H1 or mlp_out.*; without it every head and every MLP.
         position: index of the token after which to predict; negative counts from the end.
         top_k: how many parts to name, and at most to remove together.
 
