@@ -4,9 +4,9 @@ import pytest
 from training.evaluate import wilson
 from training.world import BEHAVIOURS, PRESETS, cases
 
-from fluoroscope import specimen
+from fluoroscope import interventions, specimen
 from fluoroscope.loading import load
-from training import circuits, score
+from training import circuits, movers, score
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,26 @@ def test_accuracy_on_fresh_cases_is_that_of_the_card(model, behaviour):
 def test_the_circuits_are_there(model):
     failed = [(finding.name, finding.value) for finding in circuits.gate(model, n=48) if not finding.passed]
     assert failed == []
+
+
+@pytest.mark.parametrize(
+    ("order", "other"), [("receiver first", "receiver second"), ("receiver second", "receiver first")]
+)
+def test_the_movers_of_an_order_move_the_name_there(model, order, other):
+    """What they write by attribution is missed when they are silent, and missed in their order."""
+    scenes = movers._scenes(model, 64)
+    found = movers._movers(model, scenes, scenes.orders[order], 0.3)
+    assert found
+    for head in found:
+        assert scenes.looks["IO"][head][scenes.orders[order]].mean() > 0.25
+    edits = movers.edits_at_end(found, lambda head: interventions.zero())
+    silent = model.trace(scenes.tokens, edits=edits).logits[:, -1]
+    whole = scenes.trace.logits[:, -1]
+    lost = movers._difference(whole, scenes.answers, scenes.foils) - movers._difference(
+        silent, scenes.answers, scenes.foils
+    )
+    assert lost[scenes.orders[order]].mean() > 1
+    assert lost[scenes.orders[order]].mean() > lost[scenes.orders[other]].mean()
 
 
 def test_wilson_is_the_textbooks():

@@ -1,0 +1,74 @@
+"""Weighted patterns one key at a time, and what is said of them in closed forms."""
+
+import math
+
+import pytest
+import torch
+
+from architectures.common import ids, model, true_float64
+from fluoroscope.methods import attention_maps
+
+
+def causal(shares):
+    """Rows of given weights over the tokens up to each, normed."""
+    return torch.stack([row / row.sum() for row in (torch.tensor(shares, dtype=torch.float64).tril())])
+
+
+@pytest.mark.parametrize("case", ["gpt2", "llama", "gemma2"])
+@pytest.mark.parametrize("weighting", ["value", "output"])
+def test_weights_are_the_norms_of_what_is_moved_key_by_key(case, weighting):
+    """Grouped queries among them: every query head with the value of its own group."""
+    with true_float64():
+        found = model(case, None, torch.float64)
+        trace = found.trace(ids(1), sites=attention_maps.sites_needed(weighting))
+        shares = attention_maps.weighted(found, trace, 1, weighting)
+    pattern, v, w_o = trace["pattern.1"][0], trace["v.1"][0], found.weights["W_O.1"]
+    group = found.n_heads // found.n_kv_heads
+    for head in range(found.n_heads):
+        for query in (1, 5, 12):
+            moved = [pattern[head, query, key] * v[head // group, key] for key in range(query + 1)]
+            norms = [float((each @ w_o[head] if weighting == "output" else each).norm()) for each in moved]
+            expected = [norm / sum(norms) for norm in norms]
+            assert shares[head, query, : query + 1].tolist() == pytest.approx(expected, abs=1e-12)
+            assert not shares[head, query, query + 1 :].any()
+
+
+def test_the_pattern_itself_is_left_as_it_is():
+    found = model("gpt2")
+    trace = found.trace(ids(1), sites=attention_maps.sites_needed("pattern"))
+    assert torch.equal(attention_maps.weighted(found, trace, 0, "pattern"), trace["pattern.0"][0].double())
+
+
+def test_spread_is_0_for_one_key_and_1_for_an_even_look():
+    even = causal([[1.0] * 4] * 4)
+    one = torch.eye(4, dtype=torch.float64)
+    half = causal([[1, 0, 0, 0], [1, 3, 0, 0], [1, 3, 0, 0], [1, 3, 4, 0]])
+    assert attention_maps.spread(even).tolist() == pytest.approx([math.nan, 1, 1, 1], nan_ok=True)
+    assert attention_maps.spread(one).isnan().all(), "one key in sight has no spread"
+    quarter = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75)) / math.log(2)
+    assert attention_maps.spread(half)[1:3].tolist() == pytest.approx([quarter, quarter])
+    assert attention_maps.spread(half * 0.5)[1:3].tolist() == pytest.approx([quarter, quarter]), "with a sink outside"
+
+
+def test_distance_is_the_mean_way_back():
+    shares = causal([[1, 0, 0], [1, 1, 0], [2, 1, 1]])
+    assert attention_maps.distance(shares).tolist() == pytest.approx([0, 0.5, 1.25])
+    assert attention_maps.distance(shares * 0.5).tolist() == pytest.approx([0, 0.5, 1.25])
+
+
+def test_rollout_counts_every_path():
+    """Against a sum over all paths through two blocks, half of each step staying where it is."""
+    first = torch.stack([causal([[1, 0, 0], [1, 2, 0], [3, 1, 1]]), causal([[1, 0, 0], [0, 1, 0], [1, 0, 2]])])
+    second = torch.stack([causal([[1, 0, 0], [4, 1, 0], [1, 1, 1]]), causal([[1, 0, 0], [1, 1, 0], [0, 0, 1]])])
+    steps = [0.5 * block.mean(0) + 0.5 * torch.eye(3, dtype=torch.float64) for block in (first, second)]
+    found = attention_maps.rollout([first, second])
+    for query in range(3):
+        for token in range(3):
+            paths = sum(float(steps[1][query, mid] * steps[0][mid, token]) for mid in range(3))
+            assert float(found[query, token]) == pytest.approx(paths)
+    assert found.sum(-1).tolist() == pytest.approx([1, 1, 1])
+
+
+def test_no_layer_is_no_way():
+    with pytest.raises(ValueError, match="no layer"):
+        attention_maps.rollout([])
