@@ -75,6 +75,7 @@ def test_what_people_read(tiny_model):
         ({"top_k": 0}, ArgumentError, "lists nothing"),
         ({"head": "z.1"}, ArgumentError, "no head"),
         ({"head": "mlp_out.1"}, ArgumentError, "no head"),
+        ({"head": "k.1.0"}, ArgumentError, "no head"),
         ({"head": "L1H9"}, SiteError, "beyond the last head"),
         ({"position": 99}, TokenError, "99"),
         ({"prompt": "a"}, ArgumentError, "one token"),
