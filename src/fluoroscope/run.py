@@ -262,7 +262,7 @@ class Run:
         if silent:
             raise UnavailableError(
                 f"{', '.join(map(str, silent))} did not occur in this forward pass",
-                "model.sites() lists what this model offers.",
+                "model.sites() lists what this model offers; a model that was closed offers nothing any more.",
             )
 
 

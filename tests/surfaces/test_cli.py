@@ -120,6 +120,7 @@ def test_html_and_json_together(fluoro, tmp_path):
         (["next-token", "a", "--position", "7"], "no token 7", "count from 0"),
         (["next-token", "a", "--out", "x.pdf"], "cannot save a result as 'x.pdf'", "Known suffixes: .json"),
         (["next-token", "a", "--html", "x.png"], "does not end in .html", "use --out"),
+        (["next-token", "a", "--html", "x.html", "--out", "x.html"], "both name", "two files"),
         (["next-token", "a", "--out", "missing/x.json"], "cannot write", "Make the folder"),
         (["next-token", "a", "-m", "./nowhere"], "there is no folder './nowhere'", "local folder"),
         (["next-token", "a", "--dtype", "int8"], "'int8' is not one of", "See fluoro next-token --help."),

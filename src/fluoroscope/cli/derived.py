@@ -152,6 +152,8 @@ def _files(html: str | None, out: str | None) -> list[str]:
     if html is not None and Path(html).suffix.lower() != ".html":
         raise ArgumentError(f"--html {html!r} does not end in .html", "Name it FILE.html, or use --out.")
     files = [path for path in (html, out) if path is not None]
+    if len(set(files)) < len(files):
+        raise ArgumentError(f"--html and --out both name {html!r}", "Leave one out, or name two files.")
     for path in files:
         check_suffix(path)
     return files
