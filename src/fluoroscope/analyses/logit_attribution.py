@@ -1,4 +1,4 @@
-"""Which embeddings, heads (reading which token), MLPs or neurons wrote the logit of a token, as an exact sum.
+"""Which embeddings, heads, source tokens, MLPs or neurons wrote a logit, as an exact sum.
 
 A logit is the score that softmax turns into a probability. It is a sum over everything that the residual stream
 collects, read through the final norm as it was in this run (Elhage et al. 2021, "A Mathematical Framework for
