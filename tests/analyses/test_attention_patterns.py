@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import tiny
-from fluoroscope.analyses.attention import Attention, attention
+from fluoroscope.analyses.attention_patterns import AttentionPatterns, attention_patterns
 from fluoroscope.errors import ArgumentError, SiteError, TokenError
 
 
@@ -20,7 +20,7 @@ def attentions(tiny_folder):
 
 @pytest.mark.parametrize("position", [-1, 4])
 def test_every_head_is_described_by_its_own_pattern(tiny_model, attentions, position):
-    result = attention(tiny_model, tiny.PROMPT, position=position)
+    result = attention_patterns(tiny_model, tiny.PROMPT, position=position)
     assert [head.site for head in result.heads] == [f"z.{layer}.{head}" for layer in range(2) for head in range(3)]
     for place, head in enumerate(result.heads):
         pattern = attentions[place // 3][place % 3]
@@ -38,7 +38,7 @@ def test_every_head_is_described_by_its_own_pattern(tiny_model, attentions, posi
 
 
 def test_one_head_shows_its_whole_pattern(tiny_model, attentions):
-    result = attention(tiny_model, tiny.PROMPT, head="L1H2")
+    result = attention_patterns(tiny_model, tiny.PROMPT, head="L1H2")
     assert result.head == "z.1.2"
     assert torch.allclose(torch.tensor(result.shares).double(), attentions[1][2], atol=1e-5)
     heatmap, *_ = result.views()
@@ -47,14 +47,16 @@ def test_one_head_shows_its_whole_pattern(tiny_model, attentions):
 
 
 def test_weighting_changes_the_shares_but_not_their_sum(tiny_model):
-    plain, moved = (attention(tiny_model, tiny.PROMPT, head="z.0.1", weighting=each) for each in ("pattern", "output"))
+    plain, moved = (
+        attention_patterns(tiny_model, tiny.PROMPT, head="z.0.1", weighting=each) for each in ("pattern", "output")
+    )
     assert torch.tensor(moved.shares).sum(-1).tolist() == pytest.approx([1.0] * len(plain.tokens))
     assert not torch.allclose(torch.tensor(plain.shares), torch.tensor(moved.shares), atol=1e-3)
     assert "behind W_O" in moved.views()[0].caption
 
 
 def test_what_people_read(tiny_model):
-    result = attention(tiny_model, tiny.PROMPT, top_k=2)
+    result = attention_patterns(tiny_model, tiny.PROMPT, top_k=2)
     assert result.shares is None
     assert len(result.top()) <= 2
     assert all(head.key not in (0, result.position) for head in result.top())
@@ -66,7 +68,7 @@ def test_what_people_read(tiny_model):
     assert [grid.values[1][2] for grid in grids] == [
         getattr(result.heads[5], n) for n in ("spread", "first", "distance")
     ]
-    assert Attention.from_json(result.to_json()) == result
+    assert AttentionPatterns.from_json(result.to_json()) == result
 
 
 @pytest.mark.parametrize(
@@ -83,4 +85,4 @@ def test_what_people_read(tiny_model):
 )
 def test_refusals(tiny_model, arguments, error, says):
     with pytest.raises(error, match=says):
-        attention(tiny_model, **{"prompt": tiny.PROMPT} | arguments)
+        attention_patterns(tiny_model, **{"prompt": tiny.PROMPT} | arguments)

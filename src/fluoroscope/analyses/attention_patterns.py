@@ -52,7 +52,7 @@ class HeadLook(Record):
         return Site.parse(self.site).label
 
 
-class Attention(Result):
+class AttentionPatterns(Result):
     """Where the heads of a model look in one prompt.
 
     Args:
@@ -146,7 +146,7 @@ class Attention(Result):
         ]
 
 
-def attention(
+def attention_patterns(
     model: "Model",
     prompt: str,
     *,
@@ -154,7 +154,7 @@ def attention(
     weighting: Literal["pattern", "value", "output"] = "pattern",
     position: int = -1,
     top_k: int = 10,
-) -> Attention:
+) -> AttentionPatterns:
     """Shows where the heads look, and the whole pattern of one of them.
 
     Args:
@@ -182,7 +182,7 @@ def attention(
     layers = [layer for layer in range(model.n_layers) if Site("pattern", layer) in trace.values]
     maps = {layer: attention_maps.weighted(model, trace, layer, weighting) for layer in layers}
     shares = None if chosen is None else maps[chosen.layer or 0][chosen.unit or 0]
-    return Attention(
+    return AttentionPatterns(
         recipe=trace.recipe,
         tokens=tuple(tokens),
         position=slot,
