@@ -28,8 +28,21 @@ from fluoroscope.sites import SITES  # noqa: E402
 
 PAGES = ("README.md", "docs/sites.md", "docs/families.md", "docs/analyses.md", "docs/specimen.md")
 
-EXAMPLES: dict[str, Any] = {"prompt": "When Mary and John went to the store, John gave a drink to"}
+EXAMPLES: dict[str, Any] = {
+    "prompt": "When Mary and John went to the store, John gave a drink to",
+    "text": "examples/paragraphs.txt",
+}
 """A value for each required parameter of any analysis, by name."""
+
+OWN_EXAMPLES: dict[str, dict[str, Any]] = {
+    "fit_tuned_lens": {"file": "tuned_lens.safetensors", "steps": 10},
+    "fit_jacobian_lens": {"file": "jacobian_lens.safetensors", "rows": 4},
+    "fit_future_lens": {"file": "future_lens.safetensors", "ahead": 2},
+    "tuned_lens": {"lens": "tuned_lens.safetensors"},
+    "jacobian_lens": {"lens": "jacobian_lens.safetensors"},
+    "future_lens": {"lens": "future_lens.safetensors"},
+}
+"""What the examples of one analysis say besides, required or not."""
 
 SPELLINGS = [
     "L9H6", "9.6", "head 9.6", "L5N123", "MLP L3", "Attn L3",
@@ -138,9 +151,12 @@ def analyses() -> str:
 
 
 def _entry(spec: Spec) -> str:
-    required = {item.name: _example(spec, item) for item in spec.parameters if item.required}
-    command = shlex.join(["fluoro", spec.command, *map(str, required.values())])
-    call = ", ".join(["model", *(f"{name}={json.dumps(value)}" for name, value in required.items())])
+    own = OWN_EXAMPLES.get(spec.name, {})
+    required = {item.name: own.get(item.name) or _example(spec, item) for item in spec.parameters if item.required}
+    options = {name: value for name, value in own.items() if name not in required}
+    flags = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    command = shlex.join(["fluoro", spec.command, *map(str, required.values()), *flags])
+    call = ", ".join(["model", *(f"{name}={json.dumps(value)}" for name, value in (required | options).items())])
     rows = [
         [f"`{item.name}`", _type(item), "required" if item.required else f"`{item.default}`", item.help]
         for item in spec.parameters

@@ -16,7 +16,9 @@ def tiny_folder(tmp_path_factory):
     """Where the tiny character model lies."""
     import tiny
 
-    return tiny.save(tmp_path_factory.mktemp("tiny"))
+    folder = tiny.save(tmp_path_factory.mktemp("tiny"))
+    tiny.save_lenses(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

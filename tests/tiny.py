@@ -6,6 +6,9 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from fluoroscope.loading import load
+from fluoroscope.methods.translators import Translators, provenance
+
 CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,!?<>[]/|`*$\n\t\x1b"
 """Some of them are markup or control characters, so that predictions of this model are hostile text."""
 
@@ -29,3 +32,14 @@ def save(folder: Path) -> str:
             parameter.add_(torch.randn_like(parameter) * 0.2)
     model.save_pretrained(folder)
     return str(folder)
+
+
+def save_lenses(folder: str) -> None:
+    """Writes a lens of every kind beside the weights: maps that change nothing."""
+    model = load(folder)
+    for kind, distances in (("tuned", ()), ("jacobian", ()), ("future", (2,))):
+        depths = model.n_layers + len(distances)
+        weight = torch.eye(model.d_model).expand(*distances, depths, -1, -1)
+        meta = provenance(model, "none", [], 0) | {"kind": kind}
+        lens = Translators(weight.clone(), torch.zeros(*distances, depths, model.d_model), meta)
+        lens.save(Path(folder) / f"{kind}_lens.safetensors")

@@ -3,7 +3,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import tiny
-from fluoroscope.analyses import logit_lens as module
+from fluoroscope import lens as module
 from fluoroscope.analyses.logit_lens import LogitLens, logit_lens
 from fluoroscope.analyses.next_token import next_token
 from fluoroscope.errors import ArgumentError, TokenError

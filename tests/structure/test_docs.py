@@ -80,6 +80,7 @@ def checkout(tmp_path, monkeypatch):
     folder = tmp_path / "checkout"
     folder.mkdir()
     (tmp_path / "shared").symlink_to(SHARED, target_is_directory=True)
+    (folder / "examples").symlink_to(ROOT / "examples", target_is_directory=True)
     monkeypatch.chdir(folder)
     return folder
 

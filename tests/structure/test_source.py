@@ -21,6 +21,8 @@ LONGEST_FUNCTION, LONGEST_FILE = 60, 400
 ELSEWHERE = {
     "__init__.py": "structure/test_public.py",
     "__main__.py": "surfaces/test_cli.py",
+    "lens.py": "analyses/test_logit_lens.py",
+    "lens_fit.py": "analyses/test_fit_tuned_lens.py",
     "attention.py": "architectures/test_parity.py",
     "cli/derived.py": "surfaces/test_cli.py",
     "cli/fixed.py": "surfaces/test_cli.py",

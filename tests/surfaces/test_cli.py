@@ -6,6 +6,7 @@ import pty
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,8 @@ class Values(dict[str, str]):
         pytest.fail(f"an analysis requires {name!r}: give VALUES in tests/surfaces/test_cli.py a value for it")
 
 
-VALUES = Values(prompt=tiny.PROMPT)
+FILES = Path(tempfile.mkdtemp())
+VALUES = Values(prompt=tiny.PROMPT, text=str(Path(tiny.__file__)))
 
 FLUORO = [sys.executable, "-m", "fluoroscope"]
 
@@ -47,14 +49,19 @@ def fluoro(capfdbinary, monkeypatch, tiny_folder):
 
 def command_line(name: str) -> list[str]:
     spec = registry.get(name)
-    return [spec.command, *(VALUES[item.name] for item in spec.parameters if item.required)]
+    return [spec.command, *values(name).values()]
+
+
+def values(name: str) -> dict[str, str]:
+    """The required parameters; every analysis that writes a file has one of its own."""
+    own = Values(VALUES, file=str(FILES / f"{name}.safetensors"))
+    return {item.name: own[item.name] for item in registry.get(name).parameters if item.required}
 
 
 @pytest.mark.parametrize("name", sorted(registry.specs()))
 def test_the_command_line_gives_the_same_json_as_python(name, fluoro, tiny_model):
     function = getattr(importlib.import_module(registry.get(name).module), name)
-    required = {item.name: VALUES[item.name] for item in registry.get(name).parameters if item.required}
-    expected = function(tiny_model, **required)
+    expected = function(tiny_model, **values(name))
     status, out, err = fluoro(*command_line(name), "--json")
     assert (status, err) == (0, "")
     assert out == expected.to_json()

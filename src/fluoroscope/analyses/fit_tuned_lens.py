@@ -1,0 +1,67 @@
+"""Fits a tuned lens on a text: one affine map per depth, kept in a file.
+
+Belrose et al. 2023, "Eliciting Latent Predictions from Transformers with the Tuned Lens". It starts as the logit lens
+and learns to say at every depth what the model says at the end. A tenth of the rows is held out to judge it. Stopped,
+it goes on from its file.
+"""
+
+from typing import TYPE_CHECKING
+
+from fluoroscope import corpus
+from fluoroscope.errors import ArgumentError
+from fluoroscope.lens_fit import FitDepth, LensFit, check_file
+from fluoroscope.methods import tuned_lens
+from fluoroscope.methods.translators import judge, provenance
+
+if TYPE_CHECKING:
+    from fluoroscope.model import Model
+
+
+class TunedLensFit(LensFit):
+    """A tuned lens and how far it is from the model's own prediction."""
+
+
+def fit_tuned_lens(
+    model: "Model",
+    text: str,
+    *,
+    file: str,
+    steps: int = 250,
+    rows: int = 16,
+    rate: float = 1.0,
+    context: int = 64,
+    seed: int = 0,
+) -> TunedLensFit:
+    """Minimises KL(final ‖ lens) at every depth by SGD with momentum.
+
+    Args:
+        text: a text file of paragraphs with blank lines between them.
+        file: the file to write, .safetensors; an unfinished fit of the same text and settings goes on.
+        steps: how often to adjust the maps.
+        rows: how many paragraphs each step sees.
+        rate: the first learning rate, falling to zero.
+        context: the most tokens of a paragraph to read at once.
+        seed: of the order of the paragraphs.
+
+    Raises:
+        ArgumentError: a setting below its least value, a text of fewer than two rows, a file of another kind.
+        ArtifactError: the file holds another lens.
+        UnavailableError: the rate was too high for finite numbers.
+    """
+    for name, value in (("steps", steps), ("rows", rows), ("rate", rate)):
+        if value <= 0:
+            raise ArgumentError(f"{name}={value} fits nothing", "Give a number above 0.")
+    source = corpus.load(model, text, context)
+    fitted_to, held_out = source.split()
+    meta = provenance(model, source.digest, fitted_to, seed) | {"context": context}
+    settings = tuned_lens.Settings(steps, rows, rate, seed)
+    lens, losses = tuned_lens.fit(model, fitted_to, meta, settings, check_file(file))
+    return TunedLensFit(
+        recipe=model.recipe(seed=seed),
+        kind=tuned_lens.KIND,
+        file=file,
+        tokens=sum(map(len, fitted_to)),
+        held_out=sum(map(len, held_out)),
+        depths=tuple(FitDepth(**vars(item)) for item in judge(model, lens, held_out)),
+        losses=tuple(map(tuple, losses)),
+    )

@@ -1,0 +1,47 @@
+"""What each depth already knows of the model's answer, by a lens that was fitted to find it.
+
+An affine map per depth stands between the residual stream and the output head (Belrose et al. 2023, "Eliciting Latent
+Predictions from Transformers with the Tuned Lens"). `fluoro fit-tuned-lens` makes one.
+"""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from fluoroscope.lens import Lens, look
+from fluoroscope.methods import tuned_lens as method
+from fluoroscope.methods.translators import fitted
+
+if TYPE_CHECKING:
+    from fluoroscope.model import Model
+
+
+class TunedLens(Lens):
+    """The tuned lens over depth and positions, shallowest depth first."""
+
+    CAUTION: ClassVar[str] = "Fitted to the model's answers: what it reads is there, but later blocks may not use it."
+
+
+def tuned_lens(
+    model: "Model",
+    prompt: str,
+    *,
+    lens: str | None = None,
+    top_k: int = 3,
+    position: int | None = None,
+    target: str | None = None,
+) -> TunedLens:
+    """The output head applied to every depth of the residual stream, behind the maps of a fitted tuned lens.
+
+    Args:
+        prompt: the text to read.
+        lens: the file of a fitted lens; without it the one that the model brings.
+        top_k: how many tokens to keep for every depth and position, at most.
+        position: index of the only token to look at, negative from the end; without it every position.
+        target: the one token to follow, as text or id (#338); without it the model's own prediction at each position.
+
+    Raises:
+        ArgumentError: `top_k` below 1, or no lens.
+        ArtifactError: the lens was fitted to other weights, is unfinished, or cannot be read.
+        TokenError: no such position, or `target` is not exactly one token.
+    """
+    translators = fitted(model, lens, method.KIND)
+    return TunedLens(**look(model, prompt, translators=translators, top_k=top_k, position=position, target=target))
