@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -90,6 +91,15 @@ def test_rates_rise_and_fall():
     assert rates[SMOKE.warm_up - 1] == max(rates) == 1
     assert rates[0] < 0.3
     assert 0.02 <= rates[-1] < 0.05
+
+
+def test_after_a_restart_rates_fall_again_from_a_part_of_their_height():
+    recipe = replace(SMOKE, steps=100, restarts=(60, 80))
+    rates = [rate_at(step, recipe) for step in range(100)]
+    assert rates[:60] == [rate_at(step, replace(SMOKE, steps=60)) for step in range(60)]
+    assert rates[60] == rates[80] == 0.4
+    assert all(later < rate for rate, later in pairwise(rates[60:80]))
+    assert rates[60:80] == pytest.approx(rates[80:])
 
 
 def test_a_batch_depends_on_its_step_alone(run):
