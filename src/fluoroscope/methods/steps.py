@@ -76,6 +76,11 @@ def split(pieces: Sequence[str], separator: str | None = None, lead: int = 0) ->
     return found
 
 
+def lead(ids: Sequence[int], bos: int | None) -> int:
+    """How many tokens in front of a text say only that it begins; one at least is left for the text."""
+    return next((place for place, token in enumerate(ids[:-1]) if token != bos), len(ids) - 1)
+
+
 def borders(text: str, separator: str | None = None) -> list[int]:
     """The characters at which every step but the first begins.
 
