@@ -86,7 +86,7 @@ def ask(model: "Model", trace: Trace, target: int | None, foil: int | None) -> Q
     log_p = readout.log_probs(trace.logits[0].double())
     chosen = int(log_p[slot].argmax()) if target is None else target
     if foil == chosen:
-        raise ArgumentError(f"answer and foil are both token {foil}", "Their difference is 0 everywhere.")
+        raise ArgumentError(f"target and foil are both token {foil}", "Their difference is 0 everywhere.")
     return Question(model, log_p, chosen, foil)
 
 
