@@ -116,10 +116,11 @@ class Conversation(Result):
         if turn.knockout.probability >= self.probability:
             return f"{opens}{percent(self.probability)}; hiding any one turn takes nothing from it."
         looks = self.attention()[-1][turn.index] or 0.0
+        over = "" if self.foil is None else f" over {quoted(self.foil)}"
         return (
             f"{opens}{percent(self.probability)}, and {percent(turn.knockout.probability)} when turn {turn.index + 1} "
             f"({turn.role}) is hidden, which gets {percent(looks)} of the attention of the last token and gives "
-            f"{turn.attribution:+.2f} of its {self.logit:+.2f} logits."
+            f"{turn.attribution:+.2f} of its {self.logit:+.2f} logits{over}."
         )
 
     def views(self) -> list[View]:
@@ -194,7 +195,7 @@ class Conversation(Result):
 
     def _causal(self) -> list[Heatmap]:
         told = Heatmap(
-            title="What turns owe to one another",
+            title="What turns read from one another",
             caption="How much the predictions inside the turn of the row change, in the mean over its tokens, when "
             "they cannot look at the turn of the column. KL: 0 is no change.",
             unit="nats", rows=self._marks()[1:],
@@ -285,10 +286,10 @@ def _cross(pattern: "Tensor", contents: list[slice]) -> tuple[Grid, ...]:
     length = pattern.shape[-1]
     readers = [*contents, slice(length - 1, length)]
     sources = [slice(max(1, content.start), max(1, content.stop)) for content in contents]
-    shares = spans.attention(pattern, readers, [*sources, slice(0, length), slice(0, 1)])
-    template = shares[..., -2] - shares[..., :-2].sum(-1) - shares[..., -1]
-    whole = torch.cat([shares[..., :-2], template.clamp_min(0.0)[..., None], shares[..., -1:]], dim=-1)
-    return tuple(tuple(tuple(map(number, row)) for row in grid) for grid in whole.tolist())
+    said = {place for source in sources for place in range(length)[source]}
+    template = [place for place in range(1, length) if place not in said]
+    shares = spans.attention(pattern, readers, [*sources, template, slice(0, 1)])
+    return tuple(tuple(tuple(map(number, row)) for row in grid) for grid in shares.tolist())
 
 
 def _placed(grid: "Tensor", told: list[int], count: int) -> Grid:

@@ -226,7 +226,7 @@ class ReasoningSteps(Result):
                 Row(
                     cells=(
                         place, self.tokens[step.last - 1], step.prediction.token, step.prediction.probability,
-                        step.prediction.actual or "", step.prediction.actual_probability,
+                        step.prediction.actual, step.prediction.actual_probability,
                     )
                 )
                 for place, step in enumerate(self.steps, 1)

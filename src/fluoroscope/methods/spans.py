@@ -39,7 +39,7 @@ class Attribution:
 
 
 def attention(
-    pattern: Float[Tensor, "*head query key"], readers: Sequence[slice], sources: Sequence[slice]
+    pattern: Float[Tensor, "*head query key"], readers: Sequence[slice], sources: Sequence[slice | list[int]]
 ) -> Float[Tensor, "*head reader source"]:
     """Share of the attention of each reader's tokens, on average, that falls on all tokens of each source.
 
