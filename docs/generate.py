@@ -31,6 +31,7 @@ PAGES = ("README.md", "docs/sites.md", "docs/families.md", "docs/analyses.md", "
 EXAMPLES: dict[str, Any] = {
     "prompt": "When Mary and John went to the store, John gave a drink to",
     "text": "examples/paragraphs.txt",
+    "chat": '[{"role": "user", "content": "How do I paint a wall?"}]',
 }
 """A value for each required parameter of any analysis, by name."""
 

@@ -12,6 +12,11 @@ from fluoroscope.methods.translators import Translators, provenance
 CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,!?<>[]/|`*$\n\t\x1b"
 """Some of them are markup or control characters, so that predictions of this model are hostile text."""
 
+TEMPLATE = (
+    "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}|{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
 PROMPT = "Why [red]\x1b[31m<b>?"
 
 
@@ -21,7 +26,7 @@ def save(folder: Path) -> str:
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="."))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token=".").save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token=".", chat_template=TEMPLATE).save_pretrained(folder)
     torch.manual_seed(0)
     config = GPT2Config(
         vocab_size=len(CHARACTERS) + 3, n_embd=24, n_layer=2, n_head=3, n_positions=64, bos_token_id=0, eos_token_id=0

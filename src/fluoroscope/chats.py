@@ -1,12 +1,14 @@
 """Chats: messages rendered by the tokenizer's template, and the token spans of their turns, each proved."""
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from fluoroscope.errors import TokenError
+from fluoroscope.errors import ArgumentError, TokenError
 from fluoroscope.pieces import cover, decode, offsets_of, reaching, short
 from fluoroscope.prompts import kind
 
@@ -19,6 +21,8 @@ Message = Mapping[str, Any]
 _OURS = {"conversation", "add_generation_prompt", "tokenize", "return_dict", "return_tensors", "padding"} | {
     "truncation", "max_length", "tokenizer_kwargs", "return_assistant_tokens_mask", "sanitize_control_tokens"
 }  # fmt: skip
+
+_FORM = 'Write [{"role": "user", "content": "…"}], or name a .json file that holds it.'
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,35 @@ class Chat:
     generation_prompt: bool
     options: Mapping[str, Any]
     offsets: tuple[tuple[int, int], ...] | None
+
+
+def read(source: str) -> list[Message]:
+    """The messages of a chat given as JSON text, or as the path of a .json file that holds it.
+
+    Args:
+        source: a list of messages with "role" and "content", or an object that holds it as "messages".
+
+    Raises:
+        ArgumentError: no such file, no JSON, or no list of messages.
+    """
+    text = source
+    if not source.lstrip().startswith(("[", "{")):
+        if Path(source).suffix.lower() != ".json":
+            raise ArgumentError(f"{short(source)} is neither JSON nor the name of a .json file", _FORM)
+        try:
+            text = Path(source).read_text(encoding="utf8")
+        except (OSError, ValueError) as error:
+            raise ArgumentError(f"cannot read the chat {short(source)}: {type(error).__name__}", _FORM) from error
+    try:
+        found: Any = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ArgumentError(f"this chat is no JSON: {error}", _FORM) from error
+    if isinstance(found, dict):
+        found = cast("dict[str, Any]", found).get("messages")
+    messages = cast("list[Any]", found if isinstance(found, list) else [])
+    if not messages or any(not isinstance(message, dict) for message in messages):
+        raise ArgumentError("this JSON is no list of messages", _FORM)
+    return messages
 
 
 def encode_chat(

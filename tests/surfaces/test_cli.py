@@ -28,7 +28,11 @@ class Values(dict[str, str]):
 
 
 FILES = Path(tempfile.mkdtemp())
-VALUES = Values(prompt=tiny.PROMPT, text=str(Path(tiny.__file__)))
+VALUES = Values(
+    prompt=tiny.PROMPT,
+    text=str(Path(tiny.__file__)),
+    chat=json.dumps([{"role": "user", "content": tiny.PROMPT}]),
+)
 
 FLUORO = [sys.executable, "-m", "fluoroscope"]
 

@@ -1,0 +1,219 @@
+"""A chat: against plain Hugging Face with masks written by hand, and on chats whose answer hangs on a turn."""
+
+import json
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import fluoroscope
+from architectures import zoo
+from fluoroscope.analyses.conversation import Conversation, conversation
+from fluoroscope.errors import ArgumentError, TokenError
+from fluoroscope.loading import load
+
+CHAT = [
+    {"role": "user", "content": "abc de."},
+    {"role": "assistant", "content": "f"},
+    {"role": "user", "content": "Gh 12?"},
+]
+TEXT = "<user>abc de.|<assistant>f|<user>Gh 12?|<assistant>"
+CONTENTS = [slice(TEXT.index(m["content"]), TEXT.index(m["content"]) + len(m["content"])) for m in CHAT]
+CONTENTS[1] = slice(TEXT.index(">f|") + 1, TEXT.index(">f|") + 2)
+
+
+def said(messages):
+    return json.dumps(messages)
+
+
+@pytest.fixture(scope="module")
+def hf(tiny_folder):
+    return AutoModelForCausalLM.from_pretrained(tiny_folder, attn_implementation="eager").eval()
+
+
+def run(hf, cuts=(), **options):
+    """The tiny model, of which every token is a character, without us; a cut is (queries, keys)."""
+    ids = AutoTokenizer.from_pretrained(hf.config._name_or_path)(TEXT, return_tensors="pt")["input_ids"]
+    seen = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool).tril()
+    for queries, keys in cuts:
+        seen[queries, keys] = False
+    mask = torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)[None, None]
+    with torch.no_grad():
+        return hf(ids, attention_mask=mask, **options)
+
+
+def log_p(output):
+    return output.logits[0].double().log_softmax(-1)
+
+
+def test_turns_are_where_the_template_puts_them(tiny_model):
+    result = conversation(tiny_model, said(CHAT))
+    assert "".join(result.tokens) == TEXT
+    assert [slice(turn.content_start, turn.content_end) for turn in result.turns] == CONTENTS
+    assert [(turn.role, turn.content) for turn in result.turns] == [(m["role"], m["content"]) for m in CHAT]
+
+
+def test_attention_between_turns_is_summed_over_what_is_read_and_averaged_over_who_reads(tiny_model, hf):
+    result = conversation(tiny_model, said(CHAT))
+    last = len(TEXT) - 1
+    content = {k for span in CONTENTS for k in range(last + 1)[span]}
+    sources = [*(set(range(last + 1)[span]) for span in CONTENTS), set(range(1, last + 1)) - content, {0}]
+    readers = [*(range(last + 1)[span] for span in CONTENTS), range(last, last + 1)]
+    for layer, patterns in enumerate(run(hf, output_attentions=True).attentions):
+        for head, pattern in enumerate(patterns[0].double()):
+            found = result.cross_turn_attention[layer][head]
+            assert found == result.attention(layer, head)
+            for row, reader in zip(found, readers, strict=True):
+                expected = [
+                    sum(float(pattern[q, k]) for q in reader for k in source) / len(reader) for source in sources
+                ]
+                assert row == pytest.approx(expected, abs=1e-5)
+                assert sum(row) == pytest.approx(1.0, abs=1e-6)
+    heads = [result.cross_turn_attention[layer][head][3][1] for layer in range(2) for head in range(3)]
+    assert result.attention()[3][1] == pytest.approx(sum(heads) / 6)
+    assert result.attention(1)[3][1] == pytest.approx(sum(heads[3:]) / 3)
+
+
+def test_a_hidden_turn_is_a_mask_written_out_by_hand(tiny_model, hf):
+    result = conversation(tiny_model, said(CHAT), target="q", foil="x")
+    target, foil = (tiny_model.single_token(token) for token in "qx")
+    whole = log_p(run(hf))
+    for i, turn in enumerate(result.turns):
+        after = log_p(run(hf, [(slice(CONTENTS[i].stop, len(TEXT)), CONTENTS[i])]))
+        change = (after - whole)[-1]
+        assert turn.knockout.effect == pytest.approx(float(change[target]), abs=1e-4)
+        assert turn.knockout.difference == pytest.approx(float(change[target] - change[foil]), abs=1e-4)
+        assert turn.knockout.leads_id == int(after[-1].argmax())
+        for j in range(i + 1, 3):
+            apart = log_p(run(hf, [(CONTENTS[j], CONTENTS[i])]))
+            for grid, other in ((result.direct, apart), (result.total, after)):
+                kl = (whole.exp() * (whole - other)).sum(-1)[CONTENTS[j]].mean()
+                assert grid[j][i] == pytest.approx(float(kl), abs=1e-5)
+
+
+def test_norms_and_the_exact_sum(tiny_model, hf):
+    result = conversation(tiny_model, said(CHAT), foil="x")
+    handles, stream = [], []
+    for block in hf.transformer.h:
+        handles.append(
+            block.register_forward_hook(
+                lambda module, args, out: stream.append(out[0] if isinstance(out, tuple) else out)
+            )
+        )
+    logits = run(hf).logits[0, -1].double()
+    for handle in handles:
+        handle.remove()
+    for turn, span in zip(result.turns, CONTENTS, strict=True):
+        expected = [float(value.reshape(len(TEXT), -1)[span].norm(dim=-1).mean()) for value in stream]
+        assert turn.norms == pytest.approx(expected, rel=1e-4)
+    assert result.target_id == int(logits.argmax())
+    assert result.logit == pytest.approx(float(logits[result.target_id] - logits[result.foil_id]), abs=1e-4)
+    total = sum(turn.attribution for turn in result.turns) + result.template + result.own
+    assert total - result.logit == pytest.approx(result.error)
+    assert abs(result.error) < 1e-4
+
+
+@pytest.mark.parametrize("case", ["llama", "gemma2", "mistral", "gpt_oss"])
+def test_families(case, tiny_folder):
+    model = load(zoo.build(case), tokenizer=AutoTokenizer.from_pretrained(tiny_folder))
+    result = conversation(model, said(CHAT))
+    assert abs(result.error) < 1e-3
+    sums = [sum(row) for layer in result.cross_turn_attention for grid in layer for row in grid]
+    if case == "gpt_oss":
+        assert max(sums) < 1.0, "its sink takes a part of every row"
+    else:
+        assert sums == pytest.approx([1.0] * len(sums), abs=1e-6)
+
+
+# ── the specimen, which knows what it says ───────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def specimen():
+    return fluoroscope.load()
+
+
+def test_the_turn_that_asks_is_what_the_answer_hangs_on(specimen):
+    asks = {"role": "user", "content": "How do I paint a wall?"}
+    other = {"role": "user", "content": "The owl lay on the hotel."}
+    result = conversation(specimen, said([other, asks]))
+    assert result.most().index == 1
+    assert result.turns[1].attribution > abs(result.turns[0].attribution)
+    assert result.attention()[-1][1] > result.attention()[-1][0]
+    edited = conversation(specimen, said([other, {**asks, "content": "How do I paint a boat?"}]))
+    assert edited.turns[1].attribution != result.turns[1].attribution
+    assert edited.turns[0].norms == pytest.approx(result.turns[0].norms), "what comes later changes nothing before"
+
+
+def test_a_password_said_turns_ago_is_found(specimen):
+    chat = [
+        {"role": "user", "content": "The password is Bowijo."},
+        {"role": "assistant", "content": "The owl lay on the hotel."},
+        {"role": "user", "content": "The thick bee jumped over the square. Again, the password is"},
+    ]
+    raw = conversation(specimen, said([*chat[:2], {"role": "assistant", "content": chat[2]["content"]}]))
+    assert raw.target_id == specimen.tokens(" Bowijo", bos=False).rows[0][0]
+    assert raw.most().index == 0
+    assert raw.turns[0].knockout.probability < 0.5 < raw.probability
+    assert raw.turns[0].attribution > 3 * abs(raw.turns[1].attribution)
+    assert raw.turns[2].knockout is None, "nothing follows the content of the last turn"
+
+
+def test_a_turn_that_says_nothing(tiny_model):
+    result = conversation(tiny_model, said([{"role": "user", "content": ""}, {"role": "assistant", "content": "ab"}]))
+    assert result.turns[0].norms == (None, None)
+    assert (result.turns[0].knockout, result.turns[0].attribution) == (None, 0.0)
+    assert set(result.attention(0, 0)[0]) == {None}
+    assert result.direct == ((None, None), (None, None))
+    assert len(result.views()) > 3
+
+
+def test_a_chat_that_ends_in_its_only_content(specimen):
+    result = conversation(specimen, said([{"role": "assistant", "content": "The owl lay on the"}]))
+    assert result.turns[0].knockout is None
+    assert "no turn can be hidden" in result.summary()
+    assert [view.kind for view in result.views()] == ["table", "heatmap", "lines"]
+
+
+# ── what people read ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_people_read(tiny_model):
+    result = conversation(tiny_model, said(CHAT), head="L1H2")
+    bars, table, looks, grid, causal, norms = result.views()
+    assert [bar.value for bar in bars.items] == [turn.knockout.effect for turn in result.turns]
+    assert [row.cells[3] for row in table.rows] == [turn.attribution for turn in result.turns]
+    assert looks.values == result.cross_turn_attention[1][2]
+    assert "L1H2" in looks.title
+    most = min(result.turns, key=lambda turn: turn.knockout.probability)
+    assert grid.values[1][2] == result.cross_turn_attention[1][2][-1][most.index]
+    assert f"turn {most.index + 1} ({most.role})" in result.summary()
+    assert causal.values == tuple(row[:-1] for row in result.direct[1:])
+    assert [line.values for line in norms.series] == [turn.norms for turn in result.turns]
+    assert Conversation.from_json(result.to_json()) == result
+    assert conversation(tiny_model, said(CHAT)).views()[2].values == result.attention()
+    with pytest.raises(ArgumentError, match="no layer 0 with a head 9"):
+        result.attention(0, 9)
+
+
+def test_a_file_is_as_good_as_text(tiny_model, tmp_path):
+    path = tmp_path / "chat.json"
+    path.write_text(said({"messages": CHAT}), encoding="utf8")
+    assert conversation(tiny_model, str(path)) == conversation(tiny_model, said(CHAT))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ({"chat": "How are you?"}, ArgumentError, "neither JSON"),
+        ({"chat": '[{"role": "user"}]'}, TokenError, "as its content"),
+        ({"chat": '[{"content": "a"}]'}, TokenError, "no message"),
+        ({"target": "qq"}, TokenError, "2 tokens"),
+        ({"target": "q", "foil": "q"}, ArgumentError, "difference is 0"),
+        ({"head": "mlp_out.1"}, ArgumentError, "no head"),
+        ({"head": "z.1"}, ArgumentError, "no head"),
+    ],
+)
+def test_refusals(tiny_model, arguments, error, says):
+    with pytest.raises(error, match=says):
+        conversation(tiny_model, **{"chat": said(CHAT)} | arguments)

@@ -1,0 +1,244 @@
+"""Steps of a reasoning: against plain Hugging Face, and on texts of which one step alone holds the answer."""
+
+import random
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import fluoroscope
+from architectures import common
+from fluoroscope.analyses.reasoning_steps import ReasoningSteps, reasoning_steps
+from fluoroscope.errors import ArgumentError, TokenError, UnavailableError
+
+TEXT = "Ab cd. Ef 12. Gh!\nIj kl"
+STEPS = ["Ab cd. ", "Ef 12. ", "Gh!\n", "Ij kl"]
+STARTS = [0, 7, 14, 18, 23]
+
+
+class Plain:
+    """The tiny model without us."""
+
+    def __init__(self, folder):
+        self.hf = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+
+    def __call__(self, text, cuts=()):
+        """Log-probabilities at every token; a cut is (queries, keys)."""
+        ids = self.tokenizer(text, return_tensors="pt")["input_ids"]
+        seen = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool).tril()
+        for queries, keys in cuts:
+            seen[queries, keys] = False
+        mask = torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)[None, None]
+        with torch.no_grad():
+            return self.hf(ids, attention_mask=mask).logits[0].double().log_softmax(-1)
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_folder):
+    return Plain(tiny_folder)
+
+
+def kl(before, after):
+    return (before.exp() * (before - after)).sum(-1)
+
+
+def check(shift, before, after, target, foil):
+    assert shift.probability == pytest.approx(float(after[target].exp()), rel=1e-4)
+    assert shift.effect == pytest.approx(float(after[target] - before[target]), abs=1e-4)
+    assert shift.difference == pytest.approx(float((after - before)[target] - (after - before)[foil]), abs=1e-4)
+    assert shift.kl == pytest.approx(float(kl(before, after)), abs=1e-5)
+    assert shift.leads_id == int(after.argmax())
+
+
+def test_every_number_of_every_step_against_hugging_face(tiny_model, plain):
+    result = reasoning_steps(tiny_model, TEXT, answer="q", foil="x")
+    whole = plain(TEXT)
+    target, foil = (tiny_model.single_token(token) for token in "qx")
+    assert [step.text for step in result.steps] == STEPS
+    assert result.probability == pytest.approx(float(whole[-1, target].exp()), rel=1e-4)
+    for i, step in enumerate(result.steps):
+        assert (step.start, step.end) == (step.first, step.last) == (STARTS[i], STARTS[i + 1])
+        assert step.prediction.token_id == int(whole[step.last - 1].argmax())
+        hidden, short = slice(max(1, step.start), step.end), TEXT[: step.start] + STEPS[3]
+        check(result.early[i].shift, whole[-1], plain(short)[-1], target, foil)
+        assert result.early[i].same == (int(plain(short)[-1].argmax()) == int(whole[-1].argmax()))
+        if i == 3:
+            assert (step.knockout, step.removal, step.prediction.actual) == (None, None, None)
+            continue
+        after = plain(TEXT, [(slice(step.end, 23), hidden)])
+        check(step.knockout, whole[-1], after[-1], target, foil)
+        check(step.removal, whole[-1], plain(TEXT[: step.start] + TEXT[step.end :])[-1], target, foil)
+        for j in range(i + 1, 4):
+            tokens = slice(STARTS[j], STARTS[j + 1])
+            apart = plain(TEXT, [(tokens, hidden)])
+            assert result.total[j][i] == pytest.approx(float(kl(whole, after)[tokens].mean()), abs=1e-5)
+            assert result.direct[j][i] == pytest.approx(float(kl(whole, apart)[tokens].mean()), abs=1e-5)
+    assert [[value is None for value in row] for row in result.total] == [[i >= j for i in range(4)] for j in range(4)]
+
+
+def test_attributions_sum_to_the_logit_and_flow_to_one(tiny_model):
+    result = reasoning_steps(tiny_model, TEXT, foil="x")
+    total = sum(step.attribution for step in result.steps) + result.before + result.own
+    assert total - result.logit == pytest.approx(result.error)
+    assert abs(result.error) < 1e-4
+    logits = tiny_model.trace(TEXT).logits[0, -1].double()
+    assert result.logit == pytest.approx(float(logits[result.answer_id] - logits[result.foil_id]), abs=1e-5)
+    assert result.before == 0.0
+    assert sum(step.flow for step in result.steps) == pytest.approx(1.0)
+
+
+SEVEN = [3, 50, 51, 7, 52, 53, 54, 7, 55, 56, 60, 7, 57, 58]
+
+
+@pytest.mark.parametrize("case", ["llama", "mistral", "gpt_neox", "gemma2", "qwen3_moe", "gpt_oss", "olmo2"])
+def test_families(case):
+    model = common.model(case)
+    result = reasoning_steps(model, SEVEN, split="<|7|>")
+    assert [step.last - step.first for step in result.steps] == [4, 4, 4, 2]
+    assert abs(result.error) < 1e-3
+    short = model.trace([SEVEN[:4] + SEVEN[8:]]).logits[0, -1].double().log_softmax(-1)
+    assert result.steps[1].removal.probability == pytest.approx(float(short[result.answer_id].exp()), rel=1e-3)
+    hidden = model.trace([SEVEN], edits={"scores.*": lambda s: s.index_put((torch.tensor(0),), cut(s[0]))})
+    expected = hidden.logits[0, -1].double().log_softmax(-1)[result.answer_id].exp()
+    assert result.steps[1].knockout.probability == pytest.approx(float(expected), rel=1e-3)
+
+
+def cut(scores):
+    scores = scores.clone()
+    for query in range(8, 14):
+        for key in range(4, 8):
+            scores[:, query, key] = -torch.inf
+    return scores
+
+
+@pytest.mark.parametrize("case", ["qwen3_next", "gptj", "falcon"])
+def test_families_whose_attention_is_out_of_reach_are_refused(case):
+    with pytest.raises(UnavailableError, match="not available"):
+        reasoning_steps(common.model(case), SEVEN, split="<|7|>")
+
+
+# ── the specimen, which knows what it says ───────────────────────────────────────────────────────────
+
+FILLERS = ["The owl lay on the hotel.", "The thick bee jumped over the square.", "The shark hid under the museum."]
+
+
+@pytest.fixture(scope="module")
+def specimen():
+    return fluoroscope.load()
+
+
+@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("word", ["Bowijo", "guzawon"])
+def test_the_step_that_holds_the_answer_is_found_by_every_measure(specimen, place, word):
+    planted = f"The password is {word}."
+    said = [*FILLERS[:place], planted, *FILLERS[place:], "Again, the password is"]
+    result = reasoning_steps(specimen, " ".join(said))
+    assert [step.text.strip() for step in result.steps] == said
+    assert result.probability > 0.9
+    assert specimen.tokens(f" {word}", bos=False).rows[0][0] == result.answer_id
+    others = [step for index, step in enumerate(result.steps[:-1]) if index != place]
+    found = result.steps[place]
+    assert found.attribution > 3 * max(abs(step.attribution) for step in others)
+    assert found.knockout.probability < 0.5 < min(step.knockout.probability for step in others)
+    assert found.removal.probability < 0.5 < min(step.removal.probability for step in others)
+    assert result.direct[4][place] > 3 * max(result.direct[4][i] for i in range(1, 4) if i != place)
+    assert result.settled() == place + 1
+    assert planted in result.summary()
+
+
+def test_editing_a_step_changes_what_comes_of_it(specimen):
+    text = " ".join([FILLERS[0], "The password is Bowijo.", FILLERS[1], "Again, the password is"])
+    first, second = (reasoning_steps(specimen, t) for t in (text, text.replace("Bowijo", "guzawon")))
+    assert first.answer != second.answer
+    assert first.steps[1].attribution != second.steps[1].attribution
+    assert first.steps[2].prediction != second.steps[2].prediction, "a step is read in the context of those before it"
+    assert reasoning_steps(specimen, text, answer=f"#{second.answer_id}").probability < 0.1
+
+
+def test_a_solution_hangs_together_as_its_arithmetic_does(specimen):
+    from training.world import problems
+
+    rng = random.Random(5)
+    while True:
+        problem = problems.draw(rng, True, 3)
+        if not problem.form.startswith("If"):
+            break
+    text = (problem.prompt + problem.answer).rpartition(" ")[0]
+    result = reasoning_steps(specimen, text)
+    assert len(result.steps) == 9, "a start, three changes, a question, three calculations, the answer"
+    assert result.probability > 0.9
+    last, asked = 7, 8
+    assert min(range(8), key=lambda i: result.steps[i].knockout.probability) == last
+    assert max(range(8), key=lambda i: result.direct[asked][i]) == last
+    for calculation, change in zip((5, 6, 7), (1, 2, 3), strict=True):
+        row = result.direct[calculation]
+        before = 0 if calculation == 5 else calculation - 1
+        for index in (change, before):
+            unrelated = [row[i] for i in (1, 2, 3) if i != change]
+            assert row[index] > max(unrelated)
+
+
+def test_a_step_written_anew(specimen):
+    text = " ".join([FILLERS[0], "The password is Bowijo.", FILLERS[1], "Again, the password is"])
+    result = reasoning_steps(specimen, text, samples=3, seed=2)
+    assert result == reasoning_steps(specimen, text, samples=3, seed=2)
+    assert result.recipe.seed == 2
+    assert [step.resampled is None for step in result.steps] == [True, False, False, True]
+    key, filler = result.steps[1].resampled, result.steps[2].resampled
+    assert len(key.texts) == len(key.shifts) == 3
+    assert key.different == 3
+    assert key.mean.probability < 0.5 < filler.mean.probability
+    assert reasoning_steps(specimen, text).recipe.seed is None
+    assert result.views()[-1].title == "Each step written anew, 3 times"
+
+
+def test_what_stands_before_the_text_is_no_step(specimen):
+    text = "The password is Bowijo. The password is"
+    result = reasoning_steps(specimen, "<|endoftext|>" + text)
+    assert [step.text for step in result.steps] == ["The password is Bowijo. ", "The password is"]
+    assert result.steps[0].first == 1
+    assert result.before != 0.0
+
+
+# ── what people read ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_people_read(tiny_model):
+    result = reasoning_steps(tiny_model, TEXT + ". Mn. Op", samples=1)
+    bars, table, direct, total, cuts, ends, grid, anew = result.views()
+    assert [bar.value for bar in bars.items] == [step.knockout.effect for step in result.steps[:-1]]
+    assert [row.cells[2] for row in table.rows] == [step.attribution for step in result.steps]
+    assert [column.name for column in table.columns][-3:] == ["hidden", "removed", "rewritten"]
+    assert direct.values == tuple(row[:-1] for row in result.direct[1:])
+    assert total.values == tuple(row[:-1] for row in result.total[1:])
+    assert cuts.series[0].values == tuple(each.shift.probability for each in result.early)
+    assert len(ends.rows) == len(result.steps)
+    assert grid.values[1][2] == next(head.kurtosis for head in result.receivers if head.site == "z.1.2")
+    assert {row.cells[0] for row in anew.rows} == {2, 3, 4, 5}
+    assert ReasoningSteps.from_json(result.to_json()) == result
+
+
+def test_a_single_step_has_nothing_to_take_away(tiny_model):
+    result = reasoning_steps(tiny_model, "Why")
+    assert "no step before the last" in result.summary()
+    assert [view.kind for view in result.views()] == ["table", "table"]
+    assert [each.same for each in result.early] == [True]
+    assert result.receivers == ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ({"samples": -1}, ArgumentError, "less than none"),
+        ({"split": "###"}, ArgumentError, "separates nothing"),
+        ({"split": ""}, ArgumentError, "separates nothing"),
+        ({"answer": "qq"}, TokenError, "2 tokens"),
+        ({"answer": "q", "foil": "q"}, ArgumentError, "difference is 0"),
+        ({"prompt": ["a. b", "c. d"]}, ArgumentError, "2 prompts"),
+        ({"prompt": ""}, TokenError, "zero tokens"),
+    ],
+)
+def test_refusals(tiny_model, arguments, error, says):
+    with pytest.raises(error, match=says):
+        reasoning_steps(tiny_model, **{"prompt": TEXT} | arguments)
