@@ -4,6 +4,7 @@ import io
 import textwrap
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any, assert_never
 
 from matplotlib import font_manager
@@ -12,16 +13,20 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 
 from fluoroscope.render import palette
 from fluoroscope.render.cells import text_cells
+from fluoroscope.render.layout import Point, layered
 from fluoroscope.render.text import number, numbers, prose, visible
-from fluoroscope.views import Bars, HeadGrid, Heatmap, Lines, Mark, Table, Tokens, View
+from fluoroscope.views import Arcs, Bars, Graph, HeadGrid, Heatmap, Lines, Mark, Table, Tokens, View
 
 _THEME = palette.LIGHT
 _WIDTH = 9.0
 _ROW = 0.28
 _HEAD = 0.9
+_RANK = 0.62
 _FALLBACKS = ("DejaVu Sans", "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans Arabic", "Noto Emoji")
 _MOST_NUMBERS = 400
 _CHARACTERS_PER_LINE = 100
@@ -71,6 +76,10 @@ def _draw(axes: Axes, view: View) -> None:
             _tokens(axes, view)
         case Lines():
             _lines(axes, view)
+        case Arcs():
+            _arcs(axes, view)
+        case Graph():
+            _graph(axes, view)
         case Table():
             _table(axes, view)
         case _:
@@ -89,6 +98,10 @@ def _height(view: View) -> float:
             return _HEAD / 2 + _ROW * len(_token_lines(view))
         case Lines():
             return _HEAD + 2.2
+        case Arcs():
+            return _HEAD + 1.8
+        case Graph():
+            return _HEAD + _RANK * len({node.rank for node in view.nodes})
         case Table():
             return _HEAD / 2 + _ROW * (len(view.rows) + 1)
         case _:
@@ -173,6 +186,54 @@ def _lines(axes: Axes, view: Lines) -> None:
     axes.grid(axis="y", color=_THEME.line, linewidth=0.6)
     if view.marked is not None:
         axes.axvline(view.marked, color=_THEME.ink, linewidth=0.8, linestyle=":")
+
+
+def _arcs(axes: Axes, view: Arcs) -> None:
+    axes.set_axis_off()
+    reach = max((abs(arc.source - arc.target) for arc in view.arcs), default=1) or 1
+    axes.set_xlim(-0.5, max(1, len(view.items)) - 0.5)
+    axes.set_ylim(-0.4, 1.1)
+    strongest = palette.strongest([[arc.value for arc in view.arcs]])
+    for arc in reversed(view.largest()):
+        high = 0.15 + 1.1 * abs(arc.source - arc.target) / reach
+        loop = 0.2 if arc.source == arc.target else 0.0
+        start, end = arc.source - loop, arc.target + loop
+        _arrow(axes, [(start, 0.05), (start, high), (end, high), (end, 0.05)], arc.value, strongest)
+    size = 9 if len(view.items) <= 16 else 7
+    for index, item in enumerate(view.items):
+        weight = "bold" if index == view.marked else "normal"
+        text = _printable(_cut(visible(item.text), _CELL))
+        text += "" if item.value is None else f"\n{number(item.value, view.signed)}"
+        turned = 60 if len(view.items) > 16 else 0
+        axes.text(index, -0.02, text, rotation=turned, **_text(size=size, ha="center", va="top", weight=weight))
+
+
+def _graph(axes: Axes, view: Graph) -> None:
+    axes.set_axis_off()
+    layout = layered(view)
+    axes.set_xlim(0, max(1.0, layout.columns))
+    axes.set_ylim(max(1, layout.rows) - 0.5, -0.5)
+    strongest = palette.strongest([[edge.value for edge in view.edges]])
+    for edge, route in zip(view.edges, layout.routes, strict=True):
+        points = [(route[0][0], route[0][1] + 0.2), *route[1:-1], (route[-1][0], route[-1][1] - 0.22)]
+        bends = [points[0]]
+        for (x, y), (to_x, to_y) in pairwise(points):
+            bends += [(x, (y + to_y) / 2), (to_x, (y + to_y) / 2), (to_x, to_y)]
+        _arrow(axes, bends, edge.value, strongest)
+    for node in view.nodes:
+        text = _label(node) + ("" if node.value is None else f"\n{number(node.value, view.signed)}")
+        edge = _THEME.ink if node.value is None else _THEME.line
+        box = {"boxstyle": "round,pad=0.3", "facecolor": _THEME.page, "edgecolor": edge}
+        axes.text(*layout.nodes[node.id], text, bbox=box, **_text(size=7, ha="center", va="center"))
+
+
+def _arrow(axes: Axes, points: list[Point], value: float | None, strongest: float) -> None:
+    """A curve of cubic pieces with an arrow at its end, as thick as its value."""
+    colour = _THEME.against[-1] if (value or 0.0) < 0 else _THEME.toward[-1]
+    thickness = 0.6 + 3.4 * abs(value or 0.0) / strongest
+    path = Path(points, [Path.MOVETO, *[Path.CURVE4] * (len(points) - 1)])
+    axes.add_patch(PathPatch(path, fill=False, edgecolor=colour, linewidth=thickness, alpha=0.75, capstyle="butt"))
+    axes.plot(*points[-1], marker="v", color=colour, markersize=4)
 
 
 def _table(axes: Axes, view: Table) -> None:
