@@ -64,11 +64,12 @@ def test_edges_and_arcs_are_drawn_from_node_to_node_and_as_thick_as_their_values
         title="t", unit="u", items=(TokenMark(text="x"), TokenMark(text="y")), arcs=(Arc(source=0, target=1, value=1),)
     )
     first, second = figure.page("a", "b", [graph, arcs]).axes
-    assert [text.get_text() for text in first.texts] == ["$a", "b\n+0.500", "c"]
-    strong, weak = first.patches
+    assert [text.get_text() for text in first.texts] == ["$a", "b\n+0.500", "c", "+1.000", "-0.500"]
+    strong, weak, *boxes = first.patches
+    assert len(boxes) == 3
     assert strong.get_linewidth() > weak.get_linewidth()
     assert strong.get_edgecolor() != weak.get_edgecolor()
-    places = {text.get_text()[:1]: text.get_position() for text in first.texts}
+    places = {text.get_text()[:1]: text.get_position() for text in first.texts[:3]}
     for patch, end in ((strong, "b"), (weak, "c")):
         (x, y), (to_x, to_y) = patch.get_path().vertices[[0, -1]]
         assert abs(x - places["$"][0]) < 0.5

@@ -4,7 +4,6 @@ import io
 import textwrap
 from collections.abc import Sequence
 from functools import cache
-from itertools import pairwise
 from typing import Any, assert_never
 
 from matplotlib import font_manager
@@ -13,12 +12,12 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.patches import PathPatch
+from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 
 from fluoroscope.render import palette
 from fluoroscope.render.cells import text_cells
-from fluoroscope.render.layout import Point, layered
+from fluoroscope.render.layout import Point, curve, layered, number_places
 from fluoroscope.render.text import number, numbers, prose, visible
 from fluoroscope.views import Arcs, Bars, Graph, HeadGrid, Heatmap, Lines, Mark, Table, Tokens, View
 
@@ -26,7 +25,9 @@ _THEME = palette.LIGHT
 _WIDTH = 9.0
 _ROW = 0.28
 _HEAD = 0.9
-_RANK = 0.62
+_RANK = 0.68
+_NODE, _HALF, _LETTER = 0.8, 0.22, 0.062
+_MOST_EDGES = 40
 _FALLBACKS = ("DejaVu Sans", "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans Arabic", "Noto Emoji")
 _MOST_NUMBERS = 400
 _CHARACTERS_PER_LINE = 100
@@ -214,17 +215,21 @@ def _graph(axes: Axes, view: Graph) -> None:
     axes.set_xlim(0, max(1.0, layout.columns))
     axes.set_ylim(max(1, layout.rows) - 0.5, -0.5)
     strongest = palette.strongest([[edge.value for edge in view.edges]])
-    for edge, route in zip(view.edges, layout.routes, strict=True):
-        points = [(route[0][0], route[0][1] + 0.2), *route[1:-1], (route[-1][0], route[-1][1] - 0.22)]
-        bends = [points[0]]
-        for (x, y), (to_x, to_y) in pairwise(points):
-            bends += [(x, (y + to_y) / 2), (to_x, (y + to_y) / 2), (to_x, to_y)]
-        _arrow(axes, bends, edge.value, strongest)
+    routes = [[(a, b + _HALF), *bends, (x, y - _HALF - 0.04)] for (a, b), *bends, (x, y) in layout.routes]
+    for edge, route in zip(view.edges, routes, strict=True):
+        _arrow(axes, curve(route), edge.value, strongest)
+    room = max(4, int(_NODE * _WIDTH / layout.columns / _LETTER))
     for node in view.nodes:
-        text = _label(node) + ("" if node.value is None else f"\n{number(node.value, view.signed)}")
-        edge = _THEME.ink if node.value is None else _THEME.line
-        box = {"boxstyle": "round,pad=0.3", "facecolor": _THEME.page, "edgecolor": edge}
-        axes.text(*layout.nodes[node.id], text, bbox=box, **_text(size=7, ha="center", va="center"))
+        x, y = layout.nodes[node.id]
+        side = _THEME.ink if node.value is None else _THEME.line
+        corner = (x - _NODE / 2, y - _HALF)
+        axes.add_patch(Rectangle(corner, _NODE, 2 * _HALF, facecolor=_THEME.page, edgecolor=side, zorder=3))
+        text = _cut(_label(node), room) + ("" if node.value is None else f"\n{number(node.value, view.signed)}")
+        axes.text(x, y, text, **_text(size=7, ha="center", va="center", zorder=4))
+    if len(routes) <= _MOST_EDGES:
+        for edge, (x, y) in zip(view.edges, number_places(routes), strict=True):
+            box = {"facecolor": _THEME.page, "edgecolor": "none", "pad": 0.5}
+            axes.text(x, y, number(edge.value, view.signed), bbox=box, **_text(size=6, ha="center", va="center"))
 
 
 def _arrow(axes: Axes, points: list[Point], value: float | None, strongest: float) -> None:

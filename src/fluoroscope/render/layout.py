@@ -16,6 +16,7 @@ Point = tuple[float, float]
 _SWEEPS = 8
 _BEND = 0.3
 _SIDE, _GAP = 0.6, 0.12
+_TURNS = (0.45, 0.75)
 
 
 class Place(NamedTuple):
@@ -82,6 +83,27 @@ def _side_by_side(ends: list[tuple[Point, Point]]) -> list[Point]:
 
 
 Links = Sequence[tuple[Place, Place]]
+
+
+def curve(points: Sequence[Point]) -> list[Point]:
+    """The points of a chain of cubic curves through a route, each leaving and arriving upright: start, (3 points)*."""
+    bends = [points[0]]
+    for (x, y), (to_x, to_y) in pairwise(points):
+        bends += [(x, (y + to_y) / 2), (to_x, (y + to_y) / 2), (to_x, to_y)]
+    return bends
+
+
+def number_places(routes: Sequence[Sequence[Point]]) -> list[Point]:
+    """Where the number of each edge stands: on its last stretch, higher and lower by turns, as neighbours are close."""
+    ends = sorted((route[-1][1], route[-1][0], number) for number, route in enumerate(routes))
+    turn = {number: place % 2 for place, (_, _, number) in enumerate(ends)}
+    found: list[Point] = []
+    for number, route in enumerate(routes):
+        (x, y), (to_x, to_y) = route[-2:]
+        way = _TURNS[turn[number]]
+        across, down = 3 * way**2 - 2 * way**3, 1.5 * way - 1.5 * way**2 + way**3  # of `curve`, at this parameter
+        found.append((x + across * (to_x - x), y + down * (to_y - y)))
+    return found
 
 
 def _ordered(rows: list[list[Place]], links: Links) -> list[list[Place]]:

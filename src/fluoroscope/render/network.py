@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from html import escape
-from itertools import pairwise
 
 from fluoroscope.render import palette
-from fluoroscope.render.layout import Point, layered
+from fluoroscope.render.layout import Point, curve, layered, number_places
 from fluoroscope.render.text import number, prose, visible
 from fluoroscope.views import Arc, Arcs, Edge, Graph, Mark, Node, TokenMark
 
@@ -32,9 +31,10 @@ def graph(view: Graph) -> str:
     pairs = [*zip(view.edges, routes, strict=True)]
     curves = [_curve(view, edge, points, strongest) for edge, points in pairs]
     boxes = [_box(view, node, pixel(layout.nodes[node.id]), box) for node in view.nodes]
-    ends = sorted((points[-1][::-1], number) for number, points in enumerate(routes))
-    turn = {number: place % 2 for place, (_, number) in enumerate(ends)}
-    amounts = [_amount(edge, points, view.signed, turn[number]) for number, (edge, points) in enumerate(pairs)]
+    amounts = [
+        f'<text class="amount" x="{x:.1f}" y="{y + 4:.1f}">{number(edge.value, view.signed)}</text>'
+        for edge, (x, y) in zip(view.edges, number_places(routes), strict=True)
+    ]
     return _svg("graph", size, [*curves, *boxes, *(amounts if len(pairs) <= _MOST_NUMBERS else [])], prose(view.title))
 
 
@@ -59,9 +59,9 @@ def _arc(view: Arcs, arc: Arc, ends: Point, base: float, strongest: float) -> st
     start, end = (ends[0] - 7, ends[1] + 7) if arc.source == arc.target else ends
     top = base - 1.3 * (14 + (base - 34) * abs(arc.source - arc.target) / max(1, _reach(view)))
     names = " to ".join(f"{_token(view.items[index])} ({index})" for index in (arc.source, arc.target))
-    curve = f"M{start:.1f} {base:.1f}C{start:.1f} {top:.1f} {end:.1f} {top:.1f} {end:.1f} {base - 7:.1f}"
+    path = f"M{start:.1f} {base:.1f}C{start:.1f} {top:.1f} {end:.1f} {top:.1f} {end:.1f} {base - 7:.1f}"
     about = f"{names}: {_value(arc.value, view.unit, view.signed)}"
-    return _path(curve, arc.value, strongest, about) + _tip((end, base - 7), arc.value)
+    return _path(path, arc.value, strongest, about) + _tip((end, base - 7), arc.value)
 
 
 def _reach(view: Arcs) -> int:
@@ -83,33 +83,23 @@ def _trimmed(points: list[Point]) -> list[Point]:
 
 
 def _curve(view: Graph, edge: Edge, points: list[Point], strongest: float) -> str:
-    curve = f"M{points[0][0]:.1f} {points[0][1]:.1f}"
-    for (x, y), (to_x, to_y) in pairwise(points):
-        middle = (y + to_y) / 2
-        curve += f"C{x:.1f} {middle:.1f} {to_x:.1f} {middle:.1f} {to_x:.1f} {to_y:.1f}"
+    first, *bends = (f"{x:.1f} {y:.1f}" for x, y in curve(points))
     about = f"{_label(view.named(edge.source))} to {_label(view.named(edge.target))}"
-    drawn = _path(curve, edge.value, strongest, f"{about}: {_value(edge.value, view.unit, view.signed)}")
+    drawn = _path(
+        f"M{first}C{' '.join(bends)}", edge.value, strongest, f"{about}: {_value(edge.value, view.unit, view.signed)}"
+    )
     return drawn + _tip(points[-1], edge.value)
 
 
-def _path(curve: str, value: float | None, strongest: float, about: str) -> str:
+def _path(path: str, value: float | None, strongest: float, about: str) -> str:
     thickness = _THINNEST + (_THICKEST - _THINNEST) * abs(value or 0.0) / strongest
     title = f"<title>{escape(about)}</title>"
-    return f'<path class="edge {_side(value)}" stroke-width="{thickness:.2f}" d="{curve}">{title}</path>'
+    return f'<path class="edge {_side(value)}" stroke-width="{thickness:.2f}" d="{path}">{title}</path>'
 
 
 def _tip(end: Point, value: float | None) -> str:
     x, y = end
     return f'<path class="tip {_side(value)}" d="M{x - 5:.1f} {y - 2:.1f}H{x + 5:.1f}L{x:.1f} {y + 7:.1f}Z"/>'
-
-
-def _amount(edge: Edge, points: list[Point], signed: bool, turn: int) -> str:
-    """The number of an edge on its last stretch, by turns higher and lower, as its neighbours are close."""
-    (x, y), (to_x, to_y) = points[-2:]
-    way = (0.45, 0.75)[turn]
-    across, down = 3 * way**2 - 2 * way**3, 1.5 * way - 1.5 * way**2 + way**3  # the curve of _curve at this share
-    place = f'x="{x + across * (to_x - x):.1f}" y="{y + down * (to_y - y) + 4:.1f}"'
-    return f'<text class="amount" {place}>{number(edge.value, signed)}</text>'
 
 
 def _box(view: Graph, node: Node, centre: Point, width: float) -> str:
