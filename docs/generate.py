@@ -28,8 +28,11 @@ from fluoroscope.sites import SITES  # noqa: E402
 
 PAGES = ("README.md", "docs/sites.md", "docs/families.md", "docs/analyses.md", "docs/specimen.md")
 
-EXAMPLES: dict[str, Any] = {"prompt": "When Mary and John went to the store, John gave a drink to"}
-"""A value for each required parameter of any analysis, by name."""
+EXAMPLES: dict[str, Any] = {
+    "prompt": "When Mary and John went to the store, John gave a drink to",
+    "arithmetic_graph.prompt": "23 + 45 =",
+}
+"""A value for each required parameter of any analysis by name, or by analysis and name where one needs its own."""
 
 SPELLINGS = [
     "L9H6", "9.6", "head 9.6", "L5N123", "MLP L3", "Attn L3",
@@ -158,9 +161,10 @@ def _entry(spec: Spec) -> str:
 
 
 def _example(spec: Spec, item: Parameter) -> Any:
-    if item.name not in EXAMPLES:
+    name = own if (own := f"{spec.name}.{item.name}") in EXAMPLES else item.name
+    if name not in EXAMPLES:
         raise SystemExit(f"{spec.command} needs {item.name!r}: give EXAMPLES in docs/generate.py a value for it")
-    return EXAMPLES[item.name]
+    return EXAMPLES[name]
 
 
 def _type(item: Parameter) -> str:

@@ -1,22 +1,15 @@
-"""Reading calculations: what people write, what only looks like one, and Python's own arithmetic as the second opinion."""
+"""Reading calculations: what people write, what only looks like one; Python's own arithmetic as the second opinion."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fluoroscope.errors import ArgumentError
-from fluoroscope.methods import arithmetic
 from fluoroscope.methods.arithmetic import SIDES, calculate, leading_number, locate, others, parse
 
 PYTHON = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__}
 WORDS = {"+": ("+", "plus"), "-": ("-", "−", "–", "minus"), "*": ("*", "×", "x", "X", "times", "multiplied by")}
-FORMS = (
-    "{a} {o} {b} =",
-    "What is {a} {o} {b}?",
-    "Q: {a} {o} {b}\nA:",
-    "1 + 1 = 2. {a} {o} {b} equals",
-    "({a} {o} {b})",
-)
+FORMS = ("{a} {o} {b} =", "What is {a} {o} {b}?", "Q: {a} {o} {b}\nA:", "1 + 1 = 2. {a} {o} {b} is", "({a} {o} {b})")
 
 
 @given(
@@ -161,7 +154,3 @@ def test_what_a_continuation_begins_with(text, number):
 @given(st.integers(), st.integers(), st.sampled_from("+-*"))
 def test_python_agrees(a, b, operator):
     assert calculate(a, operator, b) == PYTHON[operator](a, b)
-
-
-def test_nothing_evaluates():
-    assert not {"eval", "exec", "literal_eval"} & set(vars(arithmetic))

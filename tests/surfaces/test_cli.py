@@ -20,13 +20,17 @@ from fluoroscope.trace import Trace
 
 
 class Values(dict[str, str]):
-    """Values for the required parameters of all analyses, by name."""
+    """Values for the required parameters of all analyses, by name, or by analysis and name."""
+
+    def of(self, analysis, name):
+        own = f"{analysis}.{name}"
+        return self[own] if own in self else self[name]
 
     def __missing__(self, name: str) -> str:
         pytest.fail(f"an analysis requires {name!r}: give VALUES in tests/surfaces/test_cli.py a value for it")
 
 
-VALUES = Values(prompt=tiny.PROMPT)
+VALUES = Values({"prompt": tiny.PROMPT, "arithmetic_graph.prompt": "2 times 3 is"})
 
 FLUORO = [sys.executable, "-m", "fluoroscope"]
 
@@ -47,13 +51,13 @@ def fluoro(capfdbinary, monkeypatch, tiny_folder):
 
 def command_line(name: str) -> list[str]:
     spec = registry.get(name)
-    return [spec.command, *(VALUES[item.name] for item in spec.parameters if item.required)]
+    return [spec.command, *(VALUES.of(name, item.name) for item in spec.parameters if item.required)]
 
 
 @pytest.mark.parametrize("name", sorted(registry.specs()))
 def test_the_command_line_gives_the_same_json_as_python(name, fluoro, tiny_model):
     function = getattr(importlib.import_module(registry.get(name).module), name)
-    required = {item.name: VALUES[item.name] for item in registry.get(name).parameters if item.required}
+    required = {item.name: VALUES.of(name, item.name) for item in registry.get(name).parameters if item.required}
     expected = function(tiny_model, **required)
     status, out, err = fluoro(*command_line(name), "--json")
     assert (status, err) == (0, "")
