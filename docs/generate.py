@@ -36,6 +36,7 @@ EXAMPLES: dict[str, Any] = {
 """A value for each required parameter of any analysis, by name."""
 
 OWN_EXAMPLES: dict[str, dict[str, Any]] = {
+    "arithmetic_graph": {"prompt": "23 + 45 ="},
     "fit_tuned_lens": {"file": "tuned_lens.safetensors", "steps": 10},
     "fit_jacobian_lens": {"file": "jacobian_lens.safetensors", "rows": 4},
     "fit_future_lens": {"file": "future_lens.safetensors", "ahead": 2},

@@ -116,7 +116,18 @@ def test_the_suffix_decides_what_is_saved(tmp_path, suffix):
     path = result().save(tmp_path / f"r{suffix.upper()}")
     data = Path(path).read_bytes()
     starts = {".json": b"{", ".md": b"# Head count", ".html": b"<!DOCTYPE", ".png": b"\x89PNG", ".svg": b"<?xml"}
+    starts[".dot"] = b"digraph "
     assert data.startswith(starts[suffix])
+
+
+def test_a_result_without_a_graph_is_no_dot_file(tmp_path):
+    class Plain(HeadCount):
+        def views(self):
+            return every_view()[:1]
+
+    with pytest.raises(ArgumentError, match="Plain draws no graph"):
+        Plain(recipe=RECIPE, count=1, share=1.0).save(tmp_path / "r.dot")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_another_suffix_is_refused_before_anything_is_written(tmp_path):

@@ -4,7 +4,24 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from fluoroscope.errors import ArgumentError, SiteError
-from fluoroscope.views import Bar, Bars, HeadGrid, Heatmap, Lines, Mark, Row, Series, Table, View
+from fluoroscope.views import (
+    Arc,
+    Arcs,
+    Bar,
+    Bars,
+    Edge,
+    Graph,
+    HeadGrid,
+    Heatmap,
+    Lines,
+    Mark,
+    Node,
+    Row,
+    Series,
+    Table,
+    TokenMark,
+    View,
+)
 from render.samples import KINDS, every_view
 
 
@@ -73,6 +90,43 @@ def test_shapes_must_agree():
 def test_a_negative_value_needs_a_signed_view(make):
     with pytest.raises(ArgumentError, match="below zero"):
         make()
+
+
+A, B = Node(id="a", rank=0, label="a"), Node(id="b", rank=1, label="b")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "ends", "says"),
+    [
+        ((A, A), None, "the same id"),
+        ((A, B), ("a", "c"), "at 'c', but no such node"),
+        ((A, B), ("b", "a"), "leads to no higher rank"),
+        ((A, B), ("a", "a"), "leads to no higher rank"),
+    ],
+)
+def test_edges_lead_from_node_to_node_and_never_back(nodes, ends, says):
+    edges = () if ends is None else (Edge(source=ends[0], target=ends[1], value=1.0),)
+    with pytest.raises(ArgumentError, match=says):
+        Graph(title="t", unit="u", nodes=nodes, edges=edges)
+
+
+def test_negative_edges_and_arcs_need_a_sign():
+    with pytest.raises(ArgumentError, match="below zero"):
+        Graph(title="t", unit="u", nodes=(A, B), edges=(Edge(source="a", target="b", value=-1.0),))
+    items = (TokenMark(text="a"),)
+    with pytest.raises(ArgumentError, match="below zero"):
+        Arcs(title="t", unit="u", items=items, arcs=(Arc(source=0, target=0, value=-1.0),))
+    with pytest.raises(ArgumentError, match="at token 1 of 1"):
+        Arcs(title="t", unit="u", items=items, arcs=(Arc(source=0, target=1, value=1.0),))
+
+
+def test_what_leads_to_a_node_is_sorted_by_size():
+    c = Node(id="c", rank=2, label="c")
+    edges = tuple(Edge(source=source, target="c", value=value) for source, value in (("a", 0.5), ("b", -1.0)))
+    view = Graph(title="t", unit="u", signed=True, nodes=(A, B, c), edges=edges)
+    assert [edge.source for edge in view.into(c)] == ["b", "a"]
+    assert view.into(A) == []
+    assert view.named("b") is B
 
 
 def test_bounds_contain_zero_and_are_never_empty():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fluoroscope.errors import ArgumentError, ArtifactError
-from fluoroscope.views import View
+from fluoroscope.views import Graph, View
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """Version of the JSON form; a file of another version is refused."""
 
-SUFFIXES = (".json", ".md", ".html", ".png", ".svg")
+SUFFIXES = (".json", ".md", ".html", ".png", ".svg", ".dot")
 """Kinds of files that `Result.save` writes."""
 
 
@@ -117,10 +117,10 @@ class Result(Record):
         return figure.page(self.title(), self.summary(), self.views())
 
     def save(self, path: str | Path) -> Path:
-        """Writes the form that the suffix names: .json, .md, .html, .png or .svg.
+        """Writes the form that the suffix names: .json, .md, .html, .png, .svg, or .dot for the graph that it draws.
 
         Raises:
-            ArgumentError: another suffix.
+            ArgumentError: another suffix, or .dot for a result that draws no graph.
         """
         from fluoroscope import artifact
 
@@ -131,8 +131,20 @@ class Result(Record):
             from fluoroscope.render import figure
 
             return figure.image(self.plot(), suffix[1:])
+        if suffix == ".dot":
+            return self._dot().encode("utf8")
         text = {".json": self.to_json, ".md": self.to_markdown, ".html": self.to_html}[suffix]()
         return text.encode("utf8")
+
+    def _dot(self) -> str:
+        from fluoroscope.render import dot
+
+        graphs = [view for view in self.views() if isinstance(view, Graph)]
+        if not graphs:
+            raise ArgumentError(
+                f"{self.title()} draws no graph, so there is none to write as .dot", "Use another suffix."
+            )
+        return dot.source(graphs[0])
 
     def _repr_html_(self) -> str:
         from fluoroscope.render import html

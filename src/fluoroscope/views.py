@@ -70,6 +70,37 @@ class Column(Drawn):
     token: bool = False
 
 
+class Node(Mark):
+    """A node of a graph.
+
+    Args:
+        id: what edges call it; unique in its graph.
+        rank: its layer in the drawing; edges lead to higher ranks.
+        group: what kind of thing it is, such as head.
+    """
+
+    id: str
+    rank: int
+    group: str = ""
+    value: Value = None
+
+
+class Edge(Drawn):
+    """A directed edge between two nodes, by their ids."""
+
+    source: str
+    target: str
+    value: Value
+
+
+class Arc(Drawn):
+    """A tie between two tokens of a text, by their indices: from `source` to `target`."""
+
+    source: int = Field(ge=0)
+    target: int = Field(ge=0)
+    value: Value
+
+
 class Row(Drawn):
     """A row of a table."""
 
@@ -214,6 +245,69 @@ class Lines(Picture):
         return low, high if self.maximum is None else self.maximum
 
 
+class Graph(Picture):
+    """Nodes in ranks, and directed edges from lower to higher ranks; `signed` edges are for or against."""
+
+    kind: Literal["graph"] = "graph"
+    unit: str
+    signed: bool = False
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+
+    @model_validator(mode="after")
+    def _ends(self) -> "Graph":
+        ranks = {node.id: node.rank for node in self.nodes}
+        if len(ranks) < len(self.nodes):
+            raise ArgumentError(f"two nodes of graph {self.title!r} have the same id", "Ids tell nodes apart.")
+        for edge in self.edges:
+            missing = [end for end in (edge.source, edge.target) if end not in ranks]
+            if missing:
+                raise ArgumentError(f"graph {self.title!r} has an edge at {missing[0]!r}, but no such node")
+            if ranks[edge.source] >= ranks[edge.target]:
+                raise ArgumentError(
+                    f"in graph {self.title!r} the edge {edge.source!r} -> {edge.target!r} leads to no higher rank"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _signs(self) -> "Graph":
+        return _check_signs(self, self.signed, [[each.value for each in (*self.nodes, *self.edges)]])
+
+    def into(self, node: Node) -> list[Edge]:
+        """The edges that lead to a node, the largest first."""
+        return sorted((edge for edge in self.edges if edge.target == node.id), key=lambda edge: -abs(edge.value or 0.0))
+
+    def named(self, id: str) -> Node:
+        """The node of an id."""
+        return next(node for node in self.nodes if node.id == id)
+
+
+class Arcs(Picture):
+    """A text as its tokens, with directed arcs between them; `marked` is the token that the result is about."""
+
+    kind: Literal["arcs"] = "arcs"
+    unit: str
+    signed: bool = False
+    items: tuple[TokenMark, ...]
+    arcs: tuple[Arc, ...]
+    marked: int | None = None
+
+    @model_validator(mode="after")
+    def _ends(self) -> "Arcs":
+        beyond = [end for arc in self.arcs for end in (arc.source, arc.target) if end >= len(self.items)]
+        if beyond:
+            raise ArgumentError(f"{self.title!r} has an arc at token {beyond[0]} of {len(self.items)}")
+        return self
+
+    @model_validator(mode="after")
+    def _signs(self) -> "Arcs":
+        return _check_signs(self, self.signed, [[each.value for each in (*self.items, *self.arcs)]])
+
+    def largest(self) -> list[Arc]:
+        """The arcs, the largest first."""
+        return sorted(self.arcs, key=lambda arc: -abs(arc.value or 0.0))
+
+
 class Table(Picture):
     """Rows of text and numbers."""
 
@@ -240,11 +334,11 @@ def _around_zero(values: Sequence[Value]) -> tuple[float, float]:
 _P = TypeVar("_P", bound=Picture)
 
 
-def _check_signs(view: _P, signed: bool, values: Grid) -> _P:
+def _check_signs(view: _P, signed: bool, values: Sequence[Sequence[Value]]) -> _P:
     if not signed and any(value is not None and value < 0 for row in values for value in row):
         raise ArgumentError(f"{view.title!r} has values below zero but is not signed", "Draw it with signed=True.")
     return view
 
 
-View = Annotated[Bars | Heatmap | HeadGrid | Tokens | Lines | Table, Field(discriminator="kind")]
+View = Annotated[Bars | Heatmap | HeadGrid | Tokens | Lines | Arcs | Graph | Table, Field(discriminator="kind")]
 """Any picture, told apart by its `kind`."""

@@ -4,13 +4,18 @@ from typing import get_args
 
 from fluoroscope import views
 from fluoroscope.views import (
+    Arc,
+    Arcs,
     Bar,
     Bars,
     Column,
+    Edge,
+    Graph,
     HeadGrid,
     Heatmap,
     Lines,
     Mark,
+    Node,
     Row,
     Series,
     Table,
@@ -63,6 +68,35 @@ def every_view(text: str = HOSTILE) -> list[View]:
             x=(mark, plain, mark),
             series=(Series(label=text, token=True, values=(0.5, None, -1.0)), Series(label="b", values=(1, 2, 3))),
             marked=2,
+        ),
+        Arcs(
+            title=text,
+            caption=text,
+            unit=text,
+            signed=True,
+            items=(TokenMark(text=text, value=0.5), TokenMark(text=text), TokenMark(text="c")),
+            arcs=(
+                Arc(source=0, target=2, value=-1.0),
+                Arc(source=1, target=1, value=0.5),
+                Arc(source=2, target=0, value=None),
+            ),
+            marked=2,
+        ),
+        Graph(
+            title=text,
+            caption=text,
+            unit=text,
+            signed=True,
+            nodes=(
+                Node(id=text, rank=-2, label=text, token=True, group=text),
+                Node(id="b", rank=3, label="b", value=-0.25, site="z.1.2"),
+                Node(id="c", rank=5, label=text, group=text, value=1.5),
+            ),
+            edges=(
+                Edge(source=text, target="b", value=-0.5),
+                Edge(source=text, target="c", value=2.0),
+                Edge(source="b", target="c", value=None),
+            ),
         ),
         Table(
             title=text,

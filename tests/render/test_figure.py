@@ -5,7 +5,7 @@ import matplotlib
 import pytest
 
 from fluoroscope.render import figure
-from fluoroscope.views import Bar, Bars, Heatmap, Mark
+from fluoroscope.views import Arc, Arcs, Bar, Bars, Edge, Graph, Heatmap, Mark, Node, TokenMark
 from render.samples import HOSTILE, every_view
 
 
@@ -50,3 +50,30 @@ def test_the_numbers_drawn_are_the_numbers_given():
     image = second.images[0].get_array()
     assert image[0, 0] == 0.5
     assert bool(image.mask[0, 1]) or image[0, 1] != image[0, 1]
+
+
+def test_edges_and_arcs_are_drawn_from_node_to_node_and_as_thick_as_their_values():
+    nodes = (
+        Node(id="a", rank=0, label="$a"),
+        Node(id="b", rank=1, label="b", value=0.5),
+        Node(id="c", rank=2, label="c"),
+    )
+    edges = (Edge(source="a", target="b", value=1.0), Edge(source="a", target="c", value=-0.5))
+    graph = Graph(title="t", unit="u", signed=True, nodes=nodes, edges=edges)
+    arcs = Arcs(
+        title="t", unit="u", items=(TokenMark(text="x"), TokenMark(text="y")), arcs=(Arc(source=0, target=1, value=1),)
+    )
+    first, second = figure.page("a", "b", [graph, arcs]).axes
+    assert [text.get_text() for text in first.texts] == ["$a", "b\n+0.500", "c", "+1.000", "-0.500"]
+    strong, weak, *boxes = first.patches
+    assert len(boxes) == 3
+    assert strong.get_linewidth() > weak.get_linewidth()
+    assert strong.get_edgecolor() != weak.get_edgecolor()
+    places = {text.get_text()[:1]: text.get_position() for text in first.texts[:3]}
+    for patch, end in ((strong, "b"), (weak, "c")):
+        (x, y), (to_x, to_y) = patch.get_path().vertices[[0, -1]]
+        assert abs(x - places["$"][0]) < 0.5
+        assert abs(to_x - places[end][0]) < 0.5
+        assert places["$"][1] < y < to_y < places[end][1]
+    (arc,) = second.patches
+    assert arc.get_path().vertices[[0, -1], 0].tolist() == [0, 1]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fluoroscope.render import html
 from fluoroscope.render.text import prose, visible
-from fluoroscope.views import Bar, Bars, Heatmap, Lines, Mark, Series, TokenMark, Tokens
+from fluoroscope.views import Arc, Arcs, Bar, Bars, Edge, Graph, Heatmap, Lines, Mark, Node, Series, TokenMark, Tokens
 from render.samples import HOSTILE, every_view
 
 OURS = (
@@ -151,3 +151,39 @@ def test_a_line_has_a_point_for_every_value_and_a_gap_for_none():
     path = next(a["d"] for tag, a in tags if tag == "path" and a["class"] == "line0")
     assert path.count("M") == 2
     assert path.count("L") == 1
+
+
+def test_the_edges_of_a_graph_are_as_thick_as_their_values_and_end_at_their_nodes():
+    nodes = (
+        Node(id="a", rank=0, label="23"),
+        Node(id="h", rank=1, label="L1H2", site="z.1.2", value=0.5),
+        Node(id="b", rank=2, label="b"),
+    )
+    pairs = (("a", "h", 2.0), ("h", "b", -1.0), ("a", "b", None))
+    edges = tuple(Edge(source=source, target=target, value=value) for source, target, value in pairs)
+    tags = Page(html.draw(Graph(title="t", unit="u", signed=True, nodes=nodes, edges=edges))).tags
+    curves = [a for tag, a in tags if tag == "path" and a["class"].startswith("edge")]
+    assert [curve["class"] for curve in curves] == ["edge toward", "edge against", "edge toward"]
+    thick, middle, thin = (float(curve["stroke-width"]) for curve in curves)
+    assert middle == pytest.approx((thick + thin) / 2)
+    boxes = [{name: float(a[name]) for name in ("x", "y", "width", "height")} for tag, a in tags if tag == "rect"]
+    assert [a.get("data-site") for tag, a in tags if tag == "rect"] == [None, "z.1.2", None]
+    for curve, (source, target) in zip(curves, ((0, 1), (1, 2), (0, 2)), strict=True):
+        numbers = [float(number) for number in re.findall(r"[\d.]+", curve["d"])]
+        (x, y), (to_x, to_y) = numbers[:2], numbers[-2:]
+        assert boxes[source]["x"] <= x <= boxes[source]["x"] + boxes[source]["width"]
+        assert y == pytest.approx(boxes[source]["y"] + boxes[source]["height"], abs=0.2)
+        assert boxes[target]["x"] <= to_x <= boxes[target]["x"] + boxes[target]["width"]
+        assert 0 < boxes[target]["y"] - to_y < 10
+
+
+def test_arcs_stand_on_their_tokens_and_rise_with_their_distance():
+    items = tuple(TokenMark(text=text) for text in ("one", "two", "three"))
+    arcs = (Arc(source=0, target=2, value=1.0), Arc(source=1, target=2, value=0.5))
+    parsed = Page(html.draw(Arcs(title="t", unit="u", items=items, arcs=arcs, marked=2)))
+    centres = [float(a["x"]) for tag, a in parsed.tags if tag == "text" and a["class"].startswith("token")]
+    assert [a["class"] for tag, a in parsed.tags if tag == "text"] == ["token", "token", "token marked"]
+    curves = [a["d"] for tag, a in parsed.tags if tag == "path" and a["class"].startswith("edge")]
+    short, long = ([float(number) for number in re.findall(r"[\d.]+", curve)] for curve in curves)
+    assert [long[0], long[-2], short[0], short[-2]] == pytest.approx([centres[n] for n in (0, 2, 1, 2)], abs=0.1)
+    assert long[3] < short[3]

@@ -6,7 +6,24 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from fluoroscope.render import terminal
-from fluoroscope.views import Bar, Bars, HeadGrid, Heatmap, Lines, Mark, Row, Series, Table, TokenMark, Tokens
+from fluoroscope.views import (
+    Arc,
+    Arcs,
+    Bar,
+    Bars,
+    Edge,
+    Graph,
+    HeadGrid,
+    Heatmap,
+    Lines,
+    Mark,
+    Node,
+    Row,
+    Series,
+    Table,
+    TokenMark,
+    Tokens,
+)
 from render.samples import HOSTILE, every_view
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
@@ -135,6 +152,33 @@ def test_a_fall_below_zero_is_drawn_below_zero():
     assert "█" in rows[0].plain
     assert any(span.style == terminal.AGAINST for span in rows[-1].spans)
     assert "█" not in rows[0].plain[20:]
+
+
+def test_a_graph_is_read_from_rank_to_rank_with_what_leads_to_each_node():
+    nodes = (
+        Node(id="end", rank=9, label=" 68", token=True, group="answer"),
+        Node(id="a", rank=0, label="23"),
+        Node(id="h", rank=4, label="L1H2", group="head", value=0.5),
+    )
+    edges = (Edge(source="a", target="end", value=0.25), Edge(source="h", target="end", value=-1.0))
+    drawn = terminal.draw(Graph(title="t", unit="u", signed=True, nodes=nodes, edges=edges), 80)
+    lines = [line.plain for line in drawn]
+    assert lines[:4] == ["t · u", "  23", "  L1H2  head +0.500", "  ·68  answer"]
+    against, toward = drawn[4:]
+    assert against.plain.split() == ["←", "L1H2", "-1.000", "█" * 24]
+    assert toward.plain.split() == ["←", "23", "+0.250", "█" * 6]
+    assert [line.spans[-1].style for line in (against, toward)] == [terminal.AGAINST, terminal.TOWARD]
+
+
+def test_arcs_follow_their_text():
+    items = (TokenMark(text="a"), TokenMark(text=" b"))
+    arcs = (Arc(source=1, target=0, value=0.25), Arc(source=0, target=1, value=0.5))
+    lines = text(Arcs(title="t", unit="u", items=items, arcs=arcs, marked=0))
+    assert lines[1].split() == ["[a]", "·b"]
+    assert [line.split()[:6] for line in lines[2:]] == [
+        ["a", "(0)", "→", "·b", "(1)", "0.500"],
+        ["·b", "(1)", "→", "a", "(0)", "0.250"],
+    ]
 
 
 def test_a_table_folds_its_words_and_keeps_its_numbers():

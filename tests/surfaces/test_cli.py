@@ -33,6 +33,7 @@ VALUES = Values(
     text=str(Path(tiny.__file__)),
     chat=json.dumps([{"role": "user", "content": tiny.PROMPT}]),
 )
+OWN_VALUES = {"arithmetic_graph": {"prompt": "2 times 3 is"}}
 
 FLUORO = [sys.executable, "-m", "fluoroscope"]
 
@@ -57,8 +58,8 @@ def command_line(name: str) -> list[str]:
 
 
 def values(name: str) -> dict[str, str]:
-    """The required parameters; every analysis that writes a file has one of its own."""
-    own = Values(VALUES, file=str(FILES / f"{name}.safetensors"))
+    """The required parameters; every analysis that writes a file has a file of its own."""
+    own = Values(VALUES | OWN_VALUES.get(name, {}), file=str(FILES / f"{name}.safetensors"))
     return {item.name: own[item.name] for item in registry.get(name).parameters if item.required}
 
 

@@ -1,15 +1,15 @@
-"""The cells of a table as text, column by column, so that the numbers of a column share their decimals."""
+"""What several media write alike: the cells of a table, and graphs and arcs as rows of from, to and value."""
 
 from collections.abc import Callable
 
 from fluoroscope.render.text import numbers
-from fluoroscope.views import Table
+from fluoroscope.views import Arcs, Graph, Mark, Table, Value
 
 Shown = Callable[[str], str]
 
 
 def text_cells(view: Table, token: Shown, text: Shown) -> list[list[str]]:
-    """Every row as strings; `token` and `text` say how a medium shows each kind of string."""
+    """Every row as strings, a column's numbers with the same decimals; `token` and `text` show each kind of string."""
     columns: list[list[str]] = []
     for place, column in enumerate(view.columns):
         cells = [row.cells[place] for row in view.rows]
@@ -23,3 +23,16 @@ def text_cells(view: Table, token: Shown, text: Shown) -> list[list[str]]:
 def numeric(view: Table) -> list[bool]:
     """For every column whether it holds numbers only, which are aligned on the right."""
     return [not any(isinstance(row.cells[place], str) for row in view.rows) for place in range(len(view.columns))]
+
+
+def links(view: Graph | Arcs, token: Shown, text: Shown) -> list[tuple[str, str, Value]]:
+    """Every edge as the names of its ends and its value, the largest first; tokens of a text carry their index."""
+    if isinstance(view, Arcs):
+        names = [f"{token(item.text)} {text(f'({index})')}" for index, item in enumerate(view.items)]
+        return [(names[arc.source], names[arc.target], arc.value) for arc in view.largest()]
+
+    def shown(mark: Mark) -> str:
+        return token(mark.label) if mark.token else text(mark.label)
+
+    edges = sorted(view.edges, key=lambda edge: -abs(edge.value or 0.0))
+    return [(shown(view.named(edge.source)), shown(view.named(edge.target)), edge.value) for edge in edges]

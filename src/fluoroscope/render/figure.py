@@ -12,16 +12,22 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import PathPatch, Rectangle
+from matplotlib.path import Path
 
 from fluoroscope.render import palette
 from fluoroscope.render.cells import text_cells
+from fluoroscope.render.layout import Point, curve, layered, number_places
 from fluoroscope.render.text import number, numbers, prose, visible
-from fluoroscope.views import Bars, HeadGrid, Heatmap, Lines, Mark, Table, Tokens, View
+from fluoroscope.views import Arcs, Bars, Graph, HeadGrid, Heatmap, Lines, Mark, Table, Tokens, View
 
 _THEME = palette.LIGHT
 _WIDTH = 9.0
 _ROW = 0.28
 _HEAD = 0.9
+_RANK = 0.68
+_NODE, _HALF, _LETTER = 0.8, 0.22, 0.062
+_MOST_EDGES = 40
 _FALLBACKS = ("DejaVu Sans", "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans Arabic", "Noto Emoji")
 _MOST_NUMBERS = 400
 _CHARACTERS_PER_LINE = 100
@@ -71,6 +77,10 @@ def _draw(axes: Axes, view: View) -> None:
             _tokens(axes, view)
         case Lines():
             _lines(axes, view)
+        case Arcs():
+            _arcs(axes, view)
+        case Graph():
+            _graph(axes, view)
         case Table():
             _table(axes, view)
         case _:
@@ -89,6 +99,10 @@ def _height(view: View) -> float:
             return _HEAD / 2 + _ROW * len(_token_lines(view))
         case Lines():
             return _HEAD + 2.2
+        case Arcs():
+            return _HEAD + 1.8
+        case Graph():
+            return _HEAD + _RANK * len({node.rank for node in view.nodes})
         case Table():
             return _HEAD / 2 + _ROW * (len(view.rows) + 1)
         case _:
@@ -173,6 +187,58 @@ def _lines(axes: Axes, view: Lines) -> None:
     axes.grid(axis="y", color=_THEME.line, linewidth=0.6)
     if view.marked is not None:
         axes.axvline(view.marked, color=_THEME.ink, linewidth=0.8, linestyle=":")
+
+
+def _arcs(axes: Axes, view: Arcs) -> None:
+    axes.set_axis_off()
+    reach = max((abs(arc.source - arc.target) for arc in view.arcs), default=1) or 1
+    axes.set_xlim(-0.5, max(1, len(view.items)) - 0.5)
+    axes.set_ylim(-0.4, 1.1)
+    strongest = palette.strongest([[arc.value for arc in view.arcs]])
+    for arc in reversed(view.largest()):
+        high = 0.15 + 1.1 * abs(arc.source - arc.target) / reach
+        loop = 0.2 if arc.source == arc.target else 0.0
+        start, end = arc.source - loop, arc.target + loop
+        _arrow(axes, [(start, 0.05), (start, high), (end, high), (end, 0.05)], arc.value, strongest)
+    size = 9 if len(view.items) <= 16 else 7
+    for index, item in enumerate(view.items):
+        weight = "bold" if index == view.marked else "normal"
+        text = _printable(_cut(visible(item.text), _CELL))
+        text += "" if item.value is None else f"\n{number(item.value, view.signed)}"
+        turned = 60 if len(view.items) > 16 else 0
+        axes.text(index, -0.02, text, rotation=turned, **_text(size=size, ha="center", va="top", weight=weight))
+
+
+def _graph(axes: Axes, view: Graph) -> None:
+    axes.set_axis_off()
+    layout = layered(view)
+    axes.set_xlim(0, max(1.0, layout.columns))
+    axes.set_ylim(max(1, layout.rows) - 0.5, -0.5)
+    strongest = palette.strongest([[edge.value for edge in view.edges]])
+    routes = [[(a, b + _HALF), *bends, (x, y - _HALF - 0.04)] for (a, b), *bends, (x, y) in layout.routes]
+    for edge, route in zip(view.edges, routes, strict=True):
+        _arrow(axes, curve(route), edge.value, strongest)
+    room = max(4, int(_NODE * _WIDTH / layout.columns / _LETTER))
+    for node in view.nodes:
+        x, y = layout.nodes[node.id]
+        side = _THEME.ink if node.value is None else _THEME.line
+        corner = (x - _NODE / 2, y - _HALF)
+        axes.add_patch(Rectangle(corner, _NODE, 2 * _HALF, facecolor=_THEME.page, edgecolor=side, zorder=3))
+        text = _cut(_label(node), room) + ("" if node.value is None else f"\n{number(node.value, view.signed)}")
+        axes.text(x, y, text, **_text(size=7, ha="center", va="center", zorder=4))
+    if len(routes) <= _MOST_EDGES:
+        for edge, (x, y) in zip(view.edges, number_places(routes), strict=True):
+            box = {"facecolor": _THEME.page, "edgecolor": "none", "pad": 0.5}
+            axes.text(x, y, number(edge.value, view.signed), bbox=box, **_text(size=6, ha="center", va="center"))
+
+
+def _arrow(axes: Axes, points: list[Point], value: float | None, strongest: float) -> None:
+    """A curve of cubic pieces with an arrow at its end, as thick as its value."""
+    colour = _THEME.against[-1] if (value or 0.0) < 0 else _THEME.toward[-1]
+    thickness = 0.6 + 3.4 * abs(value or 0.0) / strongest
+    path = Path(points, [Path.MOVETO, *[Path.CURVE4] * (len(points) - 1)])
+    axes.add_patch(PathPatch(path, fill=False, edgecolor=colour, linewidth=thickness, alpha=0.75, capstyle="butt"))
+    axes.plot(*points[-1], marker="v", color=colour, markersize=4)
 
 
 def _table(axes: Axes, view: Table) -> None:

@@ -8,11 +8,11 @@ from html import escape
 from pathlib import Path
 from typing import assert_never
 
-from fluoroscope.render import palette
-from fluoroscope.render.cells import numeric, text_cells
+from fluoroscope.render import network, palette
+from fluoroscope.render.cells import links, numeric, text_cells
 from fluoroscope.render.chart import chart
 from fluoroscope.render.text import facts, number, numbers, prose, visible
-from fluoroscope.views import Bars, HeadGrid, Heatmap, Lines, Mark, Table, Tokens, View
+from fluoroscope.views import Arcs, Bars, Graph, HeadGrid, Heatmap, Lines, Mark, Table, Tokens, View
 
 _STEPS = 16
 _SCALES = ("against", "amount", "toward")
@@ -65,6 +65,10 @@ def _picture(view: View) -> str:
             return _tokens(view)
         case Lines():
             return chart(view) + _numbers(view)
+        case Arcs():
+            return network.arcs(view) + _links(view)
+        case Graph():
+            return network.graph(view) + _links(view)
         case Table():
             return _table(view)
         case _:
@@ -147,7 +151,20 @@ def _numbers(view: Lines) -> str:
         + "</tr>\n"
         for index, mark in enumerate(view.x)
     )
-    table = f"<table><thead><tr><th></th>{head}</tr></thead><tbody>\n{rows}</tbody></table>"
+    return _folded(f"<table><thead><tr><th></th>{head}</tr></thead><tbody>\n{rows}</tbody></table>")
+
+
+def _links(view: Arcs | Graph) -> str:
+    found = links(view, visible, prose)
+    amounts = numbers([value for _, _, value in found], view.signed)
+    rows = "".join(
+        f'<tr><td>{escape(source)}</td><td>→ {escape(target)}</td><td class="number">{amount}</td></tr>\n'
+        for (source, target, _), amount in zip(found, amounts, strict=True)
+    )
+    return _folded(f"<table><tbody>\n{rows}</tbody></table>")
+
+
+def _folded(table: str) -> str:
     return f'\n<details><summary>Numbers</summary><div class="wide">{table}</div></details>'
 
 

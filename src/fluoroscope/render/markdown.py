@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import assert_never
 
 from fluoroscope.render import palette
-from fluoroscope.render.cells import numeric, text_cells
+from fluoroscope.render.cells import links, numeric, text_cells
 from fluoroscope.render.text import facts, number, numbers, prose, visible
-from fluoroscope.views import Bars, HeadGrid, Heatmap, Lines, Mark, Table, Tokens, View
+from fluoroscope.views import Arcs, Bars, Graph, HeadGrid, Heatmap, Lines, Mark, Table, TokenMark, Tokens, View
 
 _BAR = 20
 _ACTIVE = re.compile(
@@ -43,10 +43,13 @@ def _body(view: View) -> list[str]:
         case HeadGrid():
             return _heatmap(view.heatmap())
         case Tokens():
-            items = (code(item.text) for item in view.items)
-            return [" ".join(f"**{text}**" if index == view.marked else text for index, text in enumerate(items))]
+            return [_text(view.items, view.marked)]
         case Lines():
             return _lines(view)
+        case Arcs():
+            return [_text(view.items, view.marked), "", *_links(view)]
+        case Graph():
+            return [*_nodes(view), "", *_links(view)]
         case Table():
             return _table(view)
         case _:
@@ -82,6 +85,30 @@ def _lines(view: Lines) -> list[str]:
         for index, mark in enumerate(view.x)
     ]
     return _grid(["", *(label(line) for line in view.series)], rows, right=set(range(1, len(view.series) + 1)))
+
+
+def _text(items: Sequence[TokenMark], marked: int | None) -> str:
+    shown = (code(item.text) for item in items)
+    return " ".join(f"**{text}**" if index == marked else text for index, text in enumerate(shown))
+
+
+def _nodes(view: Graph) -> list[str]:
+    amounts = numbers([node.value for node in view.nodes], view.signed)
+    nodes = sorted(zip(view.nodes, amounts, strict=True), key=lambda pair: pair[0].rank)
+    return _grid(
+        ["", "", plain(view.unit)], [[label(node), plain(node.group), amount] for node, amount in nodes], right={2}
+    )
+
+
+def _links(view: Arcs | Graph) -> list[str]:
+    found = links(view, code, plain)
+    maximum = palette.strongest([[value for _, _, value in found]])
+    amounts = numbers([value for _, _, value in found], view.signed)
+    rows = [
+        [source, f"→ {target}", amount, _bar((value or 0.0) / maximum)]
+        for (source, target, value), amount in zip(found, amounts, strict=True)
+    ]
+    return _grid(["from", "to", plain(view.unit), ""], rows, right={2})
 
 
 def _table(view: Table) -> list[str]:

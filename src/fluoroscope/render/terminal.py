@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.text import Text
 
 from fluoroscope.render import palette
-from fluoroscope.render.cells import numeric, text_cells
+from fluoroscope.render.cells import links, numeric, text_cells
 from fluoroscope.render.text import number, numbers, prose, visible
-from fluoroscope.views import Bars, HeadGrid, Heatmap, Lines, Mark, Series, Table, Tokens, View
+from fluoroscope.views import Arcs, Bars, Graph, HeadGrid, Heatmap, Lines, Mark, Series, Table, TokenMark, Tokens, View
 
 TOWARD, AGAINST = "#4f9fe6", "#e58a33"
 """Blue and orange that can be read on a dark and on a light terminal."""
@@ -51,9 +51,13 @@ def _body(view: View, width: int) -> Iterator[Text]:
         case HeadGrid():
             return _heatmap(view.heatmap(), width)
         case Tokens():
-            return _tokens(view, width)
+            return _tokens(view.items, view.marked, view.signed, width)
         case Lines():
             return _lines(view, width)
+        case Arcs():
+            return _arcs(view, width)
+        case Graph():
+            return _graph(view, width)
         case Table():
             return _table(view, width)
         case _:
@@ -134,18 +138,54 @@ def _blocks(columns: int, per_block: int) -> Iterator[range | str]:
     yield from blocks[-_MOST_BLOCKS:]
 
 
-def _tokens(view: Tokens, width: int) -> Iterator[Text]:
-    maximum = palette.strongest([[item.value for item in view.items]])
+def _tokens(items: Sequence[TokenMark], marked: int | None, signed: bool, width: int) -> Iterator[Text]:
+    maximum = palette.strongest([[item.value for item in items]])
     line = Text(" ")
-    for index, item in enumerate(view.items):
+    for index, item in enumerate(items):
         text = _fit(visible(item.text), min(cell_len(visible(item.text)), width - 6))
-        text = f"[{text}]" if index == view.marked else text
-        style = "reverse" if item.value is None else _cell_style(item.value, maximum, view.signed)
+        text = f"[{text}]" if index == marked else text
+        style = "reverse" if item.value is None else _cell_style(item.value, maximum, signed)
         if cell_len(line.plain) + cell_len(text) + 1 > width:
             yield line
             line = Text(" ")
-        line.append(" ").append(text, style="bold reverse" if index == view.marked else style)
+        line.append(" ").append(text, style="bold reverse" if index == marked else style)
     yield line
+
+
+def _arcs(view: Arcs, width: int) -> Iterator[Text]:
+    """The text, then its arcs, the largest first."""
+    yield from _tokens(view.items, view.marked, view.signed, width)
+    found = links(view, visible, prose)
+    amounts = numbers([value for _, _, value in found], view.signed)
+    maximum = palette.strongest([[value for _, _, value in found]])
+    room = width // 4
+    names = [f"{_fit(source, room).rstrip()} → {_fit(target, room).rstrip()}" for source, target, _ in found]
+    for name, amount, (_, _, value) in zip(names, amounts, found, strict=True):
+        yield _link(name, _widest(names), amount, _widest(amounts), (value or 0.0) / maximum, width)
+
+
+def _graph(view: Graph, width: int) -> Iterator[Text]:
+    """Every node in the order of ranks, and below it what leads to it, the largest first."""
+    amounts = dict(zip(view.edges, numbers([edge.value for edge in view.edges], view.signed), strict=True))
+    own = numbers([node.value for node in view.nodes], view.signed)
+    maximum = palette.strongest([[edge.value for edge in view.edges]])
+    names = {node.id: _fit(label(node), width // 3).rstrip() for node in view.nodes}
+    widest = _widest(list(names.values()))
+    for node, value in sorted(zip(view.nodes, own, strict=True), key=lambda pair: pair[0].rank):
+        about = " ".join(filter(None, [prose(node.group), "" if node.value is None else value]))
+        line = Text(f"  {names[node.id]}", style="bold")
+        yield line.append(f"  {_fit(about, width - cell_len(line.plain) - 2)}".rstrip(), style="not bold dim")
+        for edge in view.into(node):
+            name = f"  ← {_align(names[edge.source], widest, False)}"
+            amount, share = amounts[edge], (edge.value or 0.0) / maximum
+            yield _link(name, widest + 4, amount, _widest(list(amounts.values())), share, width)
+
+
+def _link(name: str, name_width: int, amount: str, amount_width: int, share: float, width: int) -> Text:
+    """An edge: its ends, its number, and a bar whose colour says for or against."""
+    line = Text(f"  {_align(name, name_width, False)} {amount:>{amount_width}} ")
+    room = max(0, min(24, width - cell_len(line.plain)))
+    return line.append(_fill(abs(share), room).rstrip(), style=AGAINST if share < 0 else TOWARD)
 
 
 def _lines(view: Lines, width: int) -> Iterator[Text]:

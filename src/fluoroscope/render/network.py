@@ -1,0 +1,140 @@
+"""Graphs and arcs of an HTML page, as SVG without style attributes."""
+
+from collections.abc import Sequence
+from html import escape
+
+from fluoroscope.render import palette
+from fluoroscope.render.layout import Point, curve, layered, number_places
+from fluoroscope.render.text import number, prose, visible
+from fluoroscope.views import Arc, Arcs, Edge, Graph, Mark, Node, TokenMark
+
+_CHARACTER = 7.9
+_LONGEST = 20
+_BOX, _ROW, _PAD = 38, 92, 12
+_THINNEST, _THICKEST = 1.0, 7.0
+_MOST_NUMBERS = 40
+_TOKEN_GAP, _HIGHEST = 14, 150
+
+
+def graph(view: Graph) -> str:
+    """Nodes as boxes in ranks, edges as curves from top to bottom, as thick as their value."""
+    layout = layered(view)
+    box = max((len(_label(node)) for node in view.nodes), default=4) * _CHARACTER + 18
+    column = box + 26
+
+    def pixel(point: Point) -> Point:
+        return point[0] * column + _PAD, point[1] * _ROW + _BOX / 2 + _PAD
+
+    size = layout.columns * column + 2 * _PAD, (layout.rows - 1) * _ROW + _BOX + 2 * _PAD
+    strongest = palette.strongest([[edge.value for edge in view.edges]])
+    routes = [_trimmed([pixel(point) for point in route]) for route in layout.routes]
+    pairs = [*zip(view.edges, routes, strict=True)]
+    curves = [_curve(view, edge, points, strongest) for edge, points in pairs]
+    boxes = [_box(view, node, pixel(layout.nodes[node.id]), box) for node in view.nodes]
+    amounts = [
+        f'<text class="amount" x="{x:.1f}" y="{y + 4:.1f}">{number(edge.value, view.signed)}</text>'
+        for edge, (x, y) in zip(view.edges, number_places(routes), strict=True)
+    ]
+    return _svg("graph", size, [*curves, *boxes, *(amounts if len(pairs) <= _MOST_NUMBERS else [])], prose(view.title))
+
+
+def arcs(view: Arcs) -> str:
+    """A text in a row, and over it arcs as thick as their value, each with its arrow at the target."""
+    widths = [len(_token(item)) * _CHARACTER + _TOKEN_GAP for item in view.items]
+    centres = [_PAD + sum(widths[:index]) + width / 2 for index, width in enumerate(widths)]
+    base = 20 + min(_HIGHEST, 26 * _reach(view))
+    strongest = palette.strongest([[arc.value for arc in view.arcs]])
+    drawn = [_arc(view, arc, (centres[arc.source], centres[arc.target]), base, strongest) for arc in view.largest()]
+    words: list[str] = []
+    for index, (item, centre) in enumerate(zip(view.items, centres, strict=True)):
+        name = "token marked" if index == view.marked else "token"
+        words.append(f'<text class="{name}" x="{centre:.1f}" y="{base + 18}">{escape(_token(item))}</text>')
+        if item.value is not None:
+            amount = number(item.value, view.signed)
+            words.append(f'<text class="amount" x="{centre:.1f}" y="{base + 34}">{amount}</text>')
+    return _svg("arcs", (sum(widths) + 2 * _PAD, base + 42), [*reversed(drawn), *words], prose(view.title))
+
+
+def _arc(view: Arcs, arc: Arc, ends: Point, base: float, strongest: float) -> str:
+    start, end = (ends[0] - 7, ends[1] + 7) if arc.source == arc.target else ends
+    top = base - 1.3 * (14 + (base - 34) * abs(arc.source - arc.target) / max(1, _reach(view)))
+    names = " to ".join(f"{_token(view.items[index])} ({index})" for index in (arc.source, arc.target))
+    path = f"M{start:.1f} {base:.1f}C{start:.1f} {top:.1f} {end:.1f} {top:.1f} {end:.1f} {base - 7:.1f}"
+    about = f"{names}: {_value(arc.value, view.unit, view.signed)}"
+    return _path(path, arc.value, strongest, about) + _tip((end, base - 7), arc.value)
+
+
+def _reach(view: Arcs) -> int:
+    return max((abs(arc.source - arc.target) for arc in view.arcs), default=0)
+
+
+def _svg(name: str, size: Point, parts: Sequence[str], about: str) -> str:
+    """As large as its content: labels stay readable, and what is too wide scrolls."""
+    width, height = (f"{side:.0f}" for side in size)
+    opening = f'<svg class="network {name}" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img"'
+    lines = "\n".join(parts)
+    return f'<div class="wide" tabindex="0">{opening} aria-label="{escape(about)}">\n{lines}\n</svg></div>'
+
+
+def _trimmed(points: list[Point]) -> list[Point]:
+    """From the lower side of a box to just above the upper side of another."""
+    (x, y), (to_x, to_y) = points[0], points[-1]
+    return [(x, y + _BOX / 2), *points[1:-1], (to_x, to_y - _BOX / 2 - 7)]
+
+
+def _curve(view: Graph, edge: Edge, points: list[Point], strongest: float) -> str:
+    first, *bends = (f"{x:.1f} {y:.1f}" for x, y in curve(points))
+    about = f"{_label(view.named(edge.source))} to {_label(view.named(edge.target))}"
+    drawn = _path(
+        f"M{first}C{' '.join(bends)}", edge.value, strongest, f"{about}: {_value(edge.value, view.unit, view.signed)}"
+    )
+    return drawn + _tip(points[-1], edge.value)
+
+
+def _path(path: str, value: float | None, strongest: float, about: str) -> str:
+    thickness = _THINNEST + (_THICKEST - _THINNEST) * abs(value or 0.0) / strongest
+    title = f"<title>{escape(about)}</title>"
+    return f'<path class="edge {_side(value)}" stroke-width="{thickness:.2f}" d="{path}">{title}</path>'
+
+
+def _tip(end: Point, value: float | None) -> str:
+    x, y = end
+    return f'<path class="tip {_side(value)}" d="M{x - 5:.1f} {y - 2:.1f}H{x + 5:.1f}L{x:.1f} {y + 7:.1f}Z"/>'
+
+
+def _box(view: Graph, node: Node, centre: Point, width: float) -> str:
+    (x, y), site = centre, "" if node.site is None else f' data-site="{escape(node.site)}"'
+    name, lowered = ("node end", 5) if node.value is None else ("node", -2)
+    words = f'<text x="{x:.1f}" y="{y + lowered:.1f}">{escape(_label(node))}</text>'
+    if node.value is not None:
+        words += f'<text class="amount" x="{x:.1f}" y="{y + 13:.1f}">{number(node.value, view.signed)}</text>'
+    return (
+        f'<rect class="{name}"{site} x="{x - width / 2:.1f}" y="{y - _BOX / 2:.1f}" width="{width:.1f}" '
+        f'height="{_BOX}" rx="6"><title>{escape(_about(view, node))}</title></rect>{words}'
+    )
+
+
+def _about(view: Graph, node: Node) -> str:
+    parts = [visible(node.label) if node.token else prose(node.label), prose(node.group)]
+    parts += [] if node.value is None else [_value(node.value, view.unit, view.signed)]
+    return ", ".join(part for part in parts if part)
+
+
+def _side(value: float | None) -> str:
+    return "against" if (value or 0.0) < 0 else "toward"
+
+
+def _value(value: float | None, unit: str, signed: bool) -> str:
+    return f"{number(value, signed)} {prose(unit)}"
+
+
+def _token(item: TokenMark) -> str:
+    return _cut(visible(item.text))
+
+
+def _label(mark: Mark) -> str:
+    return _cut(visible(mark.label) if mark.token else prose(mark.label))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
