@@ -28,7 +28,10 @@ from fluoroscope.sites import SITES  # noqa: E402
 
 PAGES = ("README.md", "docs/sites.md", "docs/families.md", "docs/analyses.md", "docs/specimen.md")
 
-EXAMPLES: dict[str, Any] = {"prompt": "When Mary and John went to the store, John gave a drink to"}
+EXAMPLES: dict[str, Any] = {
+    "prompt": "When Mary and John went to the store, John gave a drink to",
+    "weight": "W_Q.3.0",
+}
 """A value for each required parameter of any analysis, by name."""
 
 SPELLINGS = [
