@@ -207,7 +207,7 @@ def head_circuits(
     if head is None and (tokens or circuit == "qk"):
         raise ArgumentError("pairs of tokens are those of one head, and none was named", "Add head='L3H0', say.")
     layers = circuits.layers(model)
-    chosen = None if head is None else _head(model, head, layers)
+    chosen = None if head is None else circuits.head(model, head)
     plain = circuits.embeddings(model, "token")
     table = plain if embedding == "token" else circuits.embeddings(model, embedding)
     named = None if not tokens else [readout.token_id(model, token) for token in tokens]
@@ -226,15 +226,6 @@ def head_circuits(
         recipe=model.recipe(), heads=tuple(heads), embedding=embedding, tokens=len(table), sampled=len(sampled),
         head=None if chosen is None else str(chosen), circuit=circuit, pairs=pairs, top_k=top_k,
     )  # fmt: skip
-
-
-def _head(model: "Model", name: str, layers: list[int]) -> Site:
-    site = model.site(name)
-    if site.name != "z" or site.unit is None:
-        raise ArgumentError(f"head={name!r} is no head", "Write it as L3H0.")
-    if site.layer not in layers:
-        raise ArgumentError(f"head={name!r} has no circuit of weights alone", f"Blocks that have: {layers}.")
-    return site
 
 
 def _pairs(

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from fluoroscope import identity
-from fluoroscope.errors import UnavailableError
+from fluoroscope.errors import ArgumentError, UnavailableError
 from fluoroscope.interventions import Intervention, zero
 from fluoroscope.modules import required, submodule
 from fluoroscope.norms import FrozenNorm, frozen, unscaled
@@ -61,6 +61,22 @@ def _why_not(model: "Model", names: tuple[str, str]) -> str:
         except UnavailableError as error:
             return error.message
     return "other blocks have other parts"
+
+
+def head(model: "Model", name: str) -> Site:
+    """The head of any spelling, with a circuit of weights alone.
+
+    Raises:
+        ArgumentError: it is no head, or its block has no such circuits.
+        SiteError, UnavailableError: this model has no such site, or no head with circuits.
+    """
+    site = model.site(name)
+    if site.name not in ("z", "pattern") or site.unit is None:
+        raise ArgumentError(f"head={name!r} is no head", "Write it as L3H0.")
+    known = layers(model)
+    if site.layer not in known:
+        raise ArgumentError(f"head={name!r} has no circuit of weights alone", f"Blocks whose heads have one: {known}.")
+    return Site("z", site.layer, site.unit)
 
 
 def reads(model: "Model", layer: int, part: Part) -> Float[Tensor, "head d_model d_head"]:
