@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 _MOVERS = 3
 _LEAST = 0.05
 """Of the strongest: the share below which a head is not worth a row."""
-_ROUNDING = 1e-6
+_LOOKING = 0.1
+"""The least share of attention that counts as looking at a token."""
 
 
 class CopyingHead(Record):
@@ -96,26 +97,29 @@ class CopyingHeads(Result):
 
     def moving(self) -> list[CopyingHead]:
         """Heads that look at the target and raise it by what they read there, strongest first."""
-        return self._first([(head.score, head) for head in self.heads])
+        return self._first([(head.score, head) for head in self.heads if head.attention >= _LOOKING])
 
     def against(self) -> list[CopyingHead]:
         """Heads that look at the target and lower it by what they read there, strongest first."""
-        return self._first([(-head.score, head) for head in self.heads])
+        return self._first([(-head.score, head) for head in self.heads if head.attention >= _LOOKING])
 
     def moving_foil(self) -> list[CopyingHead]:
         """Heads that look at the foil and raise it over the target by what they read there, strongest first."""
-        return self._first([(-head.from_foil * head.foil_attention, head) for head in self.heads])
+        return self._first([(-head.from_foil * head.foil_attention, head) for head in self._at_foil()])
 
     def against_foil(self) -> list[CopyingHead]:
         """Heads that look at the foil and lower it by what they read there, strongest first."""
-        return self._first([(head.from_foil * head.foil_attention, head) for head in self.heads])
+        return self._first([(head.from_foil * head.foil_attention, head) for head in self._at_foil()])
 
     def steering(self) -> list[CopyingHead]:
         """Heads that look at the foil and without which the movers look less at the target, strongest first."""
-        return self._first([(-(head.steering or 0.0) * head.foil_attention, head) for head in self.heads])
+        return self._first([(-(head.steering or 0.0) * head.foil_attention, head) for head in self._at_foil()])
+
+    def _at_foil(self) -> list[CopyingHead]:
+        return [head for head in self.heads if head.foil_attention >= _LOOKING]
 
     def _first(self, ranked: list[tuple[float, CopyingHead]]) -> list[CopyingHead]:
-        ranked = sorted((pair for pair in ranked if pair[0] > _ROUNDING), key=lambda pair: -pair[0])[: self.top_k]
+        ranked = sorted((pair for pair in ranked if pair[0] > 0), key=lambda pair: -pair[0])[: self.top_k]
         return [head for strength, head in ranked if strength >= _LEAST * ranked[0][0]]
 
     def summary(self) -> str:
@@ -169,7 +173,8 @@ class CopyingHeads(Result):
         )
         about = (
             f" From the last token, {quoted(self.target)} over {quoted(self.foil)}: "
-            f"{number(self.logit_difference, signed=True)} logits in all. At: shares of attention. Adds: directly to "
+            f"{number(self.logit_difference, signed=True)} logits in all. At: shares of attention, a tenth at least. "
+            "Adds: directly to "
             "the logits, and what of it is read at target and foil. Ablated: change of the difference when what the "
             "head writes at the end is zero, a causal check; later heads may make up for it. Shift: of the movers' "
             f"attention then, target minus foil.{copied}{cap}"
