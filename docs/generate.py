@@ -32,6 +32,7 @@ EXAMPLES: dict[str, Any] = {
     "prompt": "When Mary and John went to the store, John gave a drink to",
     "text": "examples/paragraphs.txt",
     "chat": '[{"role": "user", "content": "How do I paint a wall?"}]',
+    "weight": "W_Q.3.0",
 }
 """A value for each required parameter of any analysis, by name."""
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluoroscope.aliases import resolve, resolve_claim
-from fluoroscope.errors import SiteError
+from fluoroscope.aliases import resolve, resolve_claim, weight_address
+from fluoroscope.errors import ArgumentError, SiteError
 from fluoroscope.sites import Site
 
 SPELLINGS = {
@@ -96,3 +96,29 @@ def test_query_hooks_claim_to_be_before_rotary() -> None:
 def test_unknown_or_unexact_spellings_are_refused(text: str, says: str) -> None:
     with pytest.raises(SiteError, match=says):
         resolve(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("attn.L10.W_Q", "W_Q.10"),
+        ("mlp.L6.W_in", "W_in.6"),
+        ("attn.L0.b_K.3", "b_K.0.3"),
+        ("blocks.10.attn.W_O", "W_O.10"),
+        ("blocks.3.mlp.b_out", "b_out.3"),
+        ("embed.W_E", "W_E"),
+        ("pos_embed.W_pos", "W_pos"),
+        ("unembed.W_U", "W_U"),
+        ("W_Q.10.3", "W_Q.10.3"),
+        ("nonsense", "nonsense"),
+    ],
+)
+def test_weights_have_foreign_addresses_too(text: str, address: str) -> None:
+    assert weight_address(text) == address
+
+
+def test_a_weight_is_not_looked_for_where_it_is_not() -> None:
+    with pytest.raises(ArgumentError, match=r"no weight of 'mlp'.*'W_Q\.6'"):
+        weight_address("mlp.L6.W_Q")
+    with pytest.raises(ArgumentError, match=r"'W_in\.6'"):
+        weight_address("blocks.6.attn.W_in")

@@ -1,4 +1,4 @@
-"""Other people's names for sites: TransformerLens hooks, Hugging Face module paths, mlxterp, HexRay.
+"""Other people's names for sites and weights: TransformerLens hooks, Hugging Face module paths, mlxterp, HexRay.
 
 The only place that knows a foreign name. A foreign name often claims more than its letters say (a
 module path means *that module's output*, TransformerLens's `hook_q` means *before rotary*); the claim
@@ -8,7 +8,7 @@ is returned beside the site, and `Model.site` refuses it on families where it do
 import re
 from dataclasses import dataclass
 
-from fluoroscope.errors import SiteError, nearest
+from fluoroscope.errors import ArgumentError, SiteError, nearest
 from fluoroscope.sites import SITES, Site
 
 
@@ -142,6 +142,37 @@ def _block_part(text: str, layer: int, part: str) -> tuple[Site, Claim] | None:
             f"'{_INPUT_PROJECTIONS[last]}.{layer}' is what attention uses; its weights are at 'W_Q.{layer}'.",
         )
     return None
+
+
+_WEIGHTS = [
+    re.compile(r"(?P<sublayer>attn|mlp)\.L(?P<layer>\d+)\.(?P<name>[Wb]_[A-Za-z]+)(?:\.(?P<head>\d+))?"),
+    re.compile(r"blocks\.(?P<layer>\d+)\.(?P<sublayer>attn|mlp)\.(?P<name>[Wb]_[A-Za-z]+)(?:\.(?P<head>\d+))?"),
+]
+_MODEL_WEIGHTS = {
+    "embed.W_E": "W_E",
+    "pos_embed.W_pos": "W_pos",
+    "unembed.W_U": "W_U",
+    "unembed.b_U": "b_U",
+}
+_SUBLAYER = {"in": "mlp", "gate": "mlp", "out": "mlp", "Q": "attn", "K": "attn", "V": "attn", "O": "attn"}
+
+
+def weight_address(text: str) -> str:
+    """The address of a weight in our form: `attn.L10.W_Q` and `blocks.10.attn.W_Q` are W_Q.10; others stay as they are.
+
+    Raises:
+        ArgumentError: a foreign form that puts a weight where it is not, such as mlp.L6.W_Q.
+    """
+    if text in _MODEL_WEIGHTS:
+        return _MODEL_WEIGHTS[text]
+    match = next((found for pattern in _WEIGHTS if (found := pattern.fullmatch(text))), None)
+    if match is None:
+        return text
+    name, sublayer = match["name"], match["sublayer"]
+    address = ".".join(part for part in (name, match["layer"], match["head"]) if part is not None)
+    if _SUBLAYER.get(name[2:], sublayer) != sublayer:
+        raise ArgumentError(f"{text!r}: {name} is no weight of {sublayer!r}", f"Write {address!r}.")
+    return address
 
 
 def _suggest(text: str) -> str:

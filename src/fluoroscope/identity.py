@@ -134,7 +134,7 @@ def summary(model: "Model") -> dict[str, Any]:
         "norm": "none"
         if arch.final_norm is None
         else {"rms": "RMSNorm", "layer": "LayerNorm", "none": "none"}[arch.norm],
-        "positions": _positions(model, config),
+        "positions": positions(model),
         "block": "parallel" if arch.parallel else "sequential",
         "activation": _first(config, "hidden_act", "activation_function", "hidden_activation", "activation"),
         "attention": model.attention,
@@ -147,7 +147,9 @@ def summary(model: "Model") -> dict[str, Any]:
     }
 
 
-def _positions(model: "Model", config: Any) -> str:
+def positions(model: "Model") -> str:
+    """How the model knows where a token stands: learned, rotary, ALiBi, none, or unknown."""
+    config = getattr(model.hf, "config", None)
     if model.architecture.pos_embed is not None:
         return "learned"
     if getattr(config, "alibi", False) or getattr(config, "model_type", "") == "bloom":

@@ -5,7 +5,7 @@ value of the actual run makes the norm linear plus a constant, so the parts of a
 through it and still add up (Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits").
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -19,13 +19,13 @@ class FrozenNorm:
     """norm(x) = scaled(x) + bias, with the statistics of one run.
 
     Args:
-        inverse: 1 / standard deviation (or RMS) of the run, [..., 1].
+        inverse: 1 / standard deviation (or RMS) of the run, [..., 1], or a number.
         gain: [d_model] or None for 1.
         bias: [d_model] or None for 0.
         centred: whether the mean is taken off (LayerNorm).
     """
 
-    inverse: Float[Tensor, "... 1"]
+    inverse: Float[Tensor, "... 1"] | Float[Tensor, ""]
     gain: Tensor | None
     bias: Tensor | None
     centred: bool
@@ -36,6 +36,11 @@ class FrozenNorm:
             part = part - part.mean(-1, keepdim=True)
         part = part * self.inverse
         return part if self.gain is None else part * self.gain
+
+    def read_by(self, weight: Float[Tensor, "*units d_model out"]) -> Float[Tensor, "*units d_model out"]:
+        """What multiplies the stream where `weight` multiplies the norm, but for scale and bias: gain and centring."""
+        folded = weight if self.gain is None else self.gain[:, None] * weight
+        return folded - folded.mean(-2, keepdim=True) if self.centred else folded
 
 
 def frozen(architecture: Architecture, norm: nn.Module | None, stream: Float[Tensor, "... d_model"]) -> FrozenNorm:
@@ -50,6 +55,12 @@ def frozen(architecture: Architecture, norm: nn.Module | None, stream: Float[Ten
     gain = None if weight is None else weight.to(wide.dtype) + architecture.norm_offset
     inverse = torch.rsqrt(wide.square().mean(-1, keepdim=True) + epsilon(norm))
     return FrozenNorm(inverse, gain, None if bias is None else bias.to(wide.dtype), centred)
+
+
+def unscaled(architecture: Architecture, norm: nn.Module | None) -> FrozenNorm:
+    """`norm` without its statistics, in float64: what is left is linear for every stream alike, but for a factor."""
+    any_stream = torch.ones(1, dtype=torch.float64)
+    return replace(frozen(architecture, norm, any_stream), inverse=torch.ones((), dtype=torch.float64))
 
 
 def _parameter(norm: nn.Module, name: str) -> Tensor | None:

@@ -1,5 +1,7 @@
 """Weight addresses: `W_Q.10.3` is the query matrix of layer 10, head 3, whatever the family calls or fuses it.
 
+Other people's addresses, such as HexRay's `attn.L10.W_Q`, are read too.
+
 Shapes are TransformerLens': a matrix multiplies from the right, `x @ W_Q + b_Q`. Values are Hugging Face's own:
 no norm, multiplier (Gemma's and Granite's on the embedding, Granite's on the residual updates) or cap is folded in.
 """
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from fluoroscope import aliases
 from fluoroscope.architectures import Architecture, Dims, QkvLayout
 from fluoroscope.errors import ArchitectureError, ArgumentError, FluoroscopeError, UnavailableError, nearest
 
@@ -88,7 +91,7 @@ class Weights:
 
     def get(self, name: str) -> Tensor | None:
         """The weight at an address; None for a bias that the model does not have. Raises as `weights[name]` does."""
-        kind, layer, unit = self._parse(name)
+        kind, layer, unit = self.parse(name)
         if kind in self._architecture.unavailable:
             raise UnavailableError(f"{name} is unavailable: {self._architecture.unavailable[kind]}")
         value = self._model_level(kind) if layer is None else self._block_level(kind, layer)
@@ -114,8 +117,13 @@ class Weights:
         ]
         return [name for name in top + blocks if name in self]
 
-    def _parse(self, name: str) -> tuple[str, int | None, int | None]:
-        match = _ADDRESS.fullmatch(name)
+    def parse(self, name: str) -> tuple[str, int | None, int | None]:
+        """Kind, layer and head of an address in any spelling, proved to be in range.
+
+        Raises:
+            ArgumentError: no such kind, layer or head.
+        """
+        match = _ADDRESS.fullmatch(aliases.weight_address(name))
         word, *numbers = match.groups() if match else (name, None, None)
         layer, unit = (None if number is None else int(number) for number in numbers)
         if word not in WEIGHTS:

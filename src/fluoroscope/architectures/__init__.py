@@ -29,6 +29,8 @@ class Architecture:
         final_norm: None where the last residual goes into the unembedding as it is.
         mixer: what stands in for `attn` on some blocks of a hybrid (linear attention, a state space): it has
             no heads to look into, so those blocks offer attn_out and resid_mid alone.
+        attn_norm: norm whose output attention reads; None where it reads the stream itself.
+        q_norm: norm of the queries between their projection and rotary, on blocks that have it; `k_norm` of the keys.
         attn_out: module whose output attention adds to the residual stream, if not `attn` itself (a post-norm).
         mlp_out: the same for the MLP.
         qkv: fused projection instead of q, k and v, laid out as `qkv_layout` says.
@@ -50,6 +52,9 @@ class Architecture:
     lm_head: str = "lm_head"
 
     attn: str = "self_attn"
+    attn_norm: str | None = "input_layernorm"
+    q_norm: str | None = "self_attn.q_norm"
+    k_norm: str | None = "self_attn.k_norm"
     mixer: str | None = None
     attn_out: str | None = None
     q: str | None = "self_attn.q_proj"

@@ -13,6 +13,7 @@ def architecture(config: Any) -> Architecture:
         embed="transformer.wte",
         final_norm="transformer.ln_f",
         attn="attn",
+        attn_norm="ln_1",
         qkv="attn.qkv_proj",
         qkv_layout="shards",
         o="attn.out_proj",

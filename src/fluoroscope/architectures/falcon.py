@@ -9,11 +9,13 @@ MODEL_TYPES = ("falcon",)
 
 def architecture(config: Any) -> Architecture:
     grouped, parallel = config.new_decoder_architecture, config.new_decoder_architecture or config.parallel_attn
+    two_norms = grouped and config.parallel_attn and config.num_ln_in_parallel_attn in (None, 2)
     return Architecture(
         layers="transformer.h",
         embed="transformer.word_embeddings",
         final_norm="transformer.ln_f",
         attn="self_attention",
+        attn_norm="ln_attn" if two_norms else "input_layernorm",
         qkv="self_attention.query_key_value",
         qkv_layout="grouped" if grouped else "concat" if config.multi_query else "per_head",
         o="self_attention.dense",

@@ -14,6 +14,7 @@ def architecture(config: Any) -> Architecture:
         pos_embed="transformer.wpe",
         final_norm="transformer.ln_f",
         attn="attn",
+        attn_norm="ln_1",
         qkv="attn.c_attn",
         o="attn.c_proj",
         gate=None,

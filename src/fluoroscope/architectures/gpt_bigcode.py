@@ -14,6 +14,7 @@ def architecture(config: Any) -> Architecture:
         pos_embed="transformer.wpe",
         final_norm="transformer.ln_f",
         attn="attn",
+        attn_norm="ln_1",
         qkv="attn.c_attn",
         qkv_layout="concat" if config.multi_query else "per_head",
         o="attn.c_proj",

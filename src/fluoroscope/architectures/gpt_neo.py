@@ -14,6 +14,7 @@ def architecture(config: Any) -> Architecture:
         pos_embed="transformer.wpe",
         final_norm="transformer.ln_f",
         attn="attn",
+        attn_norm="ln_1",
         q="attn.attention.q_proj",
         k="attn.attention.k_proj",
         v="attn.attention.v_proj",

@@ -13,6 +13,7 @@ def architecture(config: Any) -> Architecture:
         embed="transformer.wte",
         final_norm="transformer.ln_f",
         attn="attn",
+        attn_norm="ln_1",
         q="attn.q_proj",
         k="attn.k_proj",
         v="attn.v_proj",

@@ -8,4 +8,4 @@ MODEL_TYPES = ("olmo2", "olmo3")
 
 
 def architecture(config: Any) -> Architecture:
-    return Architecture(attn_out="post_attention_layernorm", mlp_out="post_feedforward_layernorm")
+    return Architecture(attn_norm=None, attn_out="post_attention_layernorm", mlp_out="post_feedforward_layernorm")

@@ -24,6 +24,7 @@ def architecture(config: Any) -> Architecture:
         embed="model.decoder.embed_tokens",
         pos_embed="model.decoder.embed_positions",
         final_norm=final_norm,
+        attn_norm="self_attn_layer_norm" if config.do_layer_norm_before else None,
         o="self_attn.out_proj",
         mlp="fc2",
         gate=None,

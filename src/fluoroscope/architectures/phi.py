@@ -10,6 +10,8 @@ MODEL_TYPES = ("phi",)
 def architecture(config: Any) -> Architecture:
     return Architecture(
         final_norm="model.final_layernorm",
+        q_norm="self_attn.q_layernorm",
+        k_norm="self_attn.k_layernorm",
         o="self_attn.dense",
         gate=None,
         up="mlp.fc1",

@@ -8,4 +8,9 @@ MODEL_TYPES = ("stablelm",)
 
 
 def architecture(config: Any) -> Architecture:
-    return Architecture(norm="layer", parallel=config.use_parallel_residual)
+    return Architecture(
+        q_norm="self_attn.q_layernorm",
+        k_norm="self_attn.k_layernorm",
+        norm="layer",
+        parallel=config.use_parallel_residual,
+    )

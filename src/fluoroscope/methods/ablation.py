@@ -4,16 +4,17 @@ Every variant is a row of the batch with its own edits, so a sweep costs a few w
 forward pass with only these edits would give.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fluoroscope.interventions import Intervention, at, zero
+from fluoroscope.interventions import Intervention, Positions, at, zero
 from fluoroscope.progress import track
 from fluoroscope.sites import Site
+from fluoroscope.trace import Trace
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model
@@ -31,14 +32,32 @@ def without(
         variants: each a set of writable sites; an empty one is the model as it is.
         slot: the position that is read.
     """
+    return torch.cat([trace.logits[:, slot] for trace in traces_without(model, ids, variants)])
+
+
+def traces_without(
+    model: "Model",
+    ids: Sequence[int],
+    variants: Sequence[Sequence[Site]],
+    sites: Sequence[Site] = (),
+    positions: Positions = None,
+) -> Iterator[Trace]:
+    """Traces of a prompt whose rows are the variants, in order, as many at once as fit.
+
+    Args:
+        ids: the prompt, as it is.
+        variants: each a set of writable sites.
+        sites: what the traces keep.
+        positions: where the sites of a variant are zero; None is everywhere.
+    """
     rows = max(1, _TOKENS_AT_ONCE // len(ids))
     chunks = [variants[start : start + rows] for start in range(0, len(variants), rows)]
-    found: list[Tensor] = []
     for chunk in track(chunks, "ablation"):
         rows_of: dict[Site, list[int]] = {}
-        for row, sites in enumerate(chunk):
-            for site in sites:
+        for row, removed in enumerate(chunk):
+            for site in removed:
                 rows_of.setdefault(site, []).append(row)
-        edits: dict[str | Site, Intervention] = {site: at(zero(), rows=rows) for site, rows in rows_of.items()}
-        found.append(model.trace([list(ids)] * len(chunk), edits=edits).logits[:, slot])
-    return torch.cat(found)
+        edits: dict[str | Site, Intervention] = {
+            site: at(zero(), positions=positions, rows=rows) for site, rows in rows_of.items()
+        }
+        yield model.trace([list(ids)] * len(chunk), sites=sites, edits=edits)

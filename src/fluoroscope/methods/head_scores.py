@@ -88,6 +88,13 @@ def battery(
     return found, control
 
 
+def earned(
+    found: Float[Tensor, "seed kind layer head"], control: Float[Tensor, "seed kind layer head"]
+) -> Float[Tensor, "kind layer head"]:
+    """What a battery says of each head: mean over its seeds, the control taken off; NaN where nothing was measured."""
+    return (found - control.nan_to_num(0.0)).mean(0)
+
+
 def _rows(model: "Model", seed: int) -> tuple[Int[Tensor, "row pos"], Int[Tensor, "row pos"]]:
     """Tokens said twice behind a lead-in, and as many that never repeat, each behind what begins every text."""
     begin, special = list[int](), set[int]()

@@ -1,0 +1,223 @@
+"""Which heads read what earlier heads write, by their weights: Q-, K- and V-composition.
+
+An induction head, say, reads through its keys what a previous-token head has written (Elhage et al. 2021, "A
+Mathematical Framework for Transformer Circuits"). Only the direct way counts: MLPs between two heads are left out.
+"""
+
+from math import isnan
+from typing import TYPE_CHECKING, Literal
+
+from fluoroscope import identity
+from fluoroscope.errors import ArgumentError
+from fluoroscope.methods import composition as method
+from fluoroscope.methods import head_circuits
+from fluoroscope.methods.composition import KINDS, Kind
+from fluoroscope.progress import track
+from fluoroscope.render.text import number
+from fluoroscope.result import Record, Result
+from fluoroscope.sites import Site
+from fluoroscope.views import Column, Grid, HeadGrid, Heatmap, Mark, Row, Table, View
+
+if TYPE_CHECKING:
+    from fluoroscope.model import Model
+
+_READERS = {"q": "queries", "k": "keys", "v": "values"}
+_SHOWN = 12
+_MOST_PAIRS = 2_000_000
+
+
+class Pair(Record):
+    """Two heads: the later one reads, through its queries, keys or values, what the earlier one writes.
+
+    Args:
+        earlier, later: canonical names of their z.
+        score: norm of the product over the product of the norms, from 0 to 1.
+        above: that minus chance.
+    """
+
+    kind: Kind
+    earlier: str
+    later: str
+    score: float
+    above: float
+
+    @property
+    def label(self) -> str:
+        """L2H1 → L3H0."""
+        return f"{Site.parse(self.earlier).label} → {Site.parse(self.later).label}"
+
+
+class Scores(Record):
+    """The scores of one kind: `scores[earlier][later]`, None where the one is not before the other, or is zero."""
+
+    kind: Kind
+    earlier: tuple[str, ...]
+    later: tuple[str, ...]
+    scores: Grid
+
+
+class Composition(Result):
+    """How heads of earlier and later blocks compose.
+
+    Args:
+        grids: all pairs, kind by kind; of one head, those it sends to and those it receives from.
+        chance: the score of circuits that have nothing to do with each other: 1 / sqrt of the stream's directions.
+        positions: how the model knows positions; rotary ones are left out of queries and keys.
+        head: the one that was asked for.
+        top_k: how many pairs are named.
+    """
+
+    grids: tuple[Scores, ...]
+    chance: float
+    positions: str
+    head: str | None
+    top_k: int
+
+    def pairs(self) -> list[Pair]:
+        """The `top_k` pairs of highest score, of any kind."""
+        found = [
+            Pair(kind=grid.kind, earlier=earlier, later=later, score=score, above=score - self.chance)
+            for grid in self.grids
+            for earlier, row in zip(grid.earlier, grid.scores, strict=True)
+            for later, score in zip(grid.later, row, strict=True)
+            if score is not None
+        ]
+        return sorted(found, key=lambda pair: -pair.score)[: self.top_k]
+
+    def summary(self) -> str:
+        first, *others = self.pairs() or [None]
+        if first is None:
+            return "No head reads or writes anything that could be composed."
+        read, written = Site.parse(first.later).label, Site.parse(first.earlier).label
+        told = ", ".join(f"{pair.label} ({pair.kind}) {number(pair.above, signed=True)}" for pair in others[:3] if pair)
+        then = f"; then {told}" if told else ""
+        return (
+            f"The {_READERS[first.kind]} of {read} read most of what {written} writes: score {number(first.score)}, "
+            f"{number(first.above, signed=True)} over the {number(self.chance)} of chance{then}."
+        )
+
+    def views(self) -> list[View]:
+        draw = self._map if self.head is None else self._heads
+        return [self._table(), *map(draw, self.grids)]
+
+    def _table(self) -> Table:
+        names = ("kind", "pair", "over chance", "score")
+        return Table(
+            title="The pairs that compose most",
+            caption="Kind: whether the later head reads the earlier one through its queries (q), keys (k) or values "
+            "(v). Score: Frobenius norm of the product of their circuits over the product of the norms. Chance, "
+            f"{number(self.chance)}: the root mean square over all rotations of one against the other, 1 / sqrt of the "
+            f"directions of the stream. Norm gains are folded in.{self._rotary()} Weights alone: heads that could "
+            "speak to each other, not that they do.",
+            columns=tuple(Column(name=name) for name in names),
+            rows=tuple(Row(cells=(p.kind, p.label, p.above, p.score), site=p.later) for p in self.pairs()),
+        )
+
+    def _rotary(self) -> str:
+        if self.positions in ("learned", "ALiBi"):
+            return ""
+        return " Positions that turn queries and keys are left out: q and k are those at distance 0."
+
+    def _map(self, grid: Scores) -> Heatmap:
+        """The heads with the strongest pairs, in the order of layers."""
+        rows = sorted(_strongest(grid.scores))
+        columns = sorted(_strongest(tuple(zip(*grid.scores, strict=True))))
+        return Heatmap(
+            title=f"Composition through the {_READERS[grid.kind]} of the later head",
+            caption=f"Down: the {len(rows)} earlier heads, across: the {len(columns)} later heads with the highest "
+            "scores of this kind, over chance; the JSON has all.",
+            unit="score over chance", signed=True,
+            rows=tuple(_mark(grid.earlier[row]) for row in rows),
+            columns=tuple(_mark(grid.later[column]) for column in columns),
+            values=tuple(tuple(self._above(grid.scores[row][column]) for column in columns) for row in rows),
+        )  # fmt: skip
+
+    def _heads(self, grid: Scores) -> HeadGrid:
+        sends = grid.earlier == (self.head,)
+        label, kind = Site.parse(self.head or "").label, _READERS[grid.kind]
+        partners = grid.later if sends else grid.earlier
+        scores = grid.scores[0] if sends else [row[0] for row in grid.scores]
+        values = {Site.parse(name): self._above(score) for name, score in zip(partners, scores, strict=True)}
+        height, width = (1 + max(axis) for axis in zip(*((s.layer or 0, s.unit or 0) for s in values), strict=True))
+        return HeadGrid(
+            title=f"Whose {kind} read {label}" if sends else f"Whom the {kind} of {label} read",
+            caption="A row is a block, a column a head in it.", unit="score over chance", signed=True,
+            values=tuple(tuple(values.get(Site("z", row, unit)) for unit in range(width)) for row in range(height)),
+        )  # fmt: skip
+
+    def _above(self, score: float | None) -> float | None:
+        return None if score is None else score - self.chance
+
+
+def _strongest(rows: Grid) -> list[int]:
+    """The rows with the largest entries."""
+    best = [max((value for value in row if value is not None), default=-1.0) for row in rows]
+    return sorted((row for row in range(len(best)) if best[row] >= 0), key=lambda row: -best[row])[:_SHOWN]
+
+
+def _mark(site: str) -> Mark:
+    return Mark(label=Site.parse(site).label, site=site)
+
+
+def composition(
+    model: "Model", *, head: str | None = None, kind: Literal["all", "q", "k", "v"] = "all", top_k: int = 10
+) -> Composition:
+    """Scores every pair of heads of earlier and later blocks by how much the later one reads of the earlier one.
+
+    Args:
+        head: look only at pairs of this one, such as L3H0.
+        kind: through the queries (q), keys (k) or values (v) of the later head, or all three.
+        top_k: how many pairs to name.
+
+    Raises:
+        ArgumentError: `top_k` below 1, a site that is no head, one block alone, or more pairs than fit a result.
+        UnavailableError: this family's heads have no such circuit.
+    """
+    if top_k < 1:
+        raise ArgumentError(f"top_k={top_k} lists nothing", "Give at least 1.")
+    layers = head_circuits.layers(model)
+    chosen = None if head is None else head_circuits.head(model, head)
+    kinds: tuple[Kind, ...] = KINDS if kind == "all" else (kind,)
+    if len(layers) < 2:
+        raise ArgumentError(f"{model.name} has heads in one block only", "Heads compose from block to block.")
+    count = len(kinds) * (len(layers) * model.n_heads) ** 2
+    if chosen is None and count > _MOST_PAIRS:
+        raise ArgumentError(f"{count:,} pairs of heads are more than a result holds", "Name one head: head='L3H0'.")
+    heads = [Site("z", layer, unit) for layer in layers for unit in range(model.n_heads)]
+    sides = [(heads, heads)]
+    if chosen is not None:
+        before, after = ([site for site in heads if _rank(site) * way < _rank(chosen) * way] for way in (1, -1))
+        sides = [pair for pair in (([chosen], after), (before, [chosen])) if all(pair)]
+    return Composition(
+        recipe=model.recipe(), grids=tuple(_scores(model, each, *side) for side in sides for each in kinds),
+        chance=method.chance(model), positions=identity.positions(model),
+        head=None if chosen is None else str(chosen), top_k=top_k,
+    )  # fmt: skip
+
+
+def _rank(site: Site) -> int:
+    return site.layer or 0
+
+
+def _scores(model: "Model", kind: Kind, earlier: list[Site], later: list[Site]) -> Scores:
+    rows, columns = _by_layer(earlier), _by_layer(later)
+    values: list[list[float | None]] = [[None] * len(later) for _ in earlier]
+    for below in track(sorted(rows), f"{kind}-composition"):
+        senders = method.sender(model, below)[[site.unit for site, _ in rows[below]]]
+        for above in sorted(layer for layer in columns if layer > below):
+            receivers = method.receiver(model, above, kind)[[site.unit for site, _ in columns[above]]]
+            found = method.scores(senders, receivers).tolist()
+            for (_, row), line in zip(rows[below], found, strict=True):
+                for (_, column), score in zip(columns[above], line, strict=True):
+                    values[row][column] = None if isnan(score) else score
+    return Scores(
+        kind=kind, earlier=tuple(map(str, earlier)), later=tuple(map(str, later)), scores=tuple(map(tuple, values))
+    )
+
+
+def _by_layer(heads: list[Site]) -> dict[int, list[tuple[Site, int]]]:
+    """Heads with their places in the list, by layer."""
+    found: dict[int, list[tuple[Site, int]]] = {}
+    for place, site in enumerate(heads):
+        found.setdefault(site.layer or 0, []).append((site, place))
+    return found
