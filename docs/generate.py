@@ -28,7 +28,11 @@ from fluoroscope.sites import SITES  # noqa: E402
 
 PAGES = ("README.md", "docs/sites.md", "docs/families.md", "docs/analyses.md", "docs/specimen.md")
 
-EXAMPLES: dict[str, Any] = {"prompt": "When Mary and John went to the store, John gave a drink to"}
+EXAMPLES: dict[str, Any] = {
+    "prompt": "When Mary and John went to the store, John gave a drink to",
+    "text": "../shared/data/text/tinystories_sample.txt",
+    "site": "L3N7",
+}
 """A value for each required parameter of any analysis, by name."""
 
 SPELLINGS = [
