@@ -11,7 +11,9 @@ from fluoroscope.views import (
     Heatmap,
     Lines,
     Mark,
+    Point,
     Row,
+    Scatter,
     Series,
     Table,
     TokenMark,
@@ -63,6 +65,22 @@ def every_view(text: str = HOSTILE) -> list[View]:
             x=(mark, plain, mark),
             series=(Series(label=text, token=True, values=(0.5, None, -1.0)), Series(label="b", values=(1, 2, 3))),
             marked=2,
+        ),
+        Scatter(
+            title=text,
+            caption=text,
+            axes=(text, "up"),
+            points=(
+                Point(label=text, token=True, site="resid_post.1", x=-1.0, y=0.5, group=text),
+                Point(label="b", x=2.0, y=0.5, group="other"),
+                Point(label=text, x=-1.0, y=0.5),
+            ),
+        ),
+        Scatter(
+            title=text,
+            axes=("a", "b", text),
+            limits=((-1, 1), (-2, 2), (-3, 3)),
+            points=(Point(label="low", x=-1, y=-2, z=-3), Point(label="high", x=1, y=2, z=3)),
         ),
         Table(
             title=text,

@@ -5,7 +5,7 @@ import matplotlib
 import pytest
 
 from fluoroscope.render import figure
-from fluoroscope.views import Bar, Bars, Heatmap, Mark
+from fluoroscope.views import Bar, Bars, Heatmap, Mark, Point, Scatter
 from render.samples import HOSTILE, every_view
 
 
@@ -50,3 +50,18 @@ def test_the_numbers_drawn_are_the_numbers_given():
     image = second.images[0].get_array()
     assert image[0, 0] == 0.5
     assert bool(image.mask[0, 1]) or image[0, 1] != image[0, 1]
+
+
+def test_scatter_pictures_that_follow_each_other_stand_side_by_side():
+    points = (Point(label="a", x=0, y=0, group="g"), Point(label="b", x=4, y=2), Point(label="c", x=4, y=0, group="h"))
+    scatter = Scatter(title="t", axes=("one", "two"), points=points)
+    bars = Bars(title="t", unit="u", items=(Bar(label="a", value=2.0),))
+    drawn = figure.page("a", "b", [bars, scatter, scatter, scatter, scatter, bars])
+    figure.image(drawn, "png")
+    tops = [round(axes.get_position().y0, 2) for axes in drawn.axes]
+    assert tops[1] == tops[2] == tops[3]
+    assert tops[0] > tops[1] > tops[4] > tops[5]
+    first, second = drawn.axes[1].collections
+    assert first.get_offsets().tolist() == [[0, 0.25], [1, 0.75]]
+    assert second.get_offsets().tolist() == [[1, 0.25]]
+    assert {"a", "b", "c", "● g", "■ h"} <= {text.get_text() for text in drawn.axes[1].texts}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fluoroscope.render import html
 from fluoroscope.render.text import prose, visible
-from fluoroscope.views import Bar, Bars, Heatmap, Lines, Mark, Series, TokenMark, Tokens
+from fluoroscope.views import Bar, Bars, Heatmap, Lines, Mark, Point, Scatter, Series, TokenMark, Tokens
 from render.samples import HOSTILE, every_view
 
 OURS = (
@@ -151,3 +151,22 @@ def test_a_line_has_a_point_for_every_value_and_a_gap_for_none():
     path = next(a["d"] for tag, a in tags if tag == "path" and a["class"] == "line0")
     assert path.count("M") == 2
     assert path.count("L") == 1
+
+
+def test_a_point_is_drawn_where_its_numbers_are_and_tells_them():
+    points = (
+        Point(label=" a", token=True, x=0, y=0, group="one"),
+        Point(label="b", x=4, y=0, group="two", site="z.1.2"),
+        Point(label="c", x=4, y=2, group="three"),
+    )
+    view = Scatter(title="t", axes=("right", "up"), points=points)
+    parsed = Page(html.draw(view))
+    [circle] = [a for tag, a in parsed.tags if tag == "circle" and float(a["r"]) == 4 and float(a["cx"]) > 0]
+    [rect] = [a for tag, a in parsed.tags if tag == "rect" and float(a["x"]) > 0]
+    assert float(rect["x"]) + 4 - float(circle["cx"]) == pytest.approx(360)
+    assert float(rect["y"]) + 4 == float(circle["cy"])
+    assert (circle["class"], rect["class"]) == ("line0", "line1")
+    assert "·a, one, right 0, up 0" in parsed.texts
+    assert [a.get("data-site") for tag, a in parsed.tags if tag == "tr"] == [None, None, "z.1.2", None]
+    assert {"right, 0 to 4", "up, 0 to 2", "one", "two", "three"} <= set(parsed.texts)
+    assert ("figure", {"class": "scatter"}) in parsed.tags

@@ -7,7 +7,7 @@ from typing import assert_never
 from fluoroscope.render import palette
 from fluoroscope.render.cells import numeric, text_cells
 from fluoroscope.render.text import facts, number, numbers, prose, visible
-from fluoroscope.views import Bars, HeadGrid, Heatmap, Lines, Mark, Table, Tokens, View
+from fluoroscope.views import Bars, HeadGrid, Heatmap, Lines, Mark, Scatter, Table, Tokens, View
 
 _BAR = 20
 _ACTIVE = re.compile(
@@ -47,6 +47,8 @@ def _body(view: View) -> list[str]:
             return [" ".join(f"**{text}**" if index == view.marked else text for index, text in enumerate(items))]
         case Lines():
             return _lines(view)
+        case Scatter():
+            return _scatter(view)
         case Table():
             return _table(view)
         case _:
@@ -82,6 +84,17 @@ def _lines(view: Lines) -> list[str]:
         for index, mark in enumerate(view.x)
     ]
     return _grid(["", *(label(line) for line in view.series)], rows, right=set(range(1, len(view.series) + 1)))
+
+
+def _scatter(view: Scatter) -> list[str]:
+    grouped = bool(view.groups())
+    columns = [numbers([point.place[axis] for point in view.points], signed=True) for axis in range(len(view.axes))]
+    rows = [
+        [label(point), *places, *([plain(point.group or "")] if grouped else [])]
+        for point, *places in zip(view.points, *columns, strict=True)
+    ]
+    names = ["", *(plain(name) for name in view.axes), *(["group"] if grouped else [])]
+    return _grid(names, rows, right=set(range(1, len(view.axes) + 1)))
 
 
 def _table(view: Table) -> list[str]:
