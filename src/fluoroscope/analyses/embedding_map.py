@@ -1,4 +1,4 @@
-"""A picture of hidden states: who is near whom, by PCA, t-SNE or UMAP, at one or several depths.
+"""A picture of hidden states: which are near each other, by PCA, t-SNE or UMAP.
 
 The tokens of a prompt, or the last token of each of several prompts. All depths are fitted together, so that their
 pictures share their axes and can be compared. A flat picture of a wide space leaves much out: the share of neighbours
