@@ -33,6 +33,7 @@ EXAMPLES: dict[str, Any] = {
     "text": "examples/paragraphs.txt",
     "chat": '[{"role": "user", "content": "How do I paint a wall?"}]',
     "weight": "W_Q.3.0",
+    "site": "L3N7",
 }
 """A value for each required parameter of any analysis, by name."""
 

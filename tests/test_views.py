@@ -16,7 +16,9 @@ from fluoroscope.views import (
     Lines,
     Mark,
     Node,
+    Point,
     Row,
+    Scatter,
     Series,
     Table,
     TokenMark,
@@ -77,6 +79,28 @@ def test_shapes_must_agree():
         Lines(title="t", unit="u", x=(a, b), series=(Series(label="s", values=(1.0,)),))
     with pytest.raises(ArgumentError, match="1 cells for 0 columns"):
         Table(title="t", columns=(), rows=(Row(cells=("x",)),))
+
+
+def test_points_have_as_many_places_as_there_are_axes():
+    flat, deep = Point(label="a", x=1, y=2), Point(label="a", x=1, y=2, z=3)
+    for points, axes in (((deep,), ("a", "b")), ((flat,), ("a", "b", "c")), ((flat, deep), ("a", "b"))):
+        with pytest.raises(ArgumentError, match="axes, and points or limits of"):
+            Scatter(title="t", axes=axes, points=points)
+    with pytest.raises(ArgumentError, match="points or limits of"):
+        Scatter(title="t", axes=("a", "b"), points=(flat,), limits=((0, 1),))
+    with pytest.raises(ArgumentError, match="wrong way round"):
+        Scatter(title="t", axes=("a", "b"), points=(flat,), limits=((0, 1), (1, 0)))
+    with pytest.raises(ValidationError, match="at least 2"):
+        Scatter(title="t", axes=("a",), points=())
+
+
+def test_ends_of_axes_are_those_of_the_points_unless_given():
+    points = (Point(label="a", x=1, y=5, group="g"), Point(label="b", x=3, y=5), Point(label="c", x=2, y=5, group="h"))
+    assert Scatter(title="t", axes=("a", "b"), points=points).bounds() == [(1, 3), (4.5, 5.5)]
+    limited = Scatter(title="t", axes=("a", "b"), points=points, limits=((0, 9), (-1, 1)))
+    assert limited.bounds() == [(0, 9), (-1, 1)]
+    assert (limited.groups(), limited.group_indices()) == (["g", "h"], [0, 0, 1])
+    assert Scatter(title="t", axes=("a", "b", "c"), points=()).bounds() == [(0, 1)] * 3
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 All are linear in their argument: they sum to attn_out or mlp_out, a post-norm frozen at the statistics it has here.
 """
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from jaxtyping import Float
@@ -60,26 +60,30 @@ def neurons(
     Raises:
         UnavailableError: W_out of this layer cannot be read exactly.
     """
-    arch = model.architecture
     weight, bias = model.weights[f"W_out.{layer}"], model.weights.get(f"b_out.{layer}")
-    post_norm = None if arch.mlp_out in (arch.mlp, arch.down) else arch.mlp_out
-    return _added(model, layer, values.to(weight.dtype)[..., None] * weight, bias, post_norm)
+    return _added(model, layer, values.to(weight.dtype)[..., None] * weight, bias, post_norm(model, layer, "mlp"))
+
+
+def post_norm(model: Weighted, layer: int, part: Literal["attn", "mlp"]) -> nn.Module | None:
+    """The norm between what a part computes and what it adds to the stream, in families that have one."""
+    arch = model.architecture
+    own = {"attn": (arch.attn, arch.o), "mlp": (arch.mlp, arch.down)}[part]
+    path = arch.attn_out if part == "attn" else arch.mlp_out
+    return None if path is None or path in own else required(model.blocks[layer], path, "post-norm")
 
 
 def _attention(model: Weighted, layer: int, shares: Tensor) -> tuple[Tensor, Tensor | None]:
-    arch = model.architecture
-    post_norm = None if arch.attn_out in (arch.attn, arch.o) else arch.attn_out
-    return _added(model, layer, shares, model.weights.get(f"b_O.{layer}"), post_norm)
+    return _added(model, layer, shares, model.weights.get(f"b_O.{layer}"), post_norm(model, layer, "attn"))
 
 
 def _added(
-    model: Weighted, layer: int, shares: Float[Tensor, "... unit d_model"], bias: Tensor | None, post_norm: str | None
+    model: Weighted, layer: int, shares: Float[Tensor, "... unit d_model"], bias: Tensor | None, after: nn.Module | None
 ) -> tuple[Tensor, Tensor | None]:
     """Shares and bias as the block adds them to the stream."""
     arch = model.architecture
-    if post_norm is not None:
+    if after is not None:
         total = shares.sum(-2) if bias is None else shares.sum(-2) + bias
-        norm = frozen(arch, required(model.blocks[layer], post_norm, "post-norm"), total)
+        norm = frozen(arch, after, total)
         shares = norm.scaled(shares.movedim(-2, 0)).movedim(0, -2)
         rest = [part for part in (None if bias is None else norm.scaled(bias), norm.bias) if part is not None]
         bias = sum(rest[1:], rest[0]) if rest else None

@@ -260,9 +260,8 @@ class Graph(Picture):
         if len(ranks) < len(self.nodes):
             raise ArgumentError(f"two nodes of graph {self.title!r} have the same id", "Ids tell nodes apart.")
         for edge in self.edges:
-            missing = [end for end in (edge.source, edge.target) if end not in ranks]
-            if missing:
-                raise ArgumentError(f"graph {self.title!r} has an edge at {missing[0]!r}, but no such node")
+            if missing := {edge.source, edge.target} - set(ranks):
+                raise ArgumentError(f"graph {self.title!r} has an edge at {missing.pop()!r}, but no such node")
             if ranks[edge.source] >= ranks[edge.target]:
                 raise ArgumentError(
                     f"in graph {self.title!r} the edge {edge.source!r} -> {edge.target!r} leads to no higher rank"
@@ -308,6 +307,61 @@ class Arcs(Picture):
         return sorted(self.arcs, key=lambda arc: -abs(arc.value or 0.0))
 
 
+class Point(Mark):
+    """A labelled point; points of one group share colour and shape."""
+
+    x: float
+    y: float
+    z: float | None = None
+    group: str | None = None
+
+    @property
+    def place(self) -> tuple[float, ...]:
+        """Its two or three coordinates."""
+        return (self.x, self.y) if self.z is None else (self.x, self.y, self.z)
+
+
+class Scatter(Picture):
+    """Points on a plane or in space.
+
+    Args:
+        axes: the names of the two or three axes.
+        limits: lower and upper end of each axis, which pictures that are to be compared share; without them the
+            points' own.
+    """
+
+    kind: Literal["scatter"] = "scatter"
+    unit: str = ""
+    axes: tuple[str, ...] = Field(min_length=2, max_length=3)
+    points: tuple[Point, ...]
+    limits: tuple[tuple[float, float], ...] | None = None
+
+    @model_validator(mode="after")
+    def _axes(self) -> "Scatter":
+        sizes = {len(point.place) for point in self.points} | ({len(self.limits)} if self.limits else set[int]())
+        if sizes - {len(self.axes)}:
+            raise ArgumentError(f"{self.title!r} has {len(self.axes)} axes, and points or limits of {sorted(sizes)}")
+        for low, high in self.limits or ():
+            if low > high:
+                raise ArgumentError(f"limits {low:g} to {high:g} of {self.title!r} are the wrong way round")
+        return self
+
+    def bounds(self) -> list[tuple[float, float]]:
+        """Lower and upper end of each axis, never empty."""
+        own = [(min(values), max(values)) for values in zip(*(point.place for point in self.points), strict=True)]
+        ends = list(self.limits or own or [(0.0, 1.0)] * len(self.axes))
+        return [(low, high) if high > low else (low - 0.5, high + 0.5) for low, high in ends]
+
+    def groups(self) -> list[str]:
+        """The names of the groups, in the order in which they appear."""
+        return list(dict.fromkeys(point.group for point in self.points if point.group is not None))
+
+    def group_indices(self) -> list[int]:
+        """For each point the index of its group; 0 for those without one."""
+        indices = {name: index for index, name in enumerate(self.groups())}
+        return [0 if point.group is None else indices[point.group] for point in self.points]
+
+
 class Table(Picture):
     """Rows of text and numbers."""
 
@@ -340,5 +394,6 @@ def _check_signs(view: _P, signed: bool, values: Sequence[Sequence[Value]]) -> _
     return view
 
 
-View = Annotated[Bars | Heatmap | HeadGrid | Tokens | Lines | Arcs | Graph | Table, Field(discriminator="kind")]
+_Any = Bars | Heatmap | HeadGrid | Tokens | Lines | Scatter | Arcs | Graph | Table
+View = Annotated[_Any, Field(discriminator="kind")]
 """Any picture, told apart by its `kind`."""

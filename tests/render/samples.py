@@ -16,7 +16,9 @@ from fluoroscope.views import (
     Lines,
     Mark,
     Node,
+    Point,
     Row,
+    Scatter,
     Series,
     Table,
     TokenMark,
@@ -97,6 +99,22 @@ def every_view(text: str = HOSTILE) -> list[View]:
                 Edge(source=text, target="c", value=2.0),
                 Edge(source="b", target="c", value=None),
             ),
+        ),
+        Scatter(
+            title=text,
+            caption=text,
+            axes=(text, "up"),
+            points=(
+                Point(label=text, token=True, site="resid_post.1", x=-1.0, y=0.5, group=text),
+                Point(label="b", x=2.0, y=0.5, group="other"),
+                Point(label=text, x=-1.0, y=0.5),
+            ),
+        ),
+        Scatter(
+            title=text,
+            axes=("a", "b", text),
+            limits=((-1, 1), (-2, 2), (-3, 3)),
+            points=(Point(label="low", x=-1, y=-2, z=-3), Point(label="high", x=1, y=2, z=3)),
         ),
         Table(
             title=text,

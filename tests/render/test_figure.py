@@ -5,7 +5,7 @@ import matplotlib
 import pytest
 
 from fluoroscope.render import figure
-from fluoroscope.views import Arc, Arcs, Bar, Bars, Edge, Graph, Heatmap, Mark, Node, TokenMark
+from fluoroscope.views import Arc, Arcs, Bar, Bars, Edge, Graph, Heatmap, Mark, Node, Point, Scatter, TokenMark
 from render.samples import HOSTILE, every_view
 
 
@@ -77,3 +77,18 @@ def test_edges_and_arcs_are_drawn_from_node_to_node_and_as_thick_as_their_values
         assert places["$"][1] < y < to_y < places[end][1]
     (arc,) = second.patches
     assert arc.get_path().vertices[[0, -1], 0].tolist() == [0, 1]
+
+
+def test_scatter_pictures_that_follow_each_other_stand_side_by_side():
+    points = (Point(label="a", x=0, y=0, group="g"), Point(label="b", x=4, y=2), Point(label="c", x=4, y=0, group="h"))
+    scatter = Scatter(title="t", axes=("one", "two"), points=points)
+    bars = Bars(title="t", unit="u", items=(Bar(label="a", value=2.0),))
+    drawn = figure.page("a", "b", [bars, scatter, scatter, scatter, scatter, bars])
+    figure.image(drawn, "png")
+    tops = [round(axes.get_position().y0, 2) for axes in drawn.axes]
+    assert tops[1] == tops[2] == tops[3]
+    assert tops[0] > tops[1] > tops[4] > tops[5]
+    first, second = drawn.axes[1].collections
+    assert first.get_offsets().tolist() == [[0, 0.25], [1, 0.75]]
+    assert second.get_offsets().tolist() == [[1, 0.25]]
+    assert {"a", "b", "c", "● g", "■ h"} <= {text.get_text() for text in drawn.axes[1].texts}

@@ -9,7 +9,23 @@ from hypothesis import strategies as st
 
 from fluoroscope.render import html
 from fluoroscope.render.text import prose, visible
-from fluoroscope.views import Arc, Arcs, Bar, Bars, Edge, Graph, Heatmap, Lines, Mark, Node, Series, TokenMark, Tokens
+from fluoroscope.views import (
+    Arc,
+    Arcs,
+    Bar,
+    Bars,
+    Edge,
+    Graph,
+    Heatmap,
+    Lines,
+    Mark,
+    Node,
+    Point,
+    Scatter,
+    Series,
+    TokenMark,
+    Tokens,
+)
 from render.samples import HOSTILE, every_view
 
 OURS = (
@@ -187,3 +203,22 @@ def test_arcs_stand_on_their_tokens_and_rise_with_their_distance():
     short, long = ([float(number) for number in re.findall(r"[\d.]+", curve)] for curve in curves)
     assert [long[0], long[-2], short[0], short[-2]] == pytest.approx([centres[n] for n in (0, 2, 1, 2)], abs=0.1)
     assert long[3] < short[3]
+
+
+def test_a_point_is_drawn_where_its_numbers_are_and_tells_them():
+    points = (
+        Point(label=" a", token=True, x=0, y=0, group="one"),
+        Point(label="b", x=4, y=0, group="two", site="z.1.2"),
+        Point(label="c", x=4, y=2, group="three"),
+    )
+    view = Scatter(title="t", axes=("right", "up"), points=points)
+    parsed = Page(html.draw(view))
+    [circle] = [a for tag, a in parsed.tags if tag == "circle" and float(a["r"]) == 4 and float(a["cx"]) > 0]
+    [rect] = [a for tag, a in parsed.tags if tag == "rect" and float(a["x"]) > 0]
+    assert float(rect["x"]) + 4 - float(circle["cx"]) == pytest.approx(360)
+    assert float(rect["y"]) + 4 == float(circle["cy"])
+    assert (circle["class"], rect["class"]) == ("line0", "line1")
+    assert "·a, one, right 0, up 0" in parsed.texts
+    assert [a.get("data-site") for tag, a in parsed.tags if tag == "tr"] == [None, None, "z.1.2", None]
+    assert {"right, 0 to 4", "up, 0 to 2", "one", "two", "three"} <= set(parsed.texts)
+    assert ("figure", {"class": "scatter"}) in parsed.tags

@@ -7,7 +7,7 @@ from markdown_it import MarkdownIt
 
 from fluoroscope.render import markdown
 from fluoroscope.render.text import prose, visible
-from fluoroscope.views import Arc, Arcs, Bar, Bars, Column, Edge, Graph, Node, Row, Table, TokenMark
+from fluoroscope.views import Arc, Arcs, Bar, Bars, Column, Edge, Graph, Node, Point, Row, Scatter, Table, TokenMark
 from render.samples import HOSTILE, every_view
 
 PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
@@ -95,3 +95,10 @@ def test_a_page_ends_with_its_recipe():
     found = texts(source)
     assert found[:2] == ["T", prose(HOSTILE)]
     assert found[-4:] == ["model", "../a_b", "versions", "torch 2"]
+
+
+def test_points_are_a_table_of_their_places():
+    points = (Point(label=" a", token=True, x=0.5, y=-1, group="g"), Point(label="b", x=2, y=0))
+    lines = markdown.draw(Scatter(title="t", axes=("one", "two"), points=points))
+    assert lines[-4] == "|  | one | two | group |"
+    assert lines[-2:] == ["| `·a` | +0.500 | -1.000 | g |", "| b | +2.000 | 0 |  |"]

@@ -18,7 +18,9 @@ from fluoroscope.views import (
     Lines,
     Mark,
     Node,
+    Point,
     Row,
+    Scatter,
     Series,
     Table,
     TokenMark,
@@ -201,3 +203,24 @@ def test_a_column_without_room_is_named():
     lines = text(view)
     assert any("no room here for:" in line and "column" in line for line in lines)
     assert "column29" in lines[-1]
+
+
+def test_points_lie_to_the_right_and_above_as_their_numbers_say():
+    places = {"low": (0, 0), "high": (0, 9), "far": (9, 0)}
+    points = tuple(Point(label=name, x=x, y=y, group=name[0]) for name, (x, y) in places.items())
+    head, legend, *rows = text(Scatter(title="t", axes=("one", "two"), points=points))
+    assert head == "t"
+    assert legend.split() == ["●", "l", "■", "h", "▲", "f"]
+    sheet = [row[3:] for row in rows if row.startswith("  │")]
+    assert sheet[0].startswith("■ high")
+    assert sheet[-1].startswith("● low")
+    assert sheet[-1].endswith("far ▲")
+    assert rows[-1] == "  right: one, 0 to 9; up: two, 0 to 9."
+
+
+def test_labels_without_room_are_counted():
+    points = (*tuple(Point(label=f"name{n}", x=n / 1000, y=0) for n in range(9)), Point(label="end", x=9, y=1))
+    lines = text(Scatter(title="t", axes=("one", "two"), points=points))
+    shown = sum(line.count("name") for line in lines)
+    assert f"{9 - shown} of 10 labels have no room here" in " ".join(" ".join(lines[-2:]).split())
+    assert any("end ●" in line for line in lines)

@@ -42,6 +42,7 @@ ELSEWHERE = {
     "render/cells.py": "render/test_terminal.py",
     "render/chart.py": "render/test_html.py",
     "render/network.py": "render/test_html.py",
+    "render/scatter.py": "render/test_html.py",
     "run.py": "architectures/test_writable.py",
     "sampling.py": "surfaces/test_cli.py",
     "shares.py": "methods/test_decomposition.py",

@@ -2,8 +2,9 @@
 
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import groupby
 from typing import Any, assert_never
 
 from matplotlib import font_manager
@@ -18,8 +19,9 @@ from matplotlib.path import Path
 from fluoroscope.render import palette
 from fluoroscope.render.cells import text_cells
 from fluoroscope.render.layout import Point, curve, layered, number_places
+from fluoroscope.render.places import axis_label, labels, sheet
 from fluoroscope.render.text import number, numbers, prose, visible
-from fluoroscope.views import Arcs, Bars, Graph, HeadGrid, Heatmap, Lines, Mark, Table, Tokens, View
+from fluoroscope.views import Arcs, Bars, Graph, HeadGrid, Heatmap, Lines, Mark, Scatter, Table, Tokens, View
 
 _THEME = palette.LIGHT
 _WIDTH = 9.0
@@ -33,20 +35,34 @@ _MOST_NUMBERS = 400
 _CHARACTERS_PER_LINE = 100
 _LABEL = 24
 _CELL = 10
+_ABREAST = 3
+_MARKERS, _KEYS = "os^D", "●■▲◆"
+_SCATTER_CHARACTER = 0.026
 
 
 def page(title: str, summary: str, views: Sequence[View]) -> Figure:
     """All views of a result, one below the other."""
-    heights = [_height(view) for view in views]
+    rows = list(_rows(views))
+    heights = [max(_height(view) for view in row) for row in rows]
     layout = ConstrainedLayoutEngine(h_pad=0.12)
     figure = Figure(figsize=(_WIDTH, sum(heights) + 0.9), layout=layout, facecolor=_THEME.page)
     wrapped = textwrap.fill(prose(summary), _CHARACTERS_PER_LINE)
     figure.suptitle(_printable(f"{prose(title)}\n{wrapped}"), x=0.01, ha="left", **_text(size=10))
-    if views:
-        panels = figure.subplots(len(views), 1, squeeze=False, height_ratios=heights)
-        for axes, view in zip(panels[:, 0], views, strict=True):
-            _draw(axes, view)
+    if rows:
+        grid = figure.add_gridspec(len(rows), 1, height_ratios=heights)
+        for place, row in enumerate(rows):
+            panels = grid[place, 0].subgridspec(1, len(row))
+            for column, view in enumerate(row):
+                _draw(figure.add_subplot(panels[0, column]), view, _CHARACTERS_PER_LINE // len(row))
     return figure
+
+
+def _rows(views: Sequence[View]) -> Iterator[list[View]]:
+    """Each view by itself; scatter pictures that follow each other side by side."""
+    for together, run in groupby(views, key=lambda view: isinstance(view, Scatter)):
+        rest = list(run)
+        step = _ABREAST if together else 1
+        yield from (rest[start : start + step] for start in range(0, len(rest), step))
 
 
 def image(figure: Figure, suffix: str) -> bytes:
@@ -56,11 +72,9 @@ def image(figure: Figure, suffix: str) -> bytes:
     return buffer.getvalue()
 
 
-def _draw(axes: Axes, view: View) -> None:
+def _draw(axes: Axes, view: View, room: int) -> None:
     unit = "" if isinstance(view, Table) or not view.unit else f" · {prose(view.unit)}"
-    axes.set_title(
-        _printable(_cut(prose(view.title) + unit, _CHARACTERS_PER_LINE)), loc="left", **_text(size=10, weight="bold")
-    )
+    axes.set_title(_printable(_cut(prose(view.title) + unit, room)), loc="left", **_text(size=10, weight="bold"))
     axes.set_facecolor(_THEME.page)
     axes.tick_params(length=0, labelsize=8, labelcolor=_THEME.ink)
     for side in ("top", "right", "left"):
@@ -81,6 +95,8 @@ def _draw(axes: Axes, view: View) -> None:
             _arcs(axes, view)
         case Graph():
             _graph(axes, view)
+        case Scatter():
+            _scatter(axes, view)
         case Table():
             _table(axes, view)
         case _:
@@ -103,6 +119,8 @@ def _height(view: View) -> float:
             return _HEAD + 1.8
         case Graph():
             return _HEAD + _RANK * len({node.rank for node in view.nodes})
+        case Scatter():
+            return _HEAD + _WIDTH / _ABREAST
         case Table():
             return _HEAD / 2 + _ROW * (len(view.rows) + 1)
         case _:
@@ -239,6 +257,40 @@ def _arrow(axes: Axes, points: list[Point], value: float | None, strongest: floa
     path = Path(points, [Path.MOVETO, *[Path.CURVE4] * (len(points) - 1)])
     axes.add_patch(PathPatch(path, fill=False, edgecolor=colour, linewidth=thickness, alpha=0.75, capstyle="butt"))
     axes.plot(*points[-1], marker="v", color=colour, markersize=4)
+
+
+def _scatter(axes: Axes, view: Scatter) -> None:
+    """Points on the sheet from 0 to 1; the ends of an axis stand beside its name."""
+    spots, edges = sheet(view)
+    keys = view.groups() if len(view.groups()) > 1 else []
+    axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04 + 0.06 * len(keys)), xticks=[], yticks=[])
+    axes.set_aspect("equal")
+    axes.spines["bottom"].set_visible(False)
+    for (name, start, end), (low, high) in zip(edges, view.bounds(), strict=True):
+        axes.plot(*zip(start, end, strict=True), color=_THEME.line, linewidth=0.8, zorder=0)
+        told = _printable(_cut(prose(name) + (f", {low:.3g} to {high:.3g}" if len(edges) == 2 else ""), 2 * _LABEL))
+        x, y, turn = axis_label(start, end, len(edges))
+        style = {"rotation": 90, "ha": "right", "va": "center"} if turn else {"ha": "center", "va": "top"}
+        axes.text(x - 0.02 * turn, y - 0.02 * (not turn), told, **_text(size=7, color=_THEME.muted, **style))
+    colours = (_THEME.toward[-1], _THEME.against[-1], _THEME.muted)
+    of = view.group_indices()
+    for group in sorted(set(of)):
+        xs, ys = zip(*(spot for spot, index in zip(spots, of, strict=True) if index == group), strict=True)
+        axes.scatter(xs, ys, s=14, color=colours[group % len(colours)], marker=_MARKERS[group % len(_MARKERS)])
+    for group, name in enumerate(keys):
+        style = _text(size=8, color=colours[group % len(colours)], va="center")
+        axes.text(
+            0.0,
+            1.06 + 0.06 * (len(keys) - group - 1),
+            _printable(f"{_KEYS[group % 4]} {_cut(prose(name), _LABEL)}"),
+            **style,
+        )
+    names = [_label(point) for point in view.points]
+    widths = [_SCATTER_CHARACTER * len(name) for name in names]
+    for name, found in zip(names, labels(spots, widths, 0.045, 0.018, (0.014, 0.014)), strict=True):
+        if found is not None:
+            side = {"start": "left", "end": "right", "middle": "center"}[found.anchor]
+            axes.text(found.x, found.y, name, **_text(size=7, ha=side, va="center"))
 
 
 def _table(axes: Axes, view: Table) -> None:

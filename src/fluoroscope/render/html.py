@@ -8,11 +8,11 @@ from html import escape
 from pathlib import Path
 from typing import assert_never
 
-from fluoroscope.render import network, palette
+from fluoroscope.render import network, palette, scatter
 from fluoroscope.render.cells import links, numeric, text_cells
 from fluoroscope.render.chart import chart
 from fluoroscope.render.text import facts, number, numbers, prose, visible
-from fluoroscope.views import Arcs, Bars, Graph, HeadGrid, Heatmap, Lines, Mark, Table, Tokens, View
+from fluoroscope.views import Arcs, Bars, Graph, HeadGrid, Heatmap, Lines, Mark, Scatter, Table, Tokens, View
 
 _STEPS = 16
 _SCALES = ("against", "amount", "toward")
@@ -40,7 +40,9 @@ def draw(view: View) -> str:
     """A view as one `figure` element."""
     unit = "" if isinstance(view, Table) or not view.unit else f" <span>· {_prose(view.unit)}</span>"
     caption = f"<br><span>{_prose(view.caption)}</span>" if view.caption else ""
-    return f"<figure>\n<figcaption><b>{_prose(view.title)}</b>{unit}{caption}</figcaption>\n{_picture(view)}\n</figure>"
+    name = ' class="scatter"' if isinstance(view, Scatter) else ""
+    head = f"<figcaption><b>{_prose(view.title)}</b>{unit}{caption}</figcaption>"
+    return f"<figure{name}>\n{head}\n{_picture(view)}\n</figure>"
 
 
 def _body(title: str, summary: str, views: Sequence[View], recipe: Mapping[str, object]) -> str:
@@ -69,6 +71,8 @@ def _picture(view: View) -> str:
             return network.arcs(view) + _links(view)
         case Graph():
             return network.graph(view) + _links(view)
+        case Scatter():
+            return scatter.picture(view) + _points(view)
         case Table():
             return _table(view)
         case _:
@@ -165,6 +169,21 @@ def _links(view: Arcs | Graph) -> str:
 
 
 def _folded(table: str) -> str:
+    return f'\n<details><summary>Numbers</summary><div class="wide">{table}</div></details>'
+
+
+def _points(view: Scatter) -> str:
+    columns = [numbers([point.place[axis] for point in view.points], signed=True) for axis in range(len(view.axes))]
+    names = [*view.axes, *(["group"] if view.groups() else [])]
+    head = "".join(f'<th scope="col" class="number">{_prose(name)}</th>' for name in names)
+    rows = "".join(
+        f"<tr{_site(point.site)}>{_head(point)}"
+        + "".join(f'<td class="number">{place}</td>' for place in places)
+        + (f"<td>{_prose(point.group or '')}</td>" if view.groups() else "")
+        + "</tr>\n"
+        for point, *places in zip(view.points, *columns, strict=True)
+    )
+    table = f"<table><thead><tr><th></th>{head}</tr></thead><tbody>\n{rows}</tbody></table>"
     return f'\n<details><summary>Numbers</summary><div class="wide">{table}</div></details>'
 
 

@@ -7,7 +7,7 @@ from typing import assert_never
 from fluoroscope.render import palette
 from fluoroscope.render.cells import links, numeric, text_cells
 from fluoroscope.render.text import facts, number, numbers, prose, visible
-from fluoroscope.views import Arcs, Bars, Graph, HeadGrid, Heatmap, Lines, Mark, Table, TokenMark, Tokens, View
+from fluoroscope.views import Arcs, Bars, Graph, HeadGrid, Heatmap, Lines, Mark, Scatter, Table, TokenMark, Tokens, View
 
 _BAR = 20
 _ACTIVE = re.compile(
@@ -50,6 +50,8 @@ def _body(view: View) -> list[str]:
             return [_text(view.items, view.marked), "", *_links(view)]
         case Graph():
             return [*_nodes(view), "", *_links(view)]
+        case Scatter():
+            return _scatter(view)
         case Table():
             return _table(view)
         case _:
@@ -109,6 +111,17 @@ def _links(view: Arcs | Graph) -> list[str]:
         for (source, target, value), amount in zip(found, amounts, strict=True)
     ]
     return _grid(["from", "to", plain(view.unit), ""], rows, right={2})
+
+
+def _scatter(view: Scatter) -> list[str]:
+    grouped = bool(view.groups())
+    columns = [numbers([point.place[axis] for point in view.points], signed=True) for axis in range(len(view.axes))]
+    rows = [
+        [label(point), *places, *([plain(point.group or "")] if grouped else [])]
+        for point, *places in zip(view.points, *columns, strict=True)
+    ]
+    names = ["", *(plain(name) for name in view.axes), *(["group"] if grouped else [])]
+    return _grid(names, rows, right=set(range(1, len(view.axes) + 1)))
 
 
 def _table(view: Table) -> list[str]:

@@ -10,8 +10,23 @@ from rich.text import Text
 
 from fluoroscope.render import palette
 from fluoroscope.render.cells import links, numeric, text_cells
+from fluoroscope.render.places import labels, sheet
 from fluoroscope.render.text import number, numbers, prose, visible
-from fluoroscope.views import Arcs, Bars, Graph, HeadGrid, Heatmap, Lines, Mark, Series, Table, TokenMark, Tokens, View
+from fluoroscope.views import (
+    Arcs,
+    Bars,
+    Graph,
+    HeadGrid,
+    Heatmap,
+    Lines,
+    Mark,
+    Scatter,
+    Series,
+    Table,
+    TokenMark,
+    Tokens,
+    View,
+)
 
 TOWARD, AGAINST = "#4f9fe6", "#e58a33"
 """Blue and orange that can be read on a dark and on a light terminal."""
@@ -21,6 +36,9 @@ _LEVELS = " ▁▂▃▄▅▆▇█"
 _CHART_HEIGHT = 5
 _MOST_BLOCKS = 4
 _NARROWEST = 6
+_SHEET_WIDTH, _SHEET_HEIGHT = 96, 18
+_GLYPHS = "●■▲◆○□△◇"
+_GROUPS = (TOWARD, AGAINST, "")
 
 
 def page(console: Console, title: str, summary: str, views: Sequence[View]) -> None:
@@ -58,6 +76,8 @@ def _body(view: View, width: int) -> Iterator[Text]:
             return _arcs(view, width)
         case Graph():
             return _graph(view, width)
+        case Scatter():
+            return _scatter(view, width)
         case Table():
             return _table(view, width)
         case _:
@@ -228,6 +248,47 @@ def _block(rows: float, row: int) -> str:
         return _LEVELS[min(8, max(0, round((rows - row) * 8)))]
     filled = (row + 1) - rows
     return "█" if filled >= 0.75 else "▀" if filled >= 0.25 else " "
+
+
+def _scatter(view: Scatter, width: int) -> Iterator[Text]:
+    columns = min(width - 4, _SHEET_WIDTH)
+    cell = (1 / columns, 1 / _SHEET_HEIGHT)
+    places = [
+        (min(columns - 1, int(x * columns)), min(_SHEET_HEIGHT - 1, int(y * _SHEET_HEIGHT)))
+        for x, y in sheet(view, stretched=True).points
+    ]
+    spots = [((column + 0.5) * cell[0], (row + 0.5) * cell[1]) for column, row in places]
+    names = [label(point) for point in view.points]
+    widths = [cell_len(name) * cell[0] for name in names]
+    beside = labels(spots, widths, cell[1], 1.5 * cell[0], (cell[0] / 2, cell[1] / 2), above=False)
+    rows: list[dict[int, tuple[str, str]]] = [{} for _ in range(_SHEET_HEIGHT)]
+    for (column, row), group, name, found in zip(places, view.group_indices(), names, beside, strict=True):
+        rows[row][column] = (_GLYPHS[group % len(_GLYPHS)], _GROUPS[group % len(_GROUPS)])
+        if found is not None:
+            end = cell_len(name) if found.anchor == "end" else 0
+            rows[row][round(found.x * columns) - end] = (name, "")
+    yield from _groups(view.groups(), width)
+    for row in reversed(rows):
+        line = Text("  ").append("│", style="dim")
+        for column, (text, style) in sorted(row.items()):
+            line.append(" " * (column - cell_len(line.plain) + 3)).append(text, style=style)
+        yield line
+    yield Text("  └" + "─" * columns, style="dim")
+    yield from (Text(f"  {line}", style="dim") for line in _wrap(_told(view, beside.count(None)), width - 2))
+
+
+def _groups(names: list[str], width: int) -> Iterator[Text]:
+    shown = "   ".join(f"{_GLYPHS[place % len(_GLYPHS)]} {prose(name)}" for place, name in enumerate(names))
+    yield from (Text(f"  {line}") for line in _wrap(shown, width - 2) if len(names) > 1)
+
+
+def _told(view: Scatter, unlabelled: int) -> str:
+    """What the axes are, and how many points have no label here."""
+    ways = ("right", "up") if len(view.axes) == 2 else ("right", "back", "up")
+    ends = zip(ways, view.axes, view.bounds(), strict=True)
+    axes = "; ".join(f"{way}: {name}, {low:.3g} to {high:.3g}" for way, name, (low, high) in ends)
+    count = f"{unlabelled} of {len(view.points)} labels have no room here; the JSON and HTML forms have them"
+    return f"{axes}. {count}." if unlabelled else f"{axes}."
 
 
 def _table(view: Table, width: int) -> Iterator[Text]:

@@ -1,0 +1,91 @@
+"""The scatter picture of an HTML page, as SVG without style attributes."""
+
+from html import escape
+
+from fluoroscope.render.places import Spot, axis_label, labels, sheet
+from fluoroscope.render.text import number, prose, visible
+from fluoroscope.views import Mark, Point, Scatter
+
+_SIDE, _LEFT, _TOP, _BOTTOM = 360, 26, 12, 30
+_WIDTH, _HEIGHT = _LEFT + _SIDE + 12, _TOP + _SIDE + _BOTTOM
+_STYLES, _SHAPES = 3, 4
+_CHARACTER, _LINE, _RADIUS = 7.4, 15.0, 4.0
+_LONGEST = 24
+
+
+def picture(view: Scatter) -> str:
+    """Points with as many labels as there is room for; every point tells its own when pointed at."""
+    spots, axes = sheet(view)
+    groups = view.groups()
+    parts = [
+        _axis(start, end, prose(name) + (f", {low:.3g} to {high:.3g}" if len(axes) == 2 else ""), len(axes))
+        for (name, start, end), (low, high) in zip(axes, view.bounds(), strict=True)
+    ]
+    names = [_shown(point) for point in view.points]
+    radius = _RADIUS / _SIDE
+    widths = [_CHARACTER * len(name) / _SIDE for name in names]
+    beside = labels(spots, widths, _LINE / _SIDE, 7 / _SIDE, (radius, radius))
+    of = view.group_indices()
+    for point, group, name, spot, found in zip(view.points, of, names, spots, beside, strict=True):
+        parts.append(_point(point, spot, group, view))
+        if found is not None:
+            x, y = _on_page((found.x, found.y))
+            parts.append(f'<text x="{x:.1f}" y="{y + 4:.1f}" text-anchor="{found.anchor}">{escape(name)}</text>')
+    head = f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(prose(view.title))}">'
+    return "\n".join([_legend(groups), head, *parts, "</svg>"])
+
+
+def _legend(groups: list[str]) -> str:
+    """What colour and shape each group has."""
+    if len(groups) < 2:
+        return ""
+    shapes = "".join(
+        f'<svg class="chart key" viewBox="-6 -6 12 12" aria-hidden="true">{_shape((0, 0), place)}</svg>'
+        f"{escape(prose(name))}"
+        for place, name in enumerate(groups)
+    )
+    return f'<p class="legend">{shapes}</p>'
+
+
+def _point(point: Point, spot: Spot, group: int, view: Scatter) -> str:
+    places = ", ".join(f"{name} {number(value)}" for name, value in zip(view.axes, point.place, strict=True))
+    about = ", ".join(part for part in (_label(point), prose(point.group or ""), prose(places)) if part)
+    return _shape(_on_page(spot), group, f"<title>{escape(about)}</title>")
+
+
+def _shape(centre: Spot, group: int, inner: str = "") -> str:
+    (x, y), r, name = centre, _RADIUS, f"line{group % _STYLES}"
+    match group % _SHAPES:
+        case 0:
+            return f'<circle class="{name}" cx="{x:.1f}" cy="{y:.1f}" r="{r}">{inner}</circle>'
+        case 1:
+            place = f'x="{x - r:.1f}" y="{y - r:.1f}" width="{2 * r}" height="{2 * r}"'
+            return f'<rect class="{name}" {place}>{inner}</rect>'
+        case 2:
+            return f'<path class="{name}" d="M{x:.1f} {y - r:.1f}l{r} {2 * r}h{-2 * r}z">{inner}</path>'
+        case _:
+            return f'<path class="{name}" d="M{x:.1f} {y - r:.1f}l{r} {r}l{-r} {r}l{-r} {-r}z">{inner}</path>'
+
+
+def _axis(start: Spot, end: Spot, text: str, axes: int) -> str:
+    (a, b), (c, d) = _on_page(start), _on_page(end)
+    line = f'<path class="axis" d="M{a:.1f} {b:.1f}L{c:.1f} {d:.1f}"/>'
+    x, y, turned = axis_label(start, end, axes)
+    x, y = _on_page((x, y))
+    if turned:
+        around = f'transform="rotate(-90 {x - 10:.1f} {y:.1f})"'
+        return f'{line}<text x="{x - 10:.1f}" y="{y:.1f}" text-anchor="middle" {around}>{escape(text)}</text>'
+    return f'{line}<text x="{x:.1f}" y="{y + 18:.1f}" text-anchor="middle">{escape(text)}</text>'
+
+
+def _on_page(spot: Spot) -> Spot:
+    return _LEFT + spot[0] * _SIDE, _TOP + (1 - spot[1]) * _SIDE
+
+
+def _shown(mark: Mark) -> str:
+    text = _label(mark)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def _label(mark: Mark) -> str:
+    return visible(mark.label) if mark.token else prose(mark.label)
