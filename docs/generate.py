@@ -32,6 +32,7 @@ EXAMPLES: dict[str, Any] = {
     "prompt": "When Mary and John went to the store, John gave a drink to",
     "text": "../shared/data/text/tinystories_sample.txt",
     "site": "L3N7",
+    "other": "When Mary and John went to the store, Mary gave a drink to",
 }
 """A value for each required parameter of any analysis, by name."""
 

@@ -26,7 +26,7 @@ class Values(dict[str, str]):
         pytest.fail(f"an analysis requires {name!r}: give VALUES in tests/surfaces/test_cli.py a value for it")
 
 
-VALUES = Values(prompt=tiny.PROMPT, text=str(Path(tiny.__file__)), site="L1N5")
+VALUES = Values(prompt=tiny.PROMPT, text=str(Path(tiny.__file__)), site="L1N5", other=tiny.PROMPT[::-1])
 
 FLUORO = [sys.executable, "-m", "fluoroscope"]
 
