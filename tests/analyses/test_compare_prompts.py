@@ -112,7 +112,7 @@ def test_what_people_read(tiny_model):
         f"{number(result.kl)} nats apart; the heads that write most differently at the end are {named}."
     )
     table, turn, size, heads, neurons = result.views()
-    assert [mark.label for mark in turn.columns] == ["a", " ", "b / c"]
+    assert [mark.label for mark in turn.columns] == ["a", "·", "b / c"]
     assert size.values == result.norm
     assert heads.items[0].label == result.heads[0].label
     assert neurons.items[0].value == result.neurons[0].difference

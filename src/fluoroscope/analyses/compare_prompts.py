@@ -1,4 +1,4 @@
-"""What two prompts of equal length do differently inside the model, and what that does to the prediction.
+"""What two prompts of equal length do differently inside the model, and what comes of it.
 
 Token by token and block by block: how far apart the residual streams are, and which heads and neurons write other
 things at the last token. A difference is no cause: patching one prompt's values into the other tells what matters.
@@ -11,7 +11,7 @@ import torch
 from fluoroscope import shares
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import readout
-from fluoroscope.render.text import number, percent, quoted
+from fluoroscope.render.text import number, percent, quoted, visible
 from fluoroscope.result import Record, Result
 from fluoroscope.sites import Site
 from fluoroscope.views import Bar, Bars, Column, Heatmap, Mark, Row, Table, View
@@ -94,13 +94,13 @@ class ComparePrompts(Result):
         )
 
     def _heatmap(self, title: str, unit: str, values: tuple[tuple[float, ...], ...]) -> Heatmap:
-        names = [a if a == b else f"{a} / {b}" for a, b in zip(self.first, self.second, strict=True)]
+        pairs = [(visible(a), visible(b)) for a, b in zip(self.first, self.second, strict=True)]
         return Heatmap(
             title=title,
             caption="A column is a token, a row a depth; 0 where both prompts are the same so far.",
             unit=unit,
             rows=tuple(Mark(label=_depth(site), site=site) for site in self.sites),
-            columns=tuple(Mark(label=name, token=True) for name in names),
+            columns=tuple(Mark(label=a if a == b else f"{a} / {b}") for a, b in pairs),
             values=values,
         )
 
