@@ -36,6 +36,8 @@ EXAMPLES: dict[str, Any] = {
 }
 """A value for each required parameter of any analysis, by name."""
 
+_LINE = 120
+
 SPELLINGS = [
     "L9H6", "9.6", "head 9.6", "L5N123", "MLP L3", "Attn L3",
     "blocks.5.hook_resid_pre", "blocks.5.hook_resid_mid", "blocks.5.hook_resid_post", "blocks.5.hook_attn_out",
@@ -145,7 +147,10 @@ def analyses() -> str:
 def _entry(spec: Spec) -> str:
     required = {item.name: _example(spec, item) for item in spec.parameters if item.required}
     command = shlex.join(["fluoro", spec.command, *map(str, required.values())])
-    call = ", ".join(["model", *(f"{name}={json.dumps(value)}" for name, value in required.items())])
+    given = ["model", *(f"{name}={json.dumps(value)}" for name, value in required.items())]
+    call = f"{spec.name}({', '.join(given)})"
+    if len(f"{call}.summary()") > _LINE:
+        call = "\n".join([f"{spec.name}(", *(f"    {part}," for part in given), ")"])
     rows = [
         [f"`{item.name}`", _type(item), "required" if item.required else f"`{item.default}`", item.help]
         for item in spec.parameters
@@ -156,7 +161,7 @@ def _entry(spec: Spec) -> str:
             spec.doc,
             table(["parameter", "type", "default", "meaning"], rows),
             f"```bash\n{command}\n```",
-            f"```python\nfrom {spec.module} import {spec.name}\n\n{spec.name}({call}).summary()\n```",
+            f"```python\nfrom {spec.module} import {spec.name}\n\n{call}.summary()\n```",
             f"Returns `{spec.result}`.",
         ]
     )
