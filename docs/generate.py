@@ -34,6 +34,7 @@ EXAMPLES: dict[str, Any] = {
     "chat": '[{"role": "user", "content": "How do I paint a wall?"}]',
     "weight": "W_Q.3.0",
     "site": "L3N7",
+    "other": "When Mary and John went to the store, Mary gave a drink to",
 }
 """A value for each required parameter of any analysis, by name."""
 
@@ -47,6 +48,8 @@ OWN_EXAMPLES: dict[str, dict[str, Any]] = {
     "future_lens": {"lens": "future_lens.safetensors"},
 }
 """What the examples of one analysis say besides, required or not."""
+
+_LINE = 120
 
 SPELLINGS = [
     "L9H6", "9.6", "head 9.6", "L5N123", "MLP L3", "Attn L3",
@@ -160,7 +163,10 @@ def _entry(spec: Spec) -> str:
     options = {name: value for name, value in own.items() if name not in required}
     flags = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     command = shlex.join(["fluoro", spec.command, *map(str, required.values()), *flags])
-    call = ", ".join(["model", *(f"{name}={json.dumps(value)}" for name, value in (required | options).items())])
+    given = ["model", *(f"{name}={json.dumps(value)}" for name, value in (required | options).items())]
+    call = f"{spec.name}({', '.join(given)})"
+    if len(f"{call}.summary()") > _LINE:
+        call = "\n".join([f"{spec.name}(", *(f"    {part}," for part in given), ")"])
     rows = [
         [f"`{item.name}`", _type(item), "required" if item.required else f"`{item.default}`", item.help]
         for item in spec.parameters
@@ -171,7 +177,7 @@ def _entry(spec: Spec) -> str:
             spec.doc,
             table(["parameter", "type", "default", "meaning"], rows),
             f"```bash\n{command}\n```",
-            f"```python\nfrom {spec.module} import {spec.name}\n\n{spec.name}({call}).summary()\n```",
+            f"```python\nfrom {spec.module} import {spec.name}\n\n{call}.summary()\n```",
             f"Returns `{spec.result}`.",
         ]
     )

@@ -94,6 +94,8 @@ def test_wrong_arguments_are_refused(tiny_model):
     ):
         with pytest.raises(ArgumentError, match=why):
             embedding_map(tiny_model, tiny.PROMPT, **options)
+    with pytest.raises(ArgumentError, match="one token has no neighbour"):
+        embedding_map(tiny_model, "a")
     with pytest.raises(ArgumentError, match="PCA needs 3 points"):
         embedding_map(tiny_model, "ab", sites=["embed"])
     with pytest.raises(SiteError, match="beyond the last layer"):

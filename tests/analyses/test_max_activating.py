@@ -91,9 +91,10 @@ def test_what_people_read(tiny_model, file):
     far = number((example.value - unit.mean) / unit.std)
     assert result.summary() == (
         f"L1N5 is driven hardest, to {number(example.value)} at ‘{example.tokens[example.peak]}’ (line {example.line} "
-        f"of some.txt), {far} standard deviations over its mean of {number(unit.mean)}; it is above zero at "
-        f"{percent(unit.active)} of {result.tokens} tokens."
+        f"of some.txt), {far} standard deviations over its mean of {number(unit.mean)} in {result.tokens} tokens; "
+        f"it is above zero at {percent(unit.active)} of them."
     )
+    assert "above zero" not in max_activating(tiny_model, file, "L1H2").summary()
     first, second, table = result.views()
     assert first.marked == example.peak
     assert [item.text for item in first.items] == list(example.tokens)

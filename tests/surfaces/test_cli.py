@@ -30,6 +30,7 @@ class Values(dict[str, str]):
 FILES = Path(tempfile.mkdtemp())
 VALUES = Values(
     prompt=tiny.PROMPT,
+    other=tiny.PROMPT[::-1],
     site="L1N5",
     weight="W_Q.1.2",
     text=str(Path(tiny.__file__)),

@@ -163,6 +163,8 @@ def embedding_map(
     states = torch.stack([_states(trace[site], trace.tokens.last.tolist(), bool(others)) for site in read])
     if not others:
         readout.only_slot(trace.tokens, -1)
+    if states.shape[1] < 2:
+        raise ArgumentError("one token has no neighbour", "Give a longer prompt, or several with others.")
     if unit_length:
         states = states / states.norm(dim=-1, keepdim=True)
     return EmbeddingMap(

@@ -103,6 +103,11 @@ class MaxActivating(Result):
     quantile_error: float
     units: tuple[Unit, ...]
 
+    @property
+    def normed(self) -> bool:
+        """Whether the values are lengths of vectors, which are always above zero."""
+        return self.unit.startswith("L2 norm")
+
     def top(self) -> list[Unit]:
         """The units from the largest maximum down."""
         return sorted(self.units, key=lambda each: -each.maximum)
@@ -113,14 +118,16 @@ class MaxActivating(Result):
         where = f"{number(example.value)} at {quoted(example.tokens[example.peak])} (line {example.line} of {file})"
         if len(self.units) > 1:
             silent = sum(each.active == 0 for each in self.units)
+            never = "" if self.normed else f"; {silent} are never above zero"
             return (
-                f"Of the {len(self.units)} units of {self.site}, {first.label} reaches highest, {where}; {silent} are "
-                f"never above zero in {self.tokens} tokens."
+                f"Of the {len(self.units)} units of {self.site}, {first.label} reaches highest, {where}, in "
+                f"{self.tokens} tokens{never}."
             )
         far = (example.value - first.mean) / first.std if first.std else 0.0
+        often = "" if self.normed else f"; it is above zero at {percent(first.active)} of them"
         return (
             f"{first.label} is driven hardest, to {where}, {number(far)} standard deviations over its mean of "
-            f"{number(first.mean)}; it is above zero at {percent(first.active)} of {self.tokens} tokens."
+            f"{number(first.mean)} in {self.tokens} tokens{often}."
         )
 
     def views(self) -> list[View]:

@@ -1,4 +1,4 @@
-"""How alike the residual stream is between depths or prompts, and its dimension.
+"""How alike depths or prompts are in the residual stream, and how many dimensions it fills.
 
 CKA compares the geometry of a set of tokens, whatever the coordinates; the cosine compares the coordinates themselves.
 Both are dominated by tokens of huge norm (attention sinks, often the first token), and neither says what is used.
