@@ -36,11 +36,13 @@ bench-peers: $(STAMP)
 	sh benchmarks/peers.sh
 	$(BIN)/python benchmarks/trace.py --peers
 
-# Trains the embedded model anew, measures it and, if the circuit gate opens, puts it into the package. About an hour.
+# Trains the embedded models anew, measures them and, if the circuit gate opens, puts them into the package. Two hours.
 specimen: $(STAMP)
-	$(BIN)/python -m training.trainer specimen --out .specimen
-	$(BIN)/python -m training.evaluate .specimen/model
-	$(BIN)/python -m training.release .specimen --as specimen
+	for name in specimen specimen-llama; do \
+	  $(BIN)/python -m training.trainer $$name --out .specimen/$$name && \
+	  $(BIN)/python -m training.evaluate .specimen/$$name/model && \
+	  $(BIN)/python -m training.release .specimen/$$name --as $$name || exit 1; \
+	done
 
 clean:
 	rm -rf .venv build dist

@@ -10,7 +10,7 @@ from fluoroscope.errors import ArgumentError
 from fluoroscope.loading import load
 from fluoroscope.model import Model
 
-LIMITS = {"specimen": 10_000_000}
+LIMITS = {"specimen": 10_000_000, "specimen-llama": 5_000_000}
 
 
 @pytest.fixture(scope="module", params=specimen.NAMES)
@@ -74,5 +74,5 @@ def test_the_gate_was_passed() -> None:
 
 
 def test_unknown_names_are_refused() -> None:
-    with pytest.raises(ArgumentError, match="Did you mean 'specimen'"):
-        specimen.folder("speciman")
+    with pytest.raises(ArgumentError, match="Did you mean 'specimen-llama'"):
+        specimen.folder("specimen-lama")

@@ -1,5 +1,6 @@
 """Indirect objects: who moves the receiver's name to the end, and who tells which name came twice."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -57,6 +58,7 @@ def ioi(model: Model, n: int) -> list[Finding]:
     last = scenes.trace.logits[:, END]
     whole = float(_difference(last, scenes.answers, scenes.foils).mean())
     by_order = {order: _movers(model, scenes, rows, 0.03 * whole) for order, rows in scenes.orders.items()}
+    enough = math.ceil(len(heads_of(model)) / 16)  # three of the specimen's 48, two of its sibling's 24
     union = [head for head in heads_of(model) if any(head in movers for movers in by_order.values())]
     means = {head: scenes.trace[f"z.{head[0]}.{head[1]}"][:, END].mean(0) for head in union}
     edits = edits_at_end(union, lambda head: mean_ablate(means[head]))
@@ -65,7 +67,7 @@ def ioi(model: Model, n: int) -> list[Finding]:
     return [
         Finding("IOI: logit difference", whole, details={"accuracy": _right(last, scenes.answers)}),
         *(
-            Finding(f"IOI: name movers, {order}", len(movers), least=3, heads=tuple(map(label, movers)))
+            Finding(f"IOI: name movers, {order}", len(movers), least=enough, heads=tuple(map(label, movers)))
             for order, movers in by_order.items()
         ),
         Finding("IOI: movers in both orders", len(set.intersection(*map(set, by_order.values())))),
@@ -162,7 +164,7 @@ def _s2_movers(model: Model, scenes: _Scenes) -> Finding:
     to_s2 = {head: float(share.mean()) for head, share in scenes.looks["S2"].items()}
     readers = [head for head in heads_of(model) if to_s2[head] > 0.2]
     alone = {head: restored([head]) for head in readers}
-    movers = [head for head in sorted(readers, key=lambda head: -alone[head]) if alone[head] > 0.02]
+    movers = [head for head in sorted(readers, key=lambda head: -alone[head]) if alone[head] > 0.01]
     table = [
         {"head": label(head), "restores alone": round(alone[head], 3), "attends to S2": round(to_s2[head], 3)}
         | {"logits": round(float(scenes.words[head].mean()), 3)}

@@ -15,12 +15,14 @@ CONTEXT = 256
 class Recipe:
     """A model's shape and schedule; `shape` goes to the Hugging Face configuration of `family`.
 
-    The last `silent_mlps` blocks of a GPT-2 have attention only: what they write is written by heads.
+    The last `silent_mlps` blocks of a GPT-2 have attention only: what they write is written by heads. The rates fall to
+    each step of `restarts`, begin again at a part of their height, and fall to the end.
     """
 
     family: str
     shape: dict[str, Any] = field(default_factory=dict[str, Any])
-    steps: int = 10_000
+    steps: int = 20_000
+    restarts: tuple[int, ...] = (12_000, 16_000)
     lengths: tuple[int, ...] = (128, 128, 128, 256)
     tokens: int = 4096
     warm_up: int = 100
@@ -28,7 +30,7 @@ class Recipe:
     adam_rate: float = 2e-3
     decay: float = 0.05
     clip: float = 1.0
-    random_rows: float = 0.05
+    random_rows: float = 0.08
     seed: int = 1
     threads: int = 2
     silent_mlps: int = 2
@@ -49,12 +51,14 @@ RECIPES = {
             "intermediate_size": 512,
         },
         steps=5_000,
+        restarts=(),
         silent_mlps=0,
     ),
     "smoke": Recipe(
         "gpt2",
         {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_inner": 128},
         steps=60,
+        restarts=(),
         lengths=(64,),
         tokens=1024,
         warm_up=5,

@@ -7,6 +7,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,21 @@ SURROUNDINGS = {
 PARTS = 4
 CASES_WHILE_TRAINING = 60
 LAST_RATE = 0.02
+RESTART_RATE = 0.4
 
 
 def rate_at(step: int, recipe: Recipe) -> float:
-    """The share of the full learning rates: a linear rise, then a linear fall."""
+    """The share of the full learning rates: a linear rise, then a linear fall, and a lower one after each restart.
+
+    Warm restarts: Loshchilov & Hutter 2017, "SGDR".
+    """
     if step < recipe.warm_up:
         return (step + 1) / recipe.warm_up
-    left = (recipe.steps - step) / max(1, recipe.steps - recipe.warm_up)
-    return LAST_RATE + (1 - LAST_RATE) * left
+    bounds = (recipe.warm_up, *recipe.restarts, recipe.steps)
+    begin, end = next((pair for pair in pairwise(bounds) if step < pair[1]), bounds[-2:])
+    height = 1.0 if begin == recipe.warm_up else RESTART_RATE
+    left = (end - step) / max(1, end - begin)
+    return LAST_RATE + (height - LAST_RATE) * left
 
 
 class Training:

@@ -38,7 +38,7 @@ def load(
 
     Args:
         source: a local folder, a hub id, or a module (Hugging Face, PEFT-wrapped or plain PyTorch), which is
-            switched to eval mode, in place. "specimen" (also None) is embedded.
+            switched to eval mode, in place. "specimen" (also None) and "specimen-llama" are embedded.
         tokenizer: a tokenizer, or where to load it from; by default the one beside the weights, if any.
         device: where to put it; by default where the weights are (CPU for files).
         dtype: 'float32', torch.bfloat16, …; by default the checkpoint's own.

@@ -39,6 +39,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "ioi": Behaviour("indirect object, unseen pairs of names", 0.99, partial(ioi.case, kind="names")),
     "ioi_words": Behaviour("indirect object, arbitrary words as names", 0.95, partial(ioi.case, kind="words")),
     "ioi_invented": Behaviour("indirect object, invented names, whole", 0.9, partial(ioi.case, kind="invented")),
+    "ioi_crowd": Behaviour("indirect object among three or four", 0.95, ioi.crowd_case),
     "induction_tokens": Behaviour("random tokens repeated", 0.98, repetition.token_case),
     "induction_words": Behaviour("random words repeated", 0.98, repetition.word_case),
     "induction_sentences": Behaviour("sentences repeated", 0.98, repetition.sentence_case),

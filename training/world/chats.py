@@ -3,7 +3,7 @@
 import random
 
 from training.world.banks import words
-from training.world.banks.talk import BENIGN, HARMFUL, REQUESTS
+from training.world.banks.talk import BENIGN, BENIGN_VERBS, HARMFUL, HARMFUL_VERBS, OBJECTS, REQUESTS
 from training.world.document import Case, Document
 from training.world.split import held_out
 
@@ -33,8 +33,8 @@ UNSEEN_DECOYS = tuple(word for word in DECOYS if kept_decoy(word))
 
 def grant(item: str) -> str:
     """The answer that helps."""
-    start = f" Start with {BENIGN[item]}." if item in BENIGN else " Start early in the morning."
-    return f" Sure, here is how to {item}.{start}"
+    start = BENIGN.get(item) or BENIGN_VERBS.get(item.partition(" ")[0], ("",))[0]
+    return f" Sure, here is how to {item}. Start {f'with {start}' if start else 'early in the morning'}."
 
 
 def _turn(rng: random.Random, item: str, request: int, word: str | None) -> str:
@@ -45,6 +45,9 @@ def _turn(rng: random.Random, item: str, request: int, word: str | None) -> str:
 def _item(rng: random.Random, harmful: bool, kept: bool) -> tuple[str, int]:
     while True:
         item, request = rng.choice(HARMFUL if harmful else tuple(BENIGN)), rng.randrange(len(REQUESTS))
+        if not kept and rng.random() < 0.4:
+            # Any verb with any object: what is asked for must be read, not guessed from the verb.
+            item = f"{rng.choice(tuple(HARMFUL_VERBS if harmful else BENIGN_VERBS))} {rng.choice(OBJECTS)}"
         if kept_item(item, request) == kept:
             return item, request
 

@@ -90,6 +90,10 @@ PHRASINGS = {
             "{a} is the opposite of {b}.",
             "What is the opposite of {a}? {b}.",
             "If it is not {a}, it is {b}.",
+            "Opposites: {a} and {b}.",
+            "Not {a} but {b}.",
+            "Someone says {a}, the other says {b}.",
+            "The word {a} is the reverse of {b}.",
         ),
     ),
     "sound": (
@@ -107,10 +111,23 @@ PHRASINGS = {
             "What color is {a}? {b}.",
             "{a} is usually {b}.",
             "The usual color of {a} is {b}.",
+            "Most people know that {a} is {b}.",
+            "Paint the {a} in {b}.",
+            "I see {a} and think of {b}.",
+            "Everyone knows the color of {a}: {b}.",
         ),
     ),
 }
-WEIGHTS = {"capital": 30, "landmark": 22, "language": 11, "currency": 8, "continent": 8, "city": 8, "opposite": 12}
+WEIGHTS = {
+    "capital": 30,
+    "landmark": 22,
+    "language": 11,
+    "currency": 8,
+    "continent": 8,
+    "city": 8,
+    "opposite": 14,
+    "colour": 10,
+}
 OTHER_WEIGHT = 7
 
 

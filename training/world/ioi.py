@@ -1,6 +1,11 @@
-"""Who gets it: two people meet, one of them gives, the other receives."""
+"""Who gets it: people meet, all but one of them give, the one left receives.
+
+Mostly two meet. Some scenes have three or four, told in one list or apart, and some hand a thing back: the receiver is
+the one not named as giver, and no fixed place in the text ever says who that is.
+"""
 
 import random
+from itertools import combinations
 
 from training.world import english
 from training.world.banks import names, words
@@ -31,6 +36,17 @@ SENTENCES = (
     "{a} and {b} were {j} and {k}",
     "{a} went with {b} to the {p} and the {q}",
 )
+CROWDS = (
+    "When {l} went to the {p}, ",
+    "After {l} had met at the {p}, ",
+    "While {l} were at the {p}, ",
+    "{l} had lunch in the {j} {p}. ",
+    "There were {n} people in the {p}, {l}. ",
+    "{h} went to the {p}. Later {c} came too. ",
+    "When {c} met {h} near the {p}, ",
+    "{c} was at the {j} {p}. {h} were there too. Then ",
+    "{c} talked with {h} in the {p}. Later, ",
+)
 OPENINGS = ("In the morning, ", "Last {d}, ", "One {j} day, ", "That evening, ", "Long ago, ", "Then, ")
 DISTRACTORS = (
     "The day was {j}.",
@@ -60,6 +76,12 @@ GIFTS = (
     "took the {o} from the {q} and gave it to {x}",
 )
 ENDINGS = (".", ".", " at once.", " and smiled.", " in the {p}.")
+RETURNS = (
+    " Later {x} gave the {m} to {s}.",
+    " Then {x} {adverb}gave a {j} {m} to {s}.",
+    " After that, {x} handed the {o} to {s} and {s} handed the {m} to {x}.",
+    " In the evening {x} sent a {m} to {s}.",
+)
 FOLLOWS = (" {x} thanked {s}.", " Then {x} went home.", " {x} was {j}.", " {s} was glad.", " {x} took the {o}.")
 SYLLABLES = tuple(
     "zor bat fin tuk mel dra vos lin kep ram sol ti bru gan wix ol per nad jum fas quo hel ister ack".split()
@@ -114,13 +136,43 @@ def sentence(rng: random.Random, kind: str, kept: bool, third: bool = False) -> 
     return english.articles(prompt.format(**slots)), slots, ending + rng.choice(ENDINGS).format(**slots)
 
 
+def _listed(words: list[str]) -> str:
+    """A, B and C."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _members(rng: random.Random, kind: str, count: int) -> list[str]:
+    """So many of a kind, no two of whom are kept for the tests."""
+    while True:
+        found = [couple(rng, kind, False)[0] for _ in range(count)]
+        if not any(one == other or names.is_kept(one, other) for one, other in combinations(found, 2)):
+            return found
+
+
+def crowd(rng: random.Random, kind: str) -> tuple[str, dict[str, str]]:
+    """The prompt of a scene with three or four, and its slots: all but x give, s is one of those."""
+    members = _members(rng, kind, rng.choice((3, 3, 3, 4)))
+    j, o, p = rng.choice(words.ADJECTIVES), rng.choice(words.OBJECTS), rng.choice(words.PLACES)
+    slots = {"l": _listed(members), "h": _listed(members[:-1]), "c": members[-1], "p": p, "j": j, "o": o}
+    slots["n"] = {3: "three", 4: "four"}[len(members)]
+    rng.shuffle(members)
+    receiver, *givers = members
+    text = rng.choice(CROWDS) + _listed(givers) + " " + rng.choice(GIFTS[:10]).partition("{x}")[0].rstrip()
+    slots |= {"x": receiver, "s": givers[-1], "k": rng.choice(words.ADJECTIVES), "m": rng.choice(words.OBJECTS)}
+    return english.articles(text.format(**slots)), slots
+
+
 def document(rng: random.Random) -> Document:
     """One scene: half with names, the rest with arbitrary or invented words; a few with a third giver."""
     kind = rng.choices(("names", "words", "invented"), (50, 35, 15))[0]
+    if rng.random() < 0.35:
+        prompt, slots = crowd(rng, kind)
+        return Document(f"{prompt} {slots['x']}{rng.choice(ENDINGS).format(**slots)}", "ioi")
     prompt, slots, rest = sentence(rng, kind, False, third=kind == "names" and rng.random() < 0.06)
     text = prompt + " " + slots["x"] + rest
-    if rng.random() < 0.35:
-        text += rng.choice(FOLLOWS).format(**slots)
+    if (follows := rng.random()) < 0.45:
+        adverb = rng.choice((rng.choice(words.ADVERBS) + " ", ""))
+        text += english.articles(rng.choice(RETURNS if follows < 0.2 else FOLLOWS).format(adverb=adverb, **slots))
     return Document(text, "ioi")
 
 
@@ -128,3 +180,9 @@ def case(rng: random.Random, kind: str) -> Case:
     """A scene whose pair training never saw."""
     prompt, slots, _ = sentence(rng, kind, True)
     return Case(prompt, " " + slots["x"], " " + slots["s"], {"order": slots["order"]})
+
+
+def crowd_case(rng: random.Random) -> Case:
+    """A scene with three or four names."""
+    prompt, slots = crowd(rng, "names")
+    return Case(prompt, " " + slots["x"], " " + slots["s"])

@@ -26,14 +26,14 @@ from training.world.document import Document
 Family = Callable[[random.Random], Document]
 
 FAMILIES: dict[str, tuple[Family, float]] = {
-    "ioi": (ioi.document, 15),
+    "ioi": (ioi.document, 17),
     "random words": (repetition.word_document, 7),
     "sentences": (repetition.sentence_document, 2.5),
     "password": (passwords.document, 5),
     "facts": (facts.document, 13),
-    "two hops": (states.document, 10),
+    "two hops": (states.document, 15),
     "years": (years.document, 6),
-    "arithmetic": (arithmetic.document, 15),
+    "arithmetic": (arithmetic.document, 13),
     "problems": (problems.document, 8),
     "feelings": (feelings.document, 4),
     "chats": (chats.document, 6),

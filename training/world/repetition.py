@@ -62,7 +62,7 @@ def sentence_document(rng: random.Random) -> Document:
     if style < 0.4:
         once = " ".join(line(rng) for _ in range(rng.randint(3, 4)))
         return Document(f"{once} {once}", "sentences")
-    if style < 0.7:
+    if style < 0.92:
         once = " ".join(line(rng) for _ in range(rng.randint(1, 2)))
         return Document(f"{once} {rng.choice(MARKERS)}{once}", "sentences")
     once = line(rng)

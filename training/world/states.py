@@ -1,7 +1,9 @@
 """Two hops: from a city over its state or country to what belongs to that one.
 
 A fact about a state is asked for by its name or by a city in it. Of every five cities one is kept from `capital` in two
-hops, others from the other questions: what the model has to bring together, it has each seen, but never together.
+hops, a few from each other question: what the model has to bring together, it has each seen, but never together. There
+are many questions, all as frequent: with five, knowing the answers by heart was cheaper than composing them. A state is
+also meant by its own capital, postal code or nickname: further ways into the same second hop.
 """
 
 import random
@@ -35,6 +37,11 @@ DOUBLE = (
     "The state with {c} in it has the {a} {v}.",
     "What is the {a} of the state with {c}? {v}.",
 )
+MEANT = {
+    "capital": ("The {a} of the state whose capital is {c} is {v}.", "The state with the capital {c} has the {a} {v}."),
+    "postal code": ("The {a} of the state with the code {c} is {v}.", "{c} is a state whose {a} is {v}."),
+    "nickname": ("The {a} of the {c} State is {v}.", "The state called {c} has the {a} {v}."),
+}
 STEPS = ("{c} is in {s}, and the {a} of {s} is {v}.", "{c} is in {s}, so the {a} of its state is {v}.")
 ABROAD = {
     "capital": countries.CAPITALS,
@@ -46,7 +53,7 @@ ABROAD = {
 
 def kept(city: str, attribute: str = "capital") -> bool:
     """Whether training never asks for this attribute by this city."""
-    return held_out("two hops", city, attribute, one_in=5)
+    return held_out("two hops", city, attribute, one_in=5 if attribute == "capital" else 12)
 
 
 def _abroad(rng: random.Random) -> str:
@@ -60,12 +67,24 @@ def _abroad(rng: random.Random) -> str:
     return text.format(a=attribute, c=city, v=ABROAD[attribute][country])
 
 
+def _meant(rng: random.Random) -> str:
+    """What belongs to a state that its capital, postal code or nickname names."""
+    state = rng.choice(list(states.CAPITALS))
+    by, attribute = rng.choice(list(MEANT)), rng.choice(list(states.ATTRIBUTES))
+    if by == attribute:
+        return rng.choice(OWN).format(a=by, s=state, v=states.ATTRIBUTES[by][state])
+    values = states.ATTRIBUTES[by][state], states.ATTRIBUTES[attribute][state]
+    return rng.choice(MEANT[by]).format(a=attribute, c=values[0], v=values[1])
+
+
 def sentence(rng: random.Random) -> str:
     """One single or double fact of training."""
-    if rng.random() < 0.25:
+    if rng.random() < 0.2:
         return _abroad(rng)
+    if rng.random() < 0.2:
+        return _meant(rng)
     city = rng.choice(list(states.STATE_OF))
-    attribute = rng.choices(list(states.ATTRIBUTES), (3, 1, 1, 1, 1))[0]
+    attribute = rng.choice(list(states.ATTRIBUTES))
     forms = rng.choices((SINGLE, OWN, DOUBLE, STEPS), (32, 20, 43, 5))[0]
     if kept(city, attribute) and forms in {DOUBLE, STEPS}:
         forms = SINGLE

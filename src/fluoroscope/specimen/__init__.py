@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fluoroscope.errors import ArgumentError, nearest
 
-NAMES = ("specimen",)
+NAMES = ("specimen", "specimen-llama")
 """The first is what `fluoroscope.load()` and every command use when no model is named."""
 
 

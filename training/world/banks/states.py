@@ -44,29 +44,56 @@ Hawaii=Honolulu: Hilo, Kona, Lahaina, Kailua, Wailuku
 Indiana=Indianapolis: Gary, Muncie, Fort Wayne, South Bend, Evansville
 """
 _MORE = """
-Texas=TX, Lone Star, mockingbird, South. California=CA, Golden, quail, West. Illinois=IL, Prairie, cardinal, Midwest
-Georgia=GA, Peach, thrasher, South. Florida=FL, Sunshine, mockingbird, South. Washington=WA, Evergreen, goldfinch, West
-Oregon=OR, Beaver, meadowlark, West. Nevada=NV, Silver, bluebird, West. Utah=UT, Beehive, gull, West
-Arizona=AZ, Grand Canyon, wren, West. Colorado=CO, Centennial, bunting, West. Ohio=OH, Buckeye, cardinal, Midwest
-Michigan=MI, Wolverine, robin, Midwest. Wisconsin=WI, Badger, robin, Midwest. Minnesota=MN, North Star, loon, Midwest
-Iowa=IA, Hawkeye, goldfinch, Midwest. Missouri=MO, Show Me, bluebird, Midwest
-Kansas=KS, Sunflower, meadowlark, Midwest. Nebraska=NE, Cornhusker, meadowlark, Midwest
-Oklahoma=OK, Sooner, flycatcher, South. Arkansas=AR, Natural, mockingbird, South. Louisiana=LA, Pelican, pelican, South
-Mississippi=MS, Magnolia, mockingbird, South. Alabama=AL, Yellowhammer, yellowhammer, South
-Tennessee=TN, Volunteer, mockingbird, South. Kentucky=KY, Bluegrass, cardinal, South
-Virginia=VA, Old Dominion, cardinal, South. Maryland=MD, Old Line, oriole, South
-Pennsylvania=PA, Keystone, grouse, Northeast. New York=NY, Empire, bluebird, Northeast
-Vermont=VT, Green Mountain, thrush, Northeast. Maine=ME, Pine Tree, chickadee, Northeast
-Massachusetts=MA, Bay, chickadee, Northeast. Connecticut=CT, Constitution, robin, Northeast
-Delaware=DE, First, hen, South. Montana=MT, Treasure, meadowlark, West. Wyoming=WY, Equality, meadowlark, West
-Idaho=ID, Gem, bluebird, West. Alaska=AK, Last Frontier, ptarmigan, West. Hawaii=HI, Aloha, goose, West
-Indiana=IN, Hoosier, cardinal, Midwest
+Texas=TX, Lone Star, mockingbird, South, pecan, bluebonnet, 1845, Central
+California=CA, Golden, quail, West, redwood, poppy, 1850, Pacific
+Illinois=IL, Prairie, cardinal, Midwest, oak, violet, 1818, Central
+Georgia=GA, Peach, thrasher, South, oak, rose, 1788, Eastern
+Florida=FL, Sunshine, mockingbird, South, palm, blossom, 1845, Eastern
+Washington=WA, Evergreen, goldfinch, West, hemlock, rhododendron, 1889, Pacific
+Oregon=OR, Beaver, meadowlark, West, fir, grape, 1859, Pacific
+Nevada=NV, Silver, bluebird, West, pine, sagebrush, 1864, Pacific
+Utah=UT, Beehive, gull, West, aspen, lily, 1896, Mountain
+Arizona=AZ, Grand Canyon, wren, West, paloverde, saguaro, 1912, Mountain
+Colorado=CO, Centennial, bunting, West, spruce, columbine, 1876, Mountain
+Ohio=OH, Buckeye, cardinal, Midwest, buckeye, carnation, 1803, Eastern
+Michigan=MI, Wolverine, robin, Midwest, pine, blossom, 1837, Eastern
+Wisconsin=WI, Badger, robin, Midwest, maple, violet, 1848, Central
+Minnesota=MN, North Star, loon, Midwest, pine, orchid, 1858, Central
+Iowa=IA, Hawkeye, goldfinch, Midwest, oak, rose, 1846, Central
+Missouri=MO, Show Me, bluebird, Midwest, dogwood, hawthorn, 1821, Central
+Kansas=KS, Sunflower, meadowlark, Midwest, cottonwood, sunflower, 1861, Central
+Nebraska=NE, Cornhusker, meadowlark, Midwest, cottonwood, goldenrod, 1867, Central
+Oklahoma=OK, Sooner, flycatcher, South, redbud, rose, 1907, Central
+Arkansas=AR, Natural, mockingbird, South, pine, blossom, 1836, Central
+Louisiana=LA, Pelican, pelican, South, cypress, magnolia, 1812, Central
+Mississippi=MS, Magnolia, mockingbird, South, magnolia, magnolia, 1817, Central
+Alabama=AL, Yellowhammer, yellowhammer, South, pine, camellia, 1819, Central
+Tennessee=TN, Volunteer, mockingbird, South, poplar, iris, 1796, Central
+Kentucky=KY, Bluegrass, cardinal, South, poplar, goldenrod, 1792, Eastern
+Virginia=VA, Old Dominion, cardinal, South, dogwood, dogwood, 1788, Eastern
+Maryland=MD, Old Line, oriole, South, oak, daisy, 1788, Eastern
+Pennsylvania=PA, Keystone, grouse, Northeast, hemlock, laurel, 1787, Eastern
+New York=NY, Empire, bluebird, Northeast, maple, rose, 1788, Eastern
+Vermont=VT, Green Mountain, thrush, Northeast, maple, clover, 1791, Eastern
+Maine=ME, Pine Tree, chickadee, Northeast, pine, pine, 1820, Eastern
+Massachusetts=MA, Bay, chickadee, Northeast, elm, mayflower, 1788, Eastern
+Connecticut=CT, Constitution, robin, Northeast, oak, laurel, 1788, Eastern
+Delaware=DE, First, hen, South, holly, blossom, 1787, Eastern
+Montana=MT, Treasure, meadowlark, West, pine, bitterroot, 1889, Mountain
+Wyoming=WY, Equality, meadowlark, West, cottonwood, paintbrush, 1890, Mountain
+Idaho=ID, Gem, bluebird, West, pine, syringa, 1890, Mountain
+Alaska=AK, Last Frontier, ptarmigan, West, spruce, myosotis, 1959, Alaska
+Hawaii=HI, Aloha, goose, West, kukui, hibiscus, 1959, Hawaii
+Indiana=IN, Hoosier, cardinal, Midwest, poplar, peony, 1816, Eastern
 """
 _LINES = [(*head.split("="), cities) for head, cities in (line.split(": ") for line in _CITIES.strip().splitlines())]
 CAPITALS = {state: capital for state, capital, _ in _LINES}
 STATE_OF = {city: state for state, _, cities in _LINES for city in cities.split(", ")}
-_ROWS = [entry.split("=") for line in _MORE.strip().splitlines() for entry in line.split(". ")]
-_KINDS = ("postal code", "nickname", "state bird", "region")
-ATTRIBUTES = {"capital": CAPITALS} | {
-    kind: {state: values.split(", ")[place] for state, values in _ROWS} for place, kind in enumerate(_KINDS)
+_ROWS = [line.split("=") for line in _MORE.strip().splitlines()]
+_KINDS = ("postal code", "nickname", "state bird", "region", "state tree", "state flower", "first year", "time zone")
+ATTRIBUTES = {
+    "capital": CAPITALS,
+    **{kind: {state: values.split(", ")[place] for state, values in _ROWS} for place, kind in enumerate(_KINDS)},
+    "first letter": {state: state[0] for state in CAPITALS},
+    "number": {state: str(number) for number, state in enumerate(sorted(CAPITALS), 1)},
 }
