@@ -41,7 +41,7 @@ EXAMPLES: dict[str, Any] = {
 OWN_EXAMPLES: dict[str, dict[str, Any]] = {
     "arithmetic_graph": {"prompt": "23 + 45 ="},
     "fit_tuned_lens": {"file": "tuned_lens.safetensors", "steps": 10},
-    "fit_jacobian_lens": {"file": "jacobian_lens.safetensors", "rows": 4},
+    "fit_jacobian_lens": {"file": "jacobian_lens.safetensors", "rows": 4, "context": 32},
     "fit_future_lens": {"file": "future_lens.safetensors", "ahead": 2},
     "tuned_lens": {"lens": "tuned_lens.safetensors"},
     "jacobian_lens": {"lens": "jacobian_lens.safetensors"},

@@ -1,8 +1,8 @@
 import pytest
 
-from fluoroscope import corpus
 from fluoroscope.analyses.fit_future_lens import FutureLensFit, fit_future_lens
 from fluoroscope.errors import ArgumentError
+from fluoroscope.methods import corpus
 from fluoroscope.methods import future_lens as method
 from fluoroscope.methods.translators import fitted
 
@@ -17,7 +17,7 @@ def text(tmp_path):
 def test_the_file_holds_the_maps_of_the_fitted_rows_and_the_others_judge_them(tiny_model, text, tmp_path):
     file = str(tmp_path / "lens.safetensors")
     fit = fit_future_lens(tiny_model, text, file=file, ahead=3)
-    kept, held = corpus.load(tiny_model, text, 64).split()
+    kept, held = corpus.load(tiny_model, text, None).split()
     weight, bias = method.fit(tiny_model, kept, 3)
     lens = fitted(tiny_model, file, "future")
     assert lens.weight.equal(weight)

@@ -1,8 +1,8 @@
 import pytest
 
-from fluoroscope import corpus
 from fluoroscope.analyses.fit_jacobian_lens import JacobianLensFit, fit_jacobian_lens
 from fluoroscope.errors import ArgumentError
+from fluoroscope.methods import corpus
 from fluoroscope.methods.jacobian_lens import fit as average
 from fluoroscope.methods.translators import fitted
 
@@ -18,7 +18,7 @@ def text(tmp_path):
 def test_the_file_holds_the_average_over_the_chosen_rows(tiny_model, text, tmp_path, reach):
     file = str(tmp_path / "lens.safetensors")
     fit = fit_jacobian_lens(tiny_model, text, file=file, rows=4, reach=reach, seed=2)
-    kept, _ = corpus.load(tiny_model, text, 64).split()
+    kept, _ = corpus.load(tiny_model, text, None).split()
     chosen = corpus.shuffled(kept, 2, 0, 4)
     expected, stability = average(tiny_model, chosen, {}, reach, 2)
     lens = fitted(tiny_model, file, "jacobian")

@@ -6,10 +6,10 @@ squares, from each depth at one position to the final stream of later positions.
 
 from typing import TYPE_CHECKING
 
-from fluoroscope import artifact, corpus
+from fluoroscope import artifact
 from fluoroscope.errors import ArgumentError
 from fluoroscope.lens_fit import check_file
-from fluoroscope.methods import future_lens
+from fluoroscope.methods import corpus, future_lens
 from fluoroscope.methods.translators import provenance
 from fluoroscope.render.text import percent
 from fluoroscope.result import Record, Result
@@ -77,17 +77,19 @@ class FutureLensFit(Result):
         )
 
 
-def fit_future_lens(model: "Model", text: str, *, file: str, ahead: int = 4, context: int = 64) -> FutureLensFit:
+def fit_future_lens(
+    model: "Model", text: str, *, file: str, ahead: int = 4, context: int | None = None
+) -> FutureLensFit:
     """Least-squares maps from every depth to the final streams of the next positions.
 
     Args:
-        text: a text file of paragraphs with blank lines between them.
+        text: path of a text file in UTF-8; blank lines separate its paragraphs.
         file: the file to write, .safetensors.
         ahead: how many tokens ahead to look; 1 is the next token.
-        context: the most tokens of a paragraph to read at once.
+        context: the most tokens of a passage; as many as the model reads, at most 256, if not given.
 
     Raises:
-        ArgumentError: `ahead` below 1, a text of fewer than two rows, a file of another kind.
+        ArgumentError: `ahead` below 1, a text that cannot be read or is one passage, a file of another kind.
     """
     if ahead < 1:
         raise ArgumentError(f"ahead={ahead} looks nowhere", "Give at least 1.")

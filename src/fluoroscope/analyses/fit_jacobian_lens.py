@@ -6,10 +6,9 @@ prediction: what it reads, the model computes. It costs one backward pass per en
 
 from typing import TYPE_CHECKING, Literal
 
-from fluoroscope import corpus
 from fluoroscope.errors import ArgumentError
 from fluoroscope.lens_fit import FitDepth, LensFit, check_file
-from fluoroscope.methods import jacobian_lens
+from fluoroscope.methods import corpus, jacobian_lens
 from fluoroscope.methods.translators import judge, provenance
 
 if TYPE_CHECKING:
@@ -27,21 +26,21 @@ def fit_jacobian_lens(
     file: str,
     rows: int = 64,
     reach: Literal["same", "later"] = "same",
-    context: int = 64,
+    context: int | None = None,
     seed: int = 0,
 ) -> JacobianLensFit:
     """Averages ∂ final stream / ∂ stream over tokens of a text, at every depth.
 
     Args:
-        text: a text file of paragraphs with blank lines between them.
+        text: path of a text file in UTF-8; blank lines separate its paragraphs.
         file: the file to write, .safetensors.
         rows: how many paragraphs to average over, at most.
         reach: what a token does to the end of its own column, or to its own and every later one.
-        context: the most tokens of a paragraph to read at once.
+        context: the most tokens of a passage; as many as the model reads, at most 256, if not given.
         seed: of the choice of paragraphs, and of their tokens.
 
     Raises:
-        ArgumentError: `rows` below 2, a text of fewer than two rows, a file of another kind.
+        ArgumentError: `rows` below 2, a text that cannot be read or is one passage, a file of another kind.
     """
     if rows < 2:
         raise ArgumentError(f"rows={rows} is no average", "Give at least 2.")

@@ -7,10 +7,9 @@ it goes on from its file.
 
 from typing import TYPE_CHECKING
 
-from fluoroscope import corpus
 from fluoroscope.errors import ArgumentError
 from fluoroscope.lens_fit import FitDepth, LensFit, check_file
-from fluoroscope.methods import tuned_lens
+from fluoroscope.methods import corpus, tuned_lens
 from fluoroscope.methods.translators import judge, provenance
 
 if TYPE_CHECKING:
@@ -29,22 +28,22 @@ def fit_tuned_lens(
     steps: int = 250,
     rows: int = 16,
     rate: float = 1.0,
-    context: int = 64,
+    context: int | None = None,
     seed: int = 0,
 ) -> TunedLensFit:
     """Minimises KL(final ‖ lens) at every depth by SGD with momentum.
 
     Args:
-        text: a text file of paragraphs with blank lines between them.
+        text: path of a text file in UTF-8; blank lines separate its paragraphs.
         file: the file to write, .safetensors; an unfinished fit of the same text and settings goes on.
         steps: how often to adjust the maps.
         rows: how many paragraphs each step sees.
         rate: the first learning rate, falling to zero.
-        context: the most tokens of a paragraph to read at once.
+        context: the most tokens of a passage; as many as the model reads, at most 256, if not given.
         seed: of the order of the paragraphs.
 
     Raises:
-        ArgumentError: a setting below its least value, a text of fewer than two rows, a file of another kind.
+        ArgumentError: a setting of 0 or less, a text that cannot be read or is one passage, a file of another kind.
         ArtifactError: the file holds another lens.
         UnavailableError: the rate was too high for finite numbers.
     """

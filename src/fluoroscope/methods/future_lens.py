@@ -14,8 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fluoroscope import corpus
-from fluoroscope.methods import readout
+from fluoroscope.methods import corpus, readout
 from fluoroscope.methods.translators import TOKENS_AT_ONCE, depth_sites
 from fluoroscope.progress import report
 

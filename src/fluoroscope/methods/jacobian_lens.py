@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from fluoroscope import corpus
+from fluoroscope.methods import corpus
 from fluoroscope.methods.translators import Translators, depth_sites
 from fluoroscope.progress import report
 

@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fluoroscope import artifact, corpus
+from fluoroscope import artifact
 from fluoroscope.errors import ArgumentError, ArtifactError
 from fluoroscope.identity import fingerprint
-from fluoroscope.methods import readout
+from fluoroscope.methods import corpus, readout
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model

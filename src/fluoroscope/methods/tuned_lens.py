@@ -13,9 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fluoroscope import corpus
 from fluoroscope.errors import ArtifactError, UnavailableError
-from fluoroscope.methods import readout
+from fluoroscope.methods import corpus, readout
 from fluoroscope.methods.translators import Translators, depth_sites, identity, passes, read
 from fluoroscope.progress import report
 
