@@ -163,7 +163,7 @@ def _entry(spec: Spec) -> str:
     options = {name: value for name, value in own.items() if name not in required}
     flags = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     command = shlex.join(["fluoro", spec.command, *map(str, required.values()), *flags])
-    given = ["model", *(f"{name}={json.dumps(value)}" for name, value in (required | options).items())]
+    given = ["model", *(f"{name}={_literal(value)}" for name, value in (required | options).items())]
     call = f"{spec.name}({', '.join(given)})"
     if len(f"{call}.summary()") > _LINE:
         call = "\n".join([f"{spec.name}(", *(f"    {part}," for part in given), ")"])
@@ -187,6 +187,11 @@ def _example(spec: Spec, item: Parameter) -> Any:
     if item.name not in EXAMPLES:
         raise SystemExit(f"{spec.command} needs {item.name!r}: give EXAMPLES in docs/generate.py a value for it")
     return EXAMPLES[item.name]
+
+
+def _literal(value: Any) -> str:
+    """A value as the formatter writes it: double quotes, unless it holds some."""
+    return repr(value) if '"' in str(value) else json.dumps(value)
 
 
 def _type(item: Parameter) -> str:
