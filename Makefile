@@ -31,6 +31,7 @@ generate: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/trace.py
+	$(BIN)/python benchmarks/reading.py
 
 bench-peers: $(STAMP)
 	sh benchmarks/peers.sh

@@ -31,8 +31,11 @@ def grids(found: dict[str, Any]) -> list[Grid]:
         of_unit = [each for each in [*found["times"], *peers] if each["unit"] == unit != each["contestant"]]
         tables.append(_grid(f"CPU time in units of: {unit}", of_unit, "cpu"))
         tables.append(_grid(f"Wall time in units of: {unit}", of_unit, "wall"))
-    memory = [{**row, "ratio": row["bytes"] / row["floor"]} for row in found["memory"]]
-    tables.append(_grid("Memory that a trace holds, in units of: bytes of the distinct values kept", memory, "ratio"))
+    memory = [{**row, "ratio": row["bytes"] / row["floor"]} for row in found.get("memory", [])]
+    if memory:
+        tables.append(
+            _grid("Memory that a trace holds, in units of: bytes of the distinct values kept", memory, "ratio")
+        )
     return tables
 
 
