@@ -98,8 +98,9 @@ def test_the_specimens_heads_are_those_of_its_card():
     else:
         pytest.fail("the card names no induction heads")
     here = {head.label: head.on_prompt for head in result.heads}
-    strongest = here[induction[0]]
-    assert (strongest.label, strongest.weight > 0.5) == ("induction", True)
+    at_work = [label for label in induction if here[label].label == "induction"]
+    assert at_work, "on a sentence that repeats, some of them do what they do on random tokens"
+    assert here[at_work[0]].weight > 0.5
     assert f"induction ({induction[0]}" in result.summary()
 
 
