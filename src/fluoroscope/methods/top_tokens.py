@@ -88,7 +88,7 @@ def _whole(model: "Model", streams: Tensor, k: int) -> Top:
 
 def _plain(head: nn.Module) -> bool:
     """Whether the unembedding is one float32 matrix without a bias."""
-    return type(head) is nn.Linear and head.bias is None and head.weight.dtype == torch.float32
+    return type(head) is nn.Linear and getattr(head, "bias", None) is None and head.weight.dtype == torch.float32
 
 
 @cache
