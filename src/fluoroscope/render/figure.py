@@ -34,34 +34,49 @@ _FALLBACKS = ("DejaVu Sans", "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP"
 _MOST_NUMBERS = 400
 _CHARACTERS_PER_LINE = 100
 _LABEL = 24
+_COLUMN = 7
 _CELL = 10
 _ABREAST = 3
 _MARKERS, _KEYS = "os^D", "●■▲◆"
 _SCATTER_CHARACTER = 0.026
 
 
-def page(title: str, summary: str, views: Sequence[View]) -> Figure:
-    """All views of a result, one below the other."""
-    rows = list(_rows(views))
+def page(
+    title: str,
+    summary: str,
+    views: Sequence[View],
+    *,
+    abreast: int = 1,
+    size: tuple[float, float] | None = None,
+) -> Figure:
+    """All views of a result, one below the other, or several abreast.
+
+    Args:
+        abreast: how many views to put side by side; scatter pictures that follow each other are up to three.
+        size: width and height in inches; as large as the views need if not given.
+    """
+    rows = list(_rows(views, abreast))
     heights = [max(_height(view) for view in row) for row in rows]
+    width, height = size or (_WIDTH, sum(heights) + 0.9)
+    letters = int(_CHARACTERS_PER_LINE * width / _WIDTH)
     layout = ConstrainedLayoutEngine(h_pad=0.12)
-    figure = Figure(figsize=(_WIDTH, sum(heights) + 0.9), layout=layout, facecolor=_THEME.page)
-    wrapped = textwrap.fill(prose(summary), _CHARACTERS_PER_LINE)
-    figure.suptitle(_printable(f"{prose(title)}\n{wrapped}"), x=0.01, ha="left", **_text(size=10))
+    figure = Figure(figsize=(width, height), layout=layout, facecolor=_THEME.page)
+    wrapped = textwrap.fill(prose(summary), letters)
+    figure.suptitle(_printable(f"{prose(title)}\n{wrapped}".rstrip()), x=0.01, ha="left", **_text(size=10))
     if rows:
         grid = figure.add_gridspec(len(rows), 1, height_ratios=heights)
         for place, row in enumerate(rows):
             panels = grid[place, 0].subgridspec(1, len(row))
             for column, view in enumerate(row):
-                _draw(figure.add_subplot(panels[0, column]), view, _CHARACTERS_PER_LINE // len(row))
+                _draw(figure.add_subplot(panels[0, column]), view, letters // len(row))
     return figure
 
 
-def _rows(views: Sequence[View]) -> Iterator[list[View]]:
-    """Each view by itself; scatter pictures that follow each other side by side."""
+def _rows(views: Sequence[View], abreast: int) -> Iterator[list[View]]:
+    """Each view by itself, or as many side by side as asked for; scatter pictures that follow each other always."""
     for together, run in groupby(views, key=lambda view: isinstance(view, Scatter)):
         rest = list(run)
-        step = _ABREAST if together else 1
+        step = max(abreast, _ABREAST) if together else abreast
         yield from (rest[start : start + step] for start in range(0, len(rest), step))
 
 
@@ -84,9 +99,9 @@ def _draw(axes: Axes, view: View, room: int) -> None:
         case Bars():
             _bars(axes, view)
         case Heatmap():
-            _heatmap(axes, view)
+            _heatmap(axes, view, room)
         case HeadGrid():
-            _heatmap(axes, view.heatmap())
+            _heatmap(axes, view.heatmap(), room)
         case Tokens():
             _tokens(axes, view)
         case Lines():
@@ -146,7 +161,7 @@ def _bars(axes: Axes, view: Bars) -> None:
         axes.axvline(0, color=_THEME.line, linewidth=1)
 
 
-def _heatmap(axes: Axes, view: Heatmap) -> None:
+def _heatmap(axes: Axes, view: Heatmap, room: int) -> None:
     maximum = palette.strongest(view.values, view.maximum)
     ramp = [*reversed(_THEME.against[1:]), *_THEME.toward] if view.signed else list(_THEME.amount)
     colours = LinearSegmentedColormap.from_list("fluoroscope", ramp)
@@ -156,9 +171,9 @@ def _heatmap(axes: Axes, view: Heatmap) -> None:
     axes.set_xticks(range(len(view.columns)), [_label(mark) for mark in view.columns], **_text(size=8))
     axes.set_yticks(range(len(view.rows)), [_label(mark) for mark in view.rows], **_text(size=8))
     axes.tick_params(axis="x", top=True, labeltop=True, bottom=False, labelbottom=False)
-    if len(view.columns) > 14:
+    if len(view.columns) * _COLUMN > room:
         axes.tick_params(axis="x", labelrotation=90)
-    if len(view.rows) * len(view.columns) > _MOST_NUMBERS:
+    if len(view.rows) * len(view.columns) * _CHARACTERS_PER_LINE > _MOST_NUMBERS * room:
         return
     for row, values in enumerate(view.values):
         for column, value in enumerate(values):
