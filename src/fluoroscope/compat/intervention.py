@@ -153,6 +153,6 @@ def generated(
     Raises:
         ArgumentError: an unknown option; the nearest is named.
     """
-    known = known_options(options, GENERATION)
+    known = known_options(options, GENERATION, ("max_new_tokens",))
     given = {"edits": edits(model, changes)} if changes else {}
     return model.generate(prompt, max_new_tokens=max_new_tokens, **given, **known)

@@ -188,7 +188,13 @@ def layer_site(model: Model, layer: int | str) -> Site:
     number = str(layer).strip()
     if isinstance(layer, bool) or number.startswith("-"):
         raise SiteError(f"there is no layer {layer!r}", f"Layers run 0..{model.n_layers - 1}.")
-    return model.site(f"resid_post.{number}" if number.isdecimal() else number)
+    try:
+        return model.site(f"resid_post.{number}" if number.isdecimal() else number)
+    except SiteError as error:
+        close = nearest(number, model.layer_names())
+        if not close.startswith("Did you mean"):
+            raise
+        raise SiteError(error.message, close) from error
 
 
 def layer_numbers(model: Model, layers: Iterable[int] | None) -> list[int]:
@@ -205,8 +211,11 @@ def stepped(model: Model, step: int) -> list[int]:
     return sorted({*range(0, model.n_layers, step), model.n_layers - 1})
 
 
-def known_options(given: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
+def known_options(given: dict[str, Any], known: Iterable[str], beside: Iterable[str] = ()) -> dict[str, Any]:
     """Keyword arguments, proved to be known.
+
+    Args:
+        beside: parameters that the caller names itself, and that a mistyped one may mean.
 
     Raises:
         ArgumentError: one is not; the nearest is named.
@@ -214,5 +223,5 @@ def known_options(given: dict[str, Any], known: Iterable[str]) -> dict[str, Any]
     names = list(known)
     for name in given:
         if name not in names:
-            raise ArgumentError(f"unknown option {name!r}", nearest(name, names))
+            raise ArgumentError(f"unknown option {name!r}", nearest(name, [*names, *beside]))
     return given

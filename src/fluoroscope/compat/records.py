@@ -105,15 +105,15 @@ def save_activations(
         )
     if kind == "json":
         return artifact.write_json(path, {"kind": _KIND, "records": [each.to_dict() for each in records]})
-    tensors: dict[str, Tensor] = {}
+    tensors, told = dict[str, Tensor](), list[dict[str, Any]]()
     for number, each in enumerate(records):
-        groups = {"layers": each.layer_activations, "attention": each.attention_weights or {}}
-        for group, values in groups.items():
-            tensors |= {f"{number}/{group}/{name}": value for name, value in values.items()}
-        if each.logits is not None:
-            tensors[f"{number}/logits/all"] = each.logits
+        groups = {"layers": each.layer_activations, "attention": each.attention_weights}
+        groups["logits"] = None if each.logits is None else Activations(all=each.logits)
+        told.append(_meta(each) | {name: None if group is None else list(group) for name, group in groups.items()})
+        for name, group in groups.items():
+            tensors |= {f"{number}/{name}/{key}": value for key, value in (group or {}).items()}
     own = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
-    return trace_files.write(path, own, {"kind": _KIND, "records": [_meta(each) for each in records]})
+    return trace_files.write(path, own, {"kind": _KIND, "records": told})
 
 
 def load_activations(path: str | Path, format: str | None = None) -> list[ActivationRecord]:
@@ -128,7 +128,10 @@ def load_activations(path: str | Path, format: str | None = None) -> list[Activa
     tensors, meta = trace_files.read(path)
     if meta.get("kind") != _KIND:
         raise ArtifactError(f"{path} holds a {meta.get('kind')}, no {_KIND}", "Trace.load reads traces.")
-    return [_read(number, told, tensors) for number, told in enumerate(meta["records"])]
+    try:
+        return [_read(number, told, tensors) for number, told in enumerate(meta["records"])]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{path} is damaged: {type(error).__name__}: {error}", "Copy or make it again.") from error
 
 
 def _format(path: Path, format: str | None) -> str:
@@ -148,23 +151,23 @@ def _meta(record: ActivationRecord) -> dict[str, Any]:
         "tokens": record.tokens,
         "token_ids": record.token_ids,
         "metadata": record.metadata,
-        "has_attention": record.attention_weights is not None,
         "recipe": None if record.recipe is None else record.recipe.model_dump(mode="json"),
     }
 
 
 def _read(number: int, told: dict[str, Any], tensors: dict[str, Tensor]) -> ActivationRecord:
-    def group(name: str) -> Activations:
-        start = f"{number}/{name}/"
-        return Activations({key[len(start) :]: value for key, value in tensors.items() if key.startswith(start)})
+    def group(name: str) -> Activations | None:
+        keys = told[name]
+        return None if keys is None else Activations({key: tensors[f"{number}/{name}/{key}"] for key in keys})
 
+    logits = group("logits")
     return ActivationRecord(
         prompt=told["prompt"],
         tokens=told["tokens"],
         token_ids=told["token_ids"],
-        layer_activations=group("layers"),
-        attention_weights=group("attention") if told["has_attention"] else None,
+        layer_activations=group("layers") or Activations(),
+        attention_weights=group("attention"),
         metadata=told["metadata"],
-        logits=group("logits").get("all"),
+        logits=None if logits is None else logits["all"],
         recipe=None if told["recipe"] is None else Recipe(**told["recipe"]),
     )

@@ -1,6 +1,7 @@
 """A direction of the residual stream between two sets of texts, for steering.
 
-After Turner et al. 2023, "Activation Addition". Of each text the last token's state, or the mean over its tokens but the first, where an attention sink often stands.
+After Turner et al. 2023, "Activation Addition". Of each text the last token's state counts, or the mean over its tokens
+but the first, where an attention sink often stands.
 """
 
 from collections.abc import Sequence
