@@ -280,7 +280,7 @@ def _plot(
     drawn = saved(title or f"{len(vectors)} embeddings", notes, views, size, None if paints else save_path)
     if paints:
         for axes in drawn.axes:
-            axes.collections[0].set_facecolor(list(colors or ()))
+            axes.collections[0].set_color(list(colors or ()))
         write(drawn, save_path)
     return drawn
 

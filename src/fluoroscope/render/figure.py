@@ -20,7 +20,7 @@ from fluoroscope.render import palette
 from fluoroscope.render.cells import text_cells
 from fluoroscope.render.layout import Point, curve, layered, number_places
 from fluoroscope.render.places import axis_label, labels, sheet
-from fluoroscope.render.text import number, numbers, prose, visible
+from fluoroscope.render.text import decimals, number, numbers, prose, visible
 from fluoroscope.views import Arcs, Bars, Graph, HeadGrid, Heatmap, Lines, Mark, Scatter, Table, Tokens, View
 
 _THEME = palette.LIGHT
@@ -35,6 +35,7 @@ _MOST_NUMBERS = 400
 _CHARACTERS_PER_LINE = 100
 _LABEL = 24
 _COLUMN = 7
+_SMALL = 1.2
 _CELL = 10
 _ABREAST = 3
 _MARKERS, _KEYS = "os^D", "●■▲◆"
@@ -68,7 +69,8 @@ def page(
         for place, row in enumerate(rows):
             panels = grid[place, 0].subgridspec(1, len(row))
             for column, view in enumerate(row):
-                _draw(figure.add_subplot(panels[0, column]), view, letters // len(row))
+                side = min(width / len(row), (height - 0.9) * heights[place] / sum(heights) - _HEAD)
+                _draw(figure.add_subplot(panels[0, column]), view, letters // len(row), max(side, 1.0))
     return figure
 
 
@@ -87,13 +89,14 @@ def image(figure: Figure, suffix: str) -> bytes:
     return buffer.getvalue()
 
 
-def _draw(axes: Axes, view: View, room: int) -> None:
+def _draw(axes: Axes, view: View, room: int, side: float) -> None:
+    """`room` is the width in letters of a title, `side` the smaller side of the picture in inches."""
     unit = "" if isinstance(view, Table) or not view.unit else f" · {prose(view.unit)}"
     axes.set_title(_printable(_cut(prose(view.title) + unit, room)), loc="left", **_text(size=10, weight="bold"))
     axes.set_facecolor(_THEME.page)
     axes.tick_params(length=0, labelsize=8, labelcolor=_THEME.ink)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
+    for edge in ("top", "right", "left"):
+        axes.spines[edge].set_visible(False)
     axes.spines["bottom"].set_color(_THEME.line)
     match view:
         case Bars():
@@ -111,7 +114,7 @@ def _draw(axes: Axes, view: View, room: int) -> None:
         case Graph():
             _graph(axes, view)
         case Scatter():
-            _scatter(axes, view)
+            _scatter(axes, view, _WIDTH / _ABREAST / side)
         case Table():
             _table(axes, view)
         case _:
@@ -175,12 +178,21 @@ def _heatmap(axes: Axes, view: Heatmap, room: int) -> None:
         axes.tick_params(axis="x", labelrotation=90)
     if len(view.rows) * len(view.columns) * _CHARACTERS_PER_LINE > _MOST_NUMBERS * room:
         return
+    amounts = _fitting(view, room)
     for row, values in enumerate(view.values):
         for column, value in enumerate(values):
             colour = palette.shade(_THEME, value or 0.0, maximum, view.signed)
             token = _printable(_cut(visible(view.tokens[row][column]), _CELL)) + "\n" if view.tokens else ""
             style = _text(size=7, ha="center", va="center", color=palette.ink(colour))
-            axes.text(column, row, token + number(value, view.signed), **style)
+            axes.text(column, row, token + amounts[row][column], **style)
+
+
+def _fitting(view: Heatmap, room: int) -> list[list[str]]:
+    """The numbers of a heatmap with as many digits as its columns have room for."""
+    digits = [decimals(view.values), 1, 0]
+    told = [[[number(value, view.signed, count) for value in row] for row in view.values] for count in digits]
+    wide = (max((len(text) for row in grid for text in row), default=0) * len(view.columns) for grid in told)
+    return next((grid for grid, width in zip(told, wide, strict=True) if width <= _SMALL * room), told[-1])
 
 
 def _tokens(axes: Axes, view: Tokens) -> None:
@@ -274,8 +286,8 @@ def _arrow(axes: Axes, points: list[Point], value: float | None, strongest: floa
     axes.plot(*points[-1], marker="v", color=colour, markersize=4)
 
 
-def _scatter(axes: Axes, view: Scatter) -> None:
-    """Points on the sheet from 0 to 1; the ends of an axis stand beside its name."""
+def _scatter(axes: Axes, view: Scatter, letter: float) -> None:
+    """Points on the sheet from 0 to 1; the ends of an axis stand beside its name. `letter`: how large letters are."""
     spots, edges = sheet(view)
     keys = view.groups() if len(view.groups()) > 1 else []
     axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04 + 0.06 * len(keys)), xticks=[], yticks=[])
@@ -301,8 +313,9 @@ def _scatter(axes: Axes, view: Scatter) -> None:
             **style,
         )
     names = [_label(point) for point in view.points]
-    widths = [_SCATTER_CHARACTER * len(name) for name in names]
-    for name, found in zip(names, labels(spots, widths, 0.045, 0.018, (0.014, 0.014)), strict=True):
+    widths = [_SCATTER_CHARACTER * letter * len(name) for name in names]
+    places = labels(spots, widths, 0.045 * letter, 0.018 * letter, (0.014 * letter, 0.014 * letter))
+    for name, found in zip(names, places, strict=True):
         if found is not None:
             side = {"start": "left", "end": "right", "middle": "center"}[found.anchor]
             axes.text(found.x, found.y, name, **_text(size=7, ha=side, va="center"))
