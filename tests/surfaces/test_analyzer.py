@@ -19,7 +19,10 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, GPT2Con
 import tiny
 from fluoroscope import ModelAnalyzer
 from fluoroscope.analyses.convergence import convergence
-from fluoroscope.errors import ArgumentError, ArtifactError, LoadError
+from fluoroscope.analyses.logit_lens import logit_lens
+from fluoroscope.compat.intervention import ActivationPatch
+from fluoroscope.errors import ArgumentError, ArtifactError, LoadError, SiteError, TokenError, UnavailableError
+from fluoroscope.interventions import add
 from fluoroscope.methods import reduction
 from shared import SHARED, needs_shared
 
@@ -500,3 +503,107 @@ def run(code, names):
 def test_a_model_without_its_head_is_named(folder):
     with pytest.raises(LoadError, match="AutoModelForCausalLM"):
         ModelAnalyzer(AutoModel.from_pretrained(folder / "../models/gpt2_model"))
+
+
+@pytest.fixture
+def small(tiny_model):
+    return ModelAnalyzer(tiny_model)
+
+
+def test_text_and_tokens_keep_every_id(small):
+    inputs = small.tokenize(tiny.PROMPT)
+    assert torch.equal(small.model(**inputs).logits.argmax(-1), small.xray.trace(tiny.PROMPT).logits.argmax(-1))
+    assert small.decode(inputs["input_ids"]) == small.decode(inputs["input_ids"][0].tolist()) == tiny.PROMPT
+    assert small.get_tokens(tiny.PROMPT) == list(tiny.PROMPT)
+
+
+def test_generation_is_greedy_unless_asked_to_sample(small):
+    greedy = small.xray.generate("The", max_new_tokens=9, stop_tokens=[])
+    assert small.generate("The", 9, stop_tokens=[]) == "The" + greedy.text
+    assert small.generate("The", 9, include_prompt=False, stop_tokens=[]) == greedy.text
+    drawn = small.xray.generate("The", max_new_tokens=30, temperature=2.0, top_k=50, seed=3, stop_tokens=[])
+    assert small.generate("The", 30, temperature=2.0, seed=3, stop_tokens=[]) == "The" + drawn.text
+    few = small.xray.generate("The", max_new_tokens=30, temperature=2.0, top_k=2, top_p=0.9, seed=3, stop_tokens=[])
+    assert small.generate("The", 30, 2.0, 0.9, 2, seed=3, stop_tokens=[]) == "The" + few.text
+    text, record = small.generate("The", 9, return_activations=True, stop_tokens=[])
+    whole = small.xray.trace([small.xray.tokens("The").rows[0] + greedy.ids[0]], sites=["resid_post.*"])
+    for layer, value in enumerate(record.layer_activations.values()):
+        torch.testing.assert_close(value, whole[f"resid_post.{layer}"][:, :-1], rtol=1e-4, atol=1e-5)
+
+
+def test_an_analyzer_that_shall_not_generate_says_so(tiny_model):
+    quiet = ModelAnalyzer(tiny_model, load_for_generation=False)
+    assert quiet.logit_lens("abc").keys() == {0, 1}
+    for generate in (lambda: quiet.generate("a"), lambda: quiet.generate_with_steering("a", ["b"], ["c"])):
+        with pytest.raises(UnavailableError, match="load_for_generation=True"):
+            generate()
+
+
+def test_patches_act_at_the_steps_that_are_named(small):
+    patch = ActivationPatch("transformer.h.0", None, torch.linspace(-2, 2, 24), "add")
+    texts = {
+        steps: small.generate_with_patching("The", [patch], 12, edit_tokens=steps, stop_tokens=[])
+        for steps in ("all", "prompt", "generated")
+    }
+    for steps, text in texts.items():
+        edits = {"resid_post.0": add(patch.value)}
+        expected = small.xray.generate("The", max_new_tokens=12, edits=edits, edit_tokens=steps, stop_tokens=[])
+        assert text == "The" + expected.text
+    assert len(set(texts.values())) > 1
+
+
+def test_the_lens_at_any_position_and_without_the_norm(small):
+    found = small.logit_lens(tiny.PROMPT, [1], top_k=3, position=4)
+    exact = logit_lens(small.xray, tiny.PROMPT, top_k=3, position=4).depths[-1].cells[0].top
+    assert [token for token, _ in found[1]] == [guess.piece for guess in exact]
+    assert [p for _, p in found[1]] == pytest.approx([guess.probability for guess in exact], abs=1e-6)
+    with torch.no_grad():
+        stream = small.xray.trace(tiny.PROMPT, sites=["resid_post.1"])["resid_post.1"][0, -1]
+        raw = small.model.lm_head(stream).softmax(-1).topk(3).values
+    bare = small.logit_lens(tiny.PROMPT, top_k=3, apply_ln=False)[1]
+    assert [p for _, p in bare] == pytest.approx(raw.tolist(), rel=1e-5)
+
+
+def test_a_record_is_read_where_it_holds_layers(small):
+    record = small.extract_activations(tiny.PROMPT, layer_indices=[1])
+    assert small.logit_lens_on_activation(record, top_k=10) == {1: small.logit_lens(tiny.PROMPT, [1])[1]}
+    with pytest.raises(SiteError, match=r"does not hold 'transformer\.h\.0'"):
+        small.logit_lens_on_activation(record, [0])
+    with pytest.raises(TokenError, match="no token 99"):
+        small.logit_lens_on_activation(record, token_position=99)
+    with pytest.raises(SiteError, match="holds no layer"):
+        small.logit_lens_on_activation(small.extract_activations("a", layer_names=["mlp_out.0"]))
+
+
+def test_a_generated_token_is_read_where_it_was_predicted(small):
+    prompt = "The"
+    found = small.xray.generate(prompt, max_new_tokens=6, stop_tokens=[])
+    tokens = [*prompt, *(small.xray.token_label(token) for token in found.ids[0])]
+    told = small.analyze_generation_token(prompt, token_position=6, max_new_tokens=6, stop_tokens=[])
+    assert told["generated_text"] == prompt + found.text
+    assert (told["target_token"], told["predicted_at"]) == (tokens[6], 5)
+    token, probability = told["analysis"][1][0]
+    assert token == tokens[6]
+    assert probability == pytest.approx(np.exp(found.log_probs[0][3]), rel=1e-4)
+    wanted = next(token for token in tokens[3:] if token.strip())
+    by_text = small.analyze_generation_token(prompt, wanted, max_new_tokens=6, stop_tokens=[])
+    assert by_text["token_position"] == tokens.index(wanted, 3)  # only what was generated counts
+    with pytest.raises(TokenError, match="was not generated"):
+        small.analyze_generation_token(prompt, token_position=1, max_new_tokens=6)
+    with pytest.raises(TokenError, match="no generated token"):
+        small.analyze_generation_token(prompt, "never", max_new_tokens=6)
+    with pytest.raises(ArgumentError, match="one thing"):
+        small.analyze_generation_token(prompt)
+
+
+def test_mistyped_options_get_the_nearest(small):
+    with pytest.raises(ArgumentError, match="Did you mean 'stop_tokens'"):
+        small.generate("a", stop_token=["b"])
+    with pytest.raises(ArgumentError, match="Did you mean 'max_new_tokens'"):
+        small.generate("a", max_tokens=3)
+    with pytest.raises(ArgumentError, match="keeps all layers"):
+        small.generate("a", return_activations=True, sites=["logits"])
+
+
+def test_the_embedded_model_is_there_without_a_path():
+    assert ModelAnalyzer().xray.name == "specimen"

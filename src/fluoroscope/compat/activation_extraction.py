@@ -165,13 +165,14 @@ def record(
 ) -> ActivationRecord:
     """One row of a trace that holds the sites of `names`, without its padding."""
 
-    def cut(site: "Site | str") -> Tensor:
-        value, axes = trace[site].detach()[row : row + 1], model.site(site).kind.axes
+    def cut(name: "Site | str") -> Tensor:
+        site = model.site(name)
+        value, axes = trace[site.whole].detach()[row : row + 1], site.kind.axes
         if trace.tokens.padded:
             slots = torch.tensor(trace.tokens.slots(row, slice(None)), device=value.device)
-            for axis in (axes.index(name) for name in ("pos", "query", "key") if name in axes):
+            for axis in (axes.index(axis) for axis in ("pos", "query", "key") if axis in axes):
                 value = value.index_select(axis, slots)
-        return value
+        return value if site.unit is None else value.select(site.kind.unit_axis or 0, site.unit)
 
     patterns = {f"attention_layer_{site.layer}": cut(site) for site in trace.sites if site.name == "pattern"}
     return ActivationRecord(

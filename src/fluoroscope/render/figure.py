@@ -36,6 +36,7 @@ _CHARACTERS_PER_LINE = 100
 _LABEL = 24
 _COLUMN = 7
 _SMALL = 1.2
+_MOST_ROUNDED = 10_000
 _CELL = 10
 _ABREAST = 3
 _MARKERS, _KEYS = "os^D", "●■▲◆"
@@ -188,11 +189,19 @@ def _heatmap(axes: Axes, view: Heatmap, room: int) -> None:
 
 
 def _fitting(view: Heatmap, room: int) -> list[list[str]]:
-    """The numbers of a heatmap with as many digits as its columns have room for."""
-    digits = [decimals(view.values), 1, 0]
-    told = [[[number(value, view.signed, count) for value in row] for row in view.values] for count in digits]
-    wide = (max((len(text) for row in grid for text in row), default=0) * len(view.columns) for grid in told)
-    return next((grid for grid, width in zip(told, wide, strict=True) if width <= _SMALL * room), told[-1])
+    """The numbers of a heatmap with as many digits as its columns have room for; a tiny one may read 0.0, never 0."""
+    digits = decimals(view.values)
+    told = [[number(value, view.signed, digits) for value in row] for row in view.values]
+    wide = max((len(text) for row in told for text in row), default=0) * len(view.columns)
+    if digits == 0 or wide <= _SMALL * room:
+        return told
+    return [[_rounded(value, view.signed) for value in row] for row in view.values]
+
+
+def _rounded(value: float | None, signed: bool) -> str:
+    if not value or abs(value) >= _MOST_ROUNDED:
+        return number(value, signed)
+    return f"{value:{'+' if signed else ''}.1f}"
 
 
 def _tokens(axes: Axes, view: Tokens) -> None:
@@ -313,6 +322,8 @@ def _scatter(axes: Axes, view: Scatter, letter: float) -> None:
             **style,
         )
     names = [_label(point) for point in view.points]
+    if not any(names):
+        return
     widths = [_SCATTER_CHARACTER * letter * len(name) for name in names]
     places = labels(spots, widths, 0.045 * letter, 0.018 * letter, (0.014 * letter, 0.014 * letter))
     for name, found in zip(names, places, strict=True):
