@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from fluoroscope.collector import paused
 
 if TYPE_CHECKING:
-    from fluoroscope import analyses, interventions, views
+    from fluoroscope import analyses, compat, interventions, views
+    from fluoroscope.analyzer import ModelAnalyzer
     from fluoroscope.architectures import Architecture
     from fluoroscope.errors import FluoroscopeError
     from fluoroscope.loading import load
@@ -25,11 +26,13 @@ __all__ = [
     "Architecture",
     "FluoroscopeError",
     "Model",
+    "ModelAnalyzer",
     "Result",
     "Site",
     "Tokens",
     "Trace",
     "analyses",
+    "compat",
     "interventions",
     "load",
     "views",
@@ -39,6 +42,7 @@ _HOMES = {
     "Architecture": "architectures",
     "FluoroscopeError": "errors",
     "Model": "model",
+    "ModelAnalyzer": "analyzer",
     "Result": "result",
     "Site": "sites",
     "Tokens": "tokens",

@@ -208,15 +208,18 @@ class Model:
 
         return generate(self, prompt, **options)
 
-    def unembed(self, stream: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_vocab"]:
-        """Logits of a residual stream: final norm, unembedding, scale and softcap, by the model's own modules."""
+    def unembed(self, stream: Float[Tensor, "... d_model"], *, norm: bool = True) -> Float[Tensor, "... d_vocab"]:
+        """Logits of a residual stream: final norm, unembedding, scale and softcap, by the model's own modules.
+
+        Without `norm` the stream goes into the unembedding as it is.
+        """
         if ("unembed", None) in self.unavailable:
             raise UnavailableError(f"{self.name} cannot be unembedded exactly: {self.unavailable['unembed', None]}")
         arch = self.architecture
-        norm = None if arch.final_norm is None else required(self.hf, arch.final_norm, "final norm")
+        final = None if arch.final_norm is None or not norm else required(self.hf, arch.final_norm, "final norm")
         head = required(self.hf, arch.lm_head, "unembedding")
         with outside():  # a lens is no part of the run
-            logits = head(stream if norm is None else norm(stream)) * arch.logit_multiplier
+            logits = head(stream if final is None else final(stream)) * arch.logit_multiplier
         return logits if arch.softcap is None else arch.softcap * torch.tanh(logits / arch.softcap)
 
     def final_norm(self, stream: Float[Tensor, "... d_model"]) -> FrozenNorm:

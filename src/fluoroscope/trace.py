@@ -34,6 +34,34 @@ def resolve_alone(name: str | Site) -> Site:
     return site
 
 
+def compared(
+    mine: Float[Tensor, "... d_model"], theirs: Float[Tensor, "... d_model"], metric: Metric = "cosine"
+) -> Float[Tensor, "..."]:
+    """Vectors held against each other in float64: cosine is a similarity, l1 and l2 are distances."""
+    mine, theirs = mine.double(), theirs.double()
+    match metric:
+        case "cosine":
+            return torch.nn.functional.cosine_similarity(mine, theirs, dim=-1)
+        case "l2":
+            return (mine - theirs).norm(dim=-1)
+        case "l1":
+            return (mine - theirs).abs().sum(-1)
+        case _:
+            raise ArgumentError(f"unknown metric {metric!r}", "Known: cosine, l2, l1.")
+
+
+def described(values: Float[Tensor, "sample ..."]) -> dict[str, float]:
+    """Mean, standard deviation, minimum, maximum over all numbers, and the mean L2 norm over samples."""
+    wide = values.detach().double()
+    return {
+        "mean": float(wide.mean()),
+        "std": float(wide.std(correction=0)),
+        "min": float(wide.min()),
+        "max": float(wide.max()),
+        "norm": float(wide.flatten(1).norm(dim=1).mean()) if wide.dim() > 1 else float(wide.abs().mean()),
+    }
+
+
 @dataclass(frozen=True)
 class Trace:
     """Values of one forward pass, by site.
@@ -148,15 +176,7 @@ class Trace:
         else:
             slots = [self.tokens.slots(row, [position])[0] for row in range(value.shape[0])]
             chosen = value[torch.arange(value.shape[0]), torch.tensor(slots)]
-        wide = chosen.detach().double()
-        return {
-            "mean": float(wide.mean()),
-            "std": float(wide.std(correction=0)),
-            "min": float(wide.min()),
-            "max": float(wide.max()),
-            "norm": float(wide.flatten(1).norm(dim=1).mean()) if wide.dim() > 1 else float(wide.abs().mean()),
-            "shape": list(value.shape),
-        }
+        return {**described(chosen), "shape": list(value.shape)}
 
     def compare(self, other: "Trace", name: str | Site, metric: Metric = "cosine") -> Float[Tensor, "batch pos"]:
         """Two traces at one site, per row and position: cosine is a similarity, l1 and l2 are distances.
@@ -174,17 +194,8 @@ class Trace:
                 f"over rows of {self.tokens.lengths.tolist()} and {other.tokens.lengths.tolist()} tokens",
                 "Compare prompts of equal token length, padded on the same side.",
             )
-        mine, theirs = (value.double().reshape(*value.shape[:2], -1) for value in (mine, theirs))
-        match metric:
-            case "cosine":
-                result = torch.nn.functional.cosine_similarity(mine, theirs, dim=-1)
-            case "l2":
-                result = (mine - theirs).norm(dim=-1)
-            case "l1":
-                result = (mine - theirs).abs().sum(-1)
-            case _:
-                raise ArgumentError(f"unknown metric {metric!r}", "Known: cosine, l2, l1.")
-        return result.masked_fill(~mask, torch.nan)
+        mine, theirs = (value.reshape(*value.shape[:2], -1) for value in (mine, theirs))
+        return compared(mine, theirs, metric).masked_fill(~mask, torch.nan)
 
     def to(self, device: torch.device | str) -> "Trace":
         """The same trace on another device, detached: frees the memory of the one it came from."""

@@ -1,4 +1,7 @@
-"""Traces as files. The suffix chooses the format; every format but .json gives the same trace back."""
+"""Traces as files. The suffix chooses the format; every format but .json gives the same trace back.
+
+`write` and `read` do the same for any named tensors with what is known about them.
+"""
 
 import json
 import zipfile
@@ -31,8 +34,15 @@ def save(trace: "Trace", path: Path, *, allow_pickle: bool) -> Path:
     """
     if path.suffix == ".json":
         return artifact.write_json(path, _summary(trace))
-    tensors = _tensors(trace)
-    meta = _meta(trace)
+    return write(path, _tensors(trace), _meta(trace), allow_pickle=allow_pickle)
+
+
+def write(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any], *, allow_pickle: bool = False) -> Path:
+    """Writes tensors, each of its own memory, and what JSON can say of them, in the format of the suffix.
+
+    Raises:
+        ArtifactError: no such format, or a pickle without `allow_pickle`.
+    """
     match path.suffix:
         case ".safetensors":
             return artifact.write_tensors(path, tensors, meta, allow_nonfinite=True)
@@ -53,23 +63,38 @@ def save(trace: "Trace", path: Path, *, allow_pickle: bool) -> Path:
 
 def load(path: Path, *, tokenizer: Any, allow_pickle: bool) -> "Trace":
     """Reads what `save` wrote; .pkl needs `allow_pickle`, .json holds no tensors to give back."""
+    if path.suffix == ".json":
+        raise ArtifactError(f"{path} holds statistics, no tensors", "Save as .safetensors to get the trace back.")
+    held = read(path, allow_pickle=allow_pickle)
+    try:
+        return _trace(*held, tokenizer)
+    except ArtifactError:
+        raise
+    except (FluoroscopeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ArtifactError(f"{path} holds no trace: {type(error).__name__}: {error}") from error
+
+
+def read(path: Path, *, allow_pickle: bool = False) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the meta that `write` wrote.
+
+    Raises:
+        ArtifactError: no such format, damaged, foreign, or a pickle without `allow_pickle`.
+    """
     match path.suffix:
         case ".safetensors":
-            read = artifact.read_tensors
+            reader = artifact.read_tensors
         case ".npz":
-            read = _read_npz
+            reader = _read_npz
         case ".pt":
-            read = _read_pt
+            reader = _read_pt
         case ".pkl" if allow_pickle:
-            read = _read_pickle
+            reader = _read_pickle
         case ".pkl":
             raise _refused(path)
-        case ".json":
-            raise ArtifactError(f"{path} holds statistics, no tensors", "Save as .safetensors to get the trace back.")
         case _:
             raise ArtifactError(f"cannot load a trace from {path.suffix!r}", f"Use {_SUFFIXES}.")
     try:
-        return _trace(*read(path), tokenizer)
+        return reader(path)
     except ArtifactError:
         raise
     except (FluoroscopeError, KeyError, TypeError, ValueError, AttributeError) as error:

@@ -92,3 +92,19 @@ def test_scatter_pictures_that_follow_each_other_stand_side_by_side():
     assert first.get_offsets().tolist() == [[0, 0.25], [1, 0.75]]
     assert second.get_offsets().tolist() == [[1, 0.25]]
     assert {"a", "b", "c", "● g", "■ h"} <= {text.get_text() for text in drawn.axes[1].texts}
+
+
+def _grid(values, tokens=None):
+    rows, columns = len(values), len(values[0])
+    return Heatmap(
+        title="t", unit="u", signed=True, rows=tuple(Mark(label=f"r{n}") for n in range(rows)),
+        columns=tuple(Mark(label=f"c{n}") for n in range(columns)), values=values, tokens=tokens,
+    )  # fmt: skip
+
+
+def test_numbers_have_as_many_digits_as_there_is_room():
+    whole = figure._fitting(_grid(((1.0, 2053.0), (0.0, None))), 100)
+    assert whole == [["+1", "+2053"], ["0", "–"]]
+    row = (0.00002, 12.345, 0.0, 123456.0, *([1.0] * 10))
+    assert figure._fitting(_grid((row,)), 200)[0][:3] == ["+2.0e-5", "+12.35", "0"]
+    assert figure._fitting(_grid((row,)), 40)[0][:4] == ["+0.0", "+12.3", "0", "+1.2e5"]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluoroscope.render.text import facts, number, numbers, percent, prose, quoted, visible
+from fluoroscope.render.text import decimals, facts, number, numbers, percent, prose, quoted, visible
 
 
 def test_white_space_and_controls_are_shown():
@@ -70,3 +70,8 @@ def test_facts_of_a_recipe():
     assert long.startswith("0 1 2 ")
     assert "100 in all" in long
     assert "99" not in long.split("(")[0]
+
+
+def test_whole_numbers_are_told_apart():
+    assert decimals(((1.0, None), (30, 0.0))) == 0
+    assert decimals(((1.0, 2.5),)) is None

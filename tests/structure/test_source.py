@@ -23,6 +23,7 @@ ELSEWHERE = {
     "__main__.py": "surfaces/test_cli.py",
     "lens.py": "analyses/test_logit_lens.py",
     "lens_fit.py": "analyses/test_fit_tuned_lens.py",
+    "analyzer.py": "surfaces/test_analyzer.py",
     "attention.py": "architectures/test_parity.py",
     "cli/derived.py": "surfaces/test_cli.py",
     "cli/fixed.py": "surfaces/test_cli.py",

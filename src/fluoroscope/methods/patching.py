@@ -5,7 +5,7 @@ would give: slow and exact (Vig et al. 2020, "Investigating Gender Bias in Langu
 Analysis"; Meng et al. 2022, "Locating and Editing Factual Associations in GPT").
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,13 +13,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fluoroscope.errors import EditError
+from fluoroscope.errors import ArgumentError, EditError
 from fluoroscope.interventions import Intervention
+from fluoroscope.methods import readout
 from fluoroscope.progress import track
 from fluoroscope.sites import Site
+from fluoroscope.trace import Trace
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model
+
+Metric = Callable[[Float[Tensor, "batch d_vocab"]], Float[Tensor, "batch"]]
 
 _TOKENS_AT_ONCE = 4096
 
@@ -64,6 +68,58 @@ def patched(
             found.append(trace[site])
     empty = torch.empty(0, model.d_vocab, device=model.device)
     return torch.cat(logits) if logits else empty, {site: torch.cat(found) for site, found in values.items() if found}
+
+
+def transplanted(
+    model: "Model", base: Trace, donor: Trace, sites: Sequence[Site], slots: Sequence[tuple[int, int]]
+) -> Float[Tensor, "site d_vocab"]:
+    """Logits at the end of the base prompt when one site at a time has the donor's values.
+
+    Args:
+        base: one prompt.
+        donor: another, with all `sites`, whole or units, whose positions come before them.
+        slots: (slot of the base, slot of the donor) of what is moved.
+
+    Raises:
+        ArgumentError: a site whose positions are not its first axis but the batch.
+    """
+    for site in sites:
+        if site.kind.position_axis != 1:
+            raise ArgumentError(f"{site} has no value per token alone", "Name a layer, a head's z, or what is added.")
+
+    def value(site: Site, slot: int) -> Tensor:
+        whole = donor[site.whole][0, slot]
+        return whole if site.unit is None else whole[site.unit]
+
+    variants = [[Patch(site, here, value(site, there)) for here, there in slots] for site in sites]
+    ids = base.tokens.rows[0]
+    return patched(model, ids, variants, len(ids) - 1)[0]
+
+
+def shares(
+    logits: Float[Tensor, "row d_vocab"],
+    base: Float[Tensor, "d_vocab"],
+    donor: Float[Tensor, "d_vocab"],
+    metric: Metric | None = None,
+) -> Float[Tensor, "row"]:
+    """How much of the way from `base` to `donor` rows of logits have gone: 0 none, 1 all of it.
+
+    By a metric, whose score moves from the one's to the other's; without one by 1 - KL(donor ‖ row) / KL(donor ‖ base),
+    which is below 0 for what is further from the donor than the base is.
+
+    Raises:
+        ArgumentError: both are the same in what is measured.
+    """
+    if metric is not None:
+        start, end = (float(metric(each[None])[0]) for each in (base, donor))
+        if start == end:
+            raise ArgumentError(f"both prompts score {start:g}, so there is no way to go", "Give another metric.")
+        return (metric(logits).double() - start) / (end - start)
+    aim = readout.log_probs(donor.double())
+    distance = float(readout.kl(aim, readout.log_probs(base.double())))
+    if distance == 0:
+        raise ArgumentError("both prompts end in the same prediction", "Give prompts that are answered differently.")
+    return 1 - readout.kl(aim, readout.log_probs(logits.double())) / distance
 
 
 def _edits(variants: Sequence[Sequence[Patch]]) -> dict[str | Site, list[Intervention]]:

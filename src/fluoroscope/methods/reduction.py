@@ -19,6 +19,9 @@ from fluoroscope.errors import ArgumentError, UnavailableError
 PERPLEXITY, NEIGHBORS = 30, 15
 """The usual number of neighbours of t-SNE (its perplexity) and of UMAP."""
 
+ITERATIONS, DISTANCE = 1000, 0.1
+"""The usual number of steps of t-SNE, and the usual distance that UMAP keeps between points."""
+
 
 @dataclass(frozen=True)
 class Reduction:
@@ -50,24 +53,40 @@ def pca(vectors: Float[Tensor, "point d_model"], dimensions: int) -> Reduction:
     return Reduction(points, tuple((sizes[:dimensions] / sizes.sum()).tolist()))
 
 
-def tsne(vectors: Float[Tensor, "point d_model"], dimensions: int, neighbors: int | None, seed: int) -> Reduction:
+def tsne(
+    vectors: Float[Tensor, "point d_model"],
+    dimensions: int,
+    neighbors: float | None,
+    seed: int,
+    iterations: int = ITERATIONS,
+) -> Reduction:
     """t-SNE (van der Maaten & Hinton 2008), begun from PCA; at most a third of the points count as neighbours.
 
     Raises:
-        ArgumentError: too few points, or all at one place.
+        ArgumentError: too few points, or all at one place; more than three dimensions, or fewer than 250 iterations.
         UnavailableError: scikit-learn is not installed.
     """
     _enough(vectors, dimensions, 4, "t-SNE")
+    if dimensions > 3 or iterations < 250:
+        raise ArgumentError(
+            f"t-SNE cannot give {dimensions} dimensions in {iterations} iterations", "At most 3, and at least 250."
+        )
     try:
         from sklearn.manifold import TSNE
     except ImportError as error:
         raise _missing("t-SNE", "scikit-learn") from error
     perplexity, notes = _clamped(neighbors or PERPLEXITY, (len(vectors) - 1) / 3, "t-SNE's perplexity", len(vectors))
-    method = TSNE(dimensions, perplexity=perplexity, init="pca", random_state=seed)
+    method = TSNE(dimensions, perplexity=perplexity, init="pca", max_iter=iterations, random_state=seed)
     return _fitted(method.fit_transform, vectors, notes)
 
 
-def umap(vectors: Float[Tensor, "point d_model"], dimensions: int, neighbors: int | None, seed: int) -> Reduction:
+def umap(
+    vectors: Float[Tensor, "point d_model"],
+    dimensions: int,
+    neighbors: float | None,
+    seed: int,
+    distance: float = DISTANCE,
+) -> Reduction:
     """UMAP (McInnes et al. 2018).
 
     Raises:
@@ -82,7 +101,7 @@ def umap(vectors: Float[Tensor, "point d_model"], dimensions: int, neighbors: in
     except ImportError as error:
         raise _missing("UMAP", "umap-learn") from error
     count, notes = _clamped(neighbors or NEIGHBORS, len(vectors) - 1, "UMAP's n_neighbors", len(vectors))
-    method: Any = UMAP(n_components=dimensions, n_neighbors=int(count), random_state=seed, n_jobs=1)
+    method: Any = UMAP(n_components=dimensions, n_neighbors=int(count), min_dist=distance, random_state=seed, n_jobs=1)
     return _fitted(method.fit_transform, vectors, notes)
 
 

@@ -20,7 +20,7 @@ from fluoroscope.render import palette
 from fluoroscope.render.cells import text_cells
 from fluoroscope.render.layout import Point, curve, layered, number_places
 from fluoroscope.render.places import axis_label, labels, sheet
-from fluoroscope.render.text import number, numbers, prose, visible
+from fluoroscope.render.text import decimals, number, numbers, prose, visible
 from fluoroscope.views import Arcs, Bars, Graph, HeadGrid, Heatmap, Lines, Mark, Scatter, Table, Tokens, View
 
 _THEME = palette.LIGHT
@@ -34,34 +34,52 @@ _FALLBACKS = ("DejaVu Sans", "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP"
 _MOST_NUMBERS = 400
 _CHARACTERS_PER_LINE = 100
 _LABEL = 24
+_COLUMN = 7
+_SMALL = 1.2
+_MOST_ROUNDED = 10_000
 _CELL = 10
 _ABREAST = 3
 _MARKERS, _KEYS = "os^D", "●■▲◆"
 _SCATTER_CHARACTER = 0.026
 
 
-def page(title: str, summary: str, views: Sequence[View]) -> Figure:
-    """All views of a result, one below the other."""
-    rows = list(_rows(views))
+def page(
+    title: str,
+    summary: str,
+    views: Sequence[View],
+    *,
+    abreast: int = 1,
+    size: tuple[float, float] | None = None,
+) -> Figure:
+    """All views of a result, one below the other, or several abreast.
+
+    Args:
+        abreast: how many views to put side by side; scatter pictures that follow each other are up to three.
+        size: width and height in inches; as large as the views need if not given.
+    """
+    rows = list(_rows(views, abreast))
     heights = [max(_height(view) for view in row) for row in rows]
+    width, height = size or (_WIDTH, sum(heights) + 0.9)
+    letters = int(_CHARACTERS_PER_LINE * width / _WIDTH)
     layout = ConstrainedLayoutEngine(h_pad=0.12)
-    figure = Figure(figsize=(_WIDTH, sum(heights) + 0.9), layout=layout, facecolor=_THEME.page)
-    wrapped = textwrap.fill(prose(summary), _CHARACTERS_PER_LINE)
-    figure.suptitle(_printable(f"{prose(title)}\n{wrapped}"), x=0.01, ha="left", **_text(size=10))
+    figure = Figure(figsize=(width, height), layout=layout, facecolor=_THEME.page)
+    wrapped = textwrap.fill(prose(summary), letters)
+    figure.suptitle(_printable(f"{prose(title)}\n{wrapped}".rstrip()), x=0.01, ha="left", **_text(size=10))
     if rows:
         grid = figure.add_gridspec(len(rows), 1, height_ratios=heights)
         for place, row in enumerate(rows):
             panels = grid[place, 0].subgridspec(1, len(row))
             for column, view in enumerate(row):
-                _draw(figure.add_subplot(panels[0, column]), view, _CHARACTERS_PER_LINE // len(row))
+                side = min(width / len(row), (height - 0.9) * heights[place] / sum(heights) - _HEAD)
+                _draw(figure.add_subplot(panels[0, column]), view, letters // len(row), max(side, 1.0))
     return figure
 
 
-def _rows(views: Sequence[View]) -> Iterator[list[View]]:
-    """Each view by itself; scatter pictures that follow each other side by side."""
+def _rows(views: Sequence[View], abreast: int) -> Iterator[list[View]]:
+    """Each view by itself, or as many side by side as asked for; scatter pictures that follow each other always."""
     for together, run in groupby(views, key=lambda view: isinstance(view, Scatter)):
         rest = list(run)
-        step = _ABREAST if together else 1
+        step = max(abreast, _ABREAST) if together else abreast
         yield from (rest[start : start + step] for start in range(0, len(rest), step))
 
 
@@ -72,21 +90,22 @@ def image(figure: Figure, suffix: str) -> bytes:
     return buffer.getvalue()
 
 
-def _draw(axes: Axes, view: View, room: int) -> None:
+def _draw(axes: Axes, view: View, room: int, side: float) -> None:
+    """`room` is the width in letters of a title, `side` the smaller side of the picture in inches."""
     unit = "" if isinstance(view, Table) or not view.unit else f" · {prose(view.unit)}"
     axes.set_title(_printable(_cut(prose(view.title) + unit, room)), loc="left", **_text(size=10, weight="bold"))
     axes.set_facecolor(_THEME.page)
     axes.tick_params(length=0, labelsize=8, labelcolor=_THEME.ink)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
+    for edge in ("top", "right", "left"):
+        axes.spines[edge].set_visible(False)
     axes.spines["bottom"].set_color(_THEME.line)
     match view:
         case Bars():
             _bars(axes, view)
         case Heatmap():
-            _heatmap(axes, view)
+            _heatmap(axes, view, room)
         case HeadGrid():
-            _heatmap(axes, view.heatmap())
+            _heatmap(axes, view.heatmap(), room)
         case Tokens():
             _tokens(axes, view)
         case Lines():
@@ -96,7 +115,7 @@ def _draw(axes: Axes, view: View, room: int) -> None:
         case Graph():
             _graph(axes, view)
         case Scatter():
-            _scatter(axes, view)
+            _scatter(axes, view, _WIDTH / _ABREAST / side)
         case Table():
             _table(axes, view)
         case _:
@@ -146,7 +165,7 @@ def _bars(axes: Axes, view: Bars) -> None:
         axes.axvline(0, color=_THEME.line, linewidth=1)
 
 
-def _heatmap(axes: Axes, view: Heatmap) -> None:
+def _heatmap(axes: Axes, view: Heatmap, room: int) -> None:
     maximum = palette.strongest(view.values, view.maximum)
     ramp = [*reversed(_THEME.against[1:]), *_THEME.toward] if view.signed else list(_THEME.amount)
     colours = LinearSegmentedColormap.from_list("fluoroscope", ramp)
@@ -156,16 +175,33 @@ def _heatmap(axes: Axes, view: Heatmap) -> None:
     axes.set_xticks(range(len(view.columns)), [_label(mark) for mark in view.columns], **_text(size=8))
     axes.set_yticks(range(len(view.rows)), [_label(mark) for mark in view.rows], **_text(size=8))
     axes.tick_params(axis="x", top=True, labeltop=True, bottom=False, labelbottom=False)
-    if len(view.columns) > 14:
+    if len(view.columns) * _COLUMN > room:
         axes.tick_params(axis="x", labelrotation=90)
-    if len(view.rows) * len(view.columns) > _MOST_NUMBERS:
+    if len(view.rows) * len(view.columns) * _CHARACTERS_PER_LINE > _MOST_NUMBERS * room:
         return
+    amounts = _fitting(view, room)
     for row, values in enumerate(view.values):
         for column, value in enumerate(values):
             colour = palette.shade(_THEME, value or 0.0, maximum, view.signed)
             token = _printable(_cut(visible(view.tokens[row][column]), _CELL)) + "\n" if view.tokens else ""
             style = _text(size=7, ha="center", va="center", color=palette.ink(colour))
-            axes.text(column, row, token + number(value, view.signed), **style)
+            axes.text(column, row, token + amounts[row][column], **style)
+
+
+def _fitting(view: Heatmap, room: int) -> list[list[str]]:
+    """The numbers of a heatmap with as many digits as its columns have room for; a tiny one may read 0.0, never 0."""
+    digits = decimals(view.values)
+    told = [[number(value, view.signed, digits) for value in row] for row in view.values]
+    wide = max((len(text) for row in told for text in row), default=0) * len(view.columns)
+    if digits == 0 or wide <= _SMALL * room:
+        return told
+    return [[_rounded(value, view.signed) for value in row] for row in view.values]
+
+
+def _rounded(value: float | None, signed: bool) -> str:
+    if not value or abs(value) >= _MOST_ROUNDED:
+        return number(value, signed)
+    return f"{value:{'+' if signed else ''}.1f}"
 
 
 def _tokens(axes: Axes, view: Tokens) -> None:
@@ -259,8 +295,8 @@ def _arrow(axes: Axes, points: list[Point], value: float | None, strongest: floa
     axes.plot(*points[-1], marker="v", color=colour, markersize=4)
 
 
-def _scatter(axes: Axes, view: Scatter) -> None:
-    """Points on the sheet from 0 to 1; the ends of an axis stand beside its name."""
+def _scatter(axes: Axes, view: Scatter, letter: float) -> None:
+    """Points on the sheet from 0 to 1; the ends of an axis stand beside its name. `letter`: how large letters are."""
     spots, edges = sheet(view)
     keys = view.groups() if len(view.groups()) > 1 else []
     axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04 + 0.06 * len(keys)), xticks=[], yticks=[])
@@ -286,8 +322,11 @@ def _scatter(axes: Axes, view: Scatter) -> None:
             **style,
         )
     names = [_label(point) for point in view.points]
-    widths = [_SCATTER_CHARACTER * len(name) for name in names]
-    for name, found in zip(names, labels(spots, widths, 0.045, 0.018, (0.014, 0.014)), strict=True):
+    if not any(names):
+        return
+    widths = [_SCATTER_CHARACTER * letter * len(name) for name in names]
+    places = labels(spots, widths, 0.045 * letter, 0.018 * letter, (0.014 * letter, 0.014 * letter))
+    for name, found in zip(names, places, strict=True):
         if found is not None:
             side = {"start": "left", "end": "right", "middle": "center"}[found.anchor]
             axes.text(found.x, found.y, name, **_text(size=7, ha=side, va="center"))

@@ -11,7 +11,7 @@ from typing import assert_never
 from fluoroscope.render import network, palette, scatter
 from fluoroscope.render.cells import links, numeric, text_cells
 from fluoroscope.render.chart import chart
-from fluoroscope.render.text import facts, number, numbers, prose, visible
+from fluoroscope.render.text import decimals, facts, number, numbers, prose, visible
 from fluoroscope.views import Arcs, Bars, Graph, HeadGrid, Heatmap, Lines, Mark, Scatter, Table, Tokens, View
 
 _STEPS = 16
@@ -100,13 +100,13 @@ def _bar(value: float, view: Bars) -> str:
 
 
 def _heatmap(view: Heatmap, sites: Sequence[Sequence[str | None]]) -> str:
-    maximum = palette.strongest(view.values, view.maximum)
+    maximum, digits = palette.strongest(view.values, view.maximum), decimals(view.values)
     lines = [f"<thead><tr><th></th>{''.join(_head(mark, 'col') for mark in view.columns)}</tr></thead>\n<tbody>\n"]
     for index, mark in enumerate(view.rows):
         tokens = [_token(token) for token in view.tokens[index]] if view.tokens else [""] * len(view.columns)
         cells = ""
         for value, token, site in zip(view.values[index], tokens, sites[index], strict=True):
-            colour, amount = _colour(value, maximum, view.signed), number(value, view.signed)
+            colour, amount = _colour(value, maximum, view.signed), number(value, view.signed, digits)
             cells += f'<td class="{colour}"{_site(site)}>{token}<small>{amount}</small></td>'
         lines.append(f"<tr>{_head(mark)}{cells}</tr>\n")
     table = f'<table class="grid">{"".join(lines)}</tbody></table>'

@@ -6,7 +6,7 @@ from typing import assert_never
 
 from fluoroscope.render import palette
 from fluoroscope.render.cells import links, numeric, text_cells
-from fluoroscope.render.text import facts, number, numbers, prose, visible
+from fluoroscope.render.text import decimals, facts, number, numbers, prose, visible
 from fluoroscope.views import Arcs, Bars, Graph, HeadGrid, Heatmap, Lines, Mark, Scatter, Table, TokenMark, Tokens, View
 
 _BAR = 20
@@ -74,8 +74,9 @@ def _bar(share: float) -> str:
 
 def _heatmap(view: Heatmap) -> list[str]:
     rows: list[list[str]] = []
+    digits = decimals(view.values)
     for index, mark in enumerate(view.rows):
-        amounts = [number(value, view.signed) for value in view.values[index]]
+        amounts = [number(value, view.signed, digits) for value in view.values[index]]
         tokens = [f"{code(token)} " for token in view.tokens[index]] if view.tokens else [""] * len(amounts)
         rows.append([label(mark), *(token + text for token, text in zip(tokens, amounts, strict=True))])
     return _grid(["", *(label(mark) for mark in view.columns)], rows)

@@ -11,7 +11,7 @@ from rich.text import Text
 from fluoroscope.render import palette
 from fluoroscope.render.cells import links, numeric, text_cells
 from fluoroscope.render.places import labels, sheet
-from fluoroscope.render.text import number, numbers, prose, visible
+from fluoroscope.render.text import decimals, number, numbers, prose, visible
 from fluoroscope.views import (
     Arcs,
     Bars,
@@ -122,7 +122,11 @@ def _heatmap(view: Heatmap, width: int) -> Iterator[Text]:
     maximum = palette.strongest(view.values, view.maximum)
     rows = [label(mark) for mark in view.rows]
     name_width = min(_widest(rows), width // 4)
-    amounts = [[_short(value, view.signed) for value in row] for row in view.values]
+    digits = decimals(view.values)
+    amounts = [
+        [_short(value, view.signed) if digits is None else number(value, view.signed, digits) for value in row]
+        for row in view.values
+    ]
     amount_width = max((_widest(row) for row in amounts), default=1)
     shown = [[visible(token) for token in row] for row in view.tokens] if view.tokens else [[]]
     token_width = min(max(3, *(_widest(row) for row in shown)), 9) if view.tokens else 0

@@ -45,6 +45,11 @@ def number(value: float | None, signed: bool = False, digits: int | None = None)
     return f"{value:{'+' if signed else ''}.{_digits(size) if digits is None else digits}f}"
 
 
+def decimals(grid: Sequence[Sequence[float | None]]) -> int | None:
+    """0 for a grid of whole numbers, such as ranks, None for any other: the digits that `number` takes."""
+    return 0 if all(value is None or float(value).is_integer() for row in grid for value in row) else None
+
+
 def numbers(values: Sequence[float | None], signed: bool = False) -> list[str]:
     """Values of one column, with as many decimals as the largest of them has room for; small ones stay readable."""
     digits = _digits(max((abs(value) for value in values if value is not None and abs(value) < 100_000), default=0.0))
