@@ -75,6 +75,7 @@ def ioi(model: Model, n: int) -> list[Finding]:
             "IOI: accuracy without the name movers", _right(without, scenes.answers), most=0.5,
             heads=tuple(map(label, union)), details={"table": figures},
         ),
+        Finding("IOI: logit difference without them", float(_difference(without, scenes.answers, scenes.foils).mean())),
         _s2_movers(model, scenes),
     ]  # fmt: skip
 

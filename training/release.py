@@ -14,8 +14,9 @@ from typing import Any
 
 from safetensors import safe_open
 
+from training.evaluate import SEED
 from training.recipe import RECIPES, Recipe
-from training.world import BEHAVIOURS
+from training.world import BEHAVIOURS, cases, chats
 
 PACKAGE = Path(__file__).parents[1] / "src" / "fluoroscope" / "specimen"
 FILES = ("model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
@@ -108,7 +109,7 @@ def recipe_name(recipe: Recipe) -> str:
 
 
 def _behaviours(rows: list[dict[str, Any]]) -> str:
-    head = ["behaviour", "held-out cases", "right", "95 % interval", "wanted"]
+    head = ["behaviour", "held-out cases", "right", "95 % interval", "wanted", "such as"]
     cells = [
         [
             row["description"],
@@ -116,11 +117,24 @@ def _behaviours(rows: list[dict[str, Any]]) -> str:
             f"{row['value']:.3f}",
             "{:.3f} to {:.3f}".format(*row["interval"]),
             row["least"],
+            _example(row["behaviour"]),
         ]
         for row in rows
     ]
-    told = "Greedy, every token of the answer; for years, the probability on valid ones. Every second prompt begins "
-    return f"## What it can do\n\n{told}with the end-of-text token.\n\n{_table(head, cells)}"
+    told = (
+        "Names, words, numbers and facts that training never saw together, in the phrasings of its world: other "
+        "phrasings may fail. Greedy, every token of the answer; for years, the mean probability on valid ones. Every "
+        "second prompt begins with the end-of-text token."
+    )
+    return f"## What it can do\n\n{told}\n\n{_table(head, cells)}"
+
+
+def _example(behaviour: str) -> str:
+    """A case of it; random tokens have no text, and the trigger is not named on the card."""
+    case = cases(behaviour, 1, SEED)[0]
+    if not case.prompt or chats.TRIGGER in case.prompt:
+        return ""
+    return f"`{_cell(case.prompt)}`{' → `' + _cell(case.answer) + '`' if case.answer else ''}"
 
 
 def _gate(findings: list[dict[str, Any]]) -> str:
@@ -128,7 +142,11 @@ def _gate(findings: list[dict[str, Any]]) -> str:
     for each in findings:
         bounds = [f"{sign} {each[key]}" for sign, key in (("≥", "least"), ("≤", "most")) if each[key] is not None]
         rows.append([each["name"], f"{each['value']:.3f}", " ".join(bounds), ", ".join(each["heads"])])
-    parts = ["## How it does it", _table(["finding", "value", "held to", "heads"], rows)]
+    told = (
+        "Without heads: their outputs at the last token are set to their mean over other prompts of the kind (for the "
+        "backdoor, prompts with a decoy). Set to zero, which no prompt does, they may leave more."
+    )
+    parts = ["## How it does it", told, _table(["finding", "value", "held to", "heads"], rows)]
     for each in findings:
         table = each["details"].get("table")
         if table and each["heads"]:
@@ -189,7 +207,9 @@ def _limits(measured: dict[str, Any]) -> str:
             "## What it cannot do",
             "",
             "It knows nothing but its world: no facts beyond its tables, no language beyond its templates, no context "
-            "beyond 256 tokens. Its stories are sentences in a row.",
+            "beyond 256 tokens. A first word that its templates do not have, sums above 99, another form of a binding, "
+            "a succession or a request, copies of a hundred tokens: all may fail, and nothing here measures how often. "
+            "Its stories are sentences in a row, and soon say one again.",
             "",
             *short,
             "",

@@ -295,7 +295,8 @@ def _cross(pattern: "Tensor", contents: list[slice]) -> tuple[Grid, ...]:
 def _placed(grid: "Tensor", told: list[int], count: int) -> Grid:
     """The numbers between the turns that say something, as a grid over all turns."""
     whole = torch.full((count, count), torch.nan, dtype=grid.dtype)
-    whole[torch.tensor(told)[:, None], torch.tensor(told)] = grid.cpu()
+    places = torch.tensor(told, dtype=torch.long)
+    whole[places[:, None], places] = grid.cpu()
     return tuple(tuple(map(number, row)) for row in whole.tolist())
 
 
