@@ -300,9 +300,7 @@ def reasoning_steps(
     if samples < 0:
         raise ArgumentError(f"samples={samples} is less than none", "Give 0 or more.")
     named = [None if token is None else readout.token_id(model, token) for token in (answer, foil)]
-    tokens = model.tokens(prompt)
-    last = readout.only_slot(tokens, position)
-    trace = model.trace(prompt if last + 1 == tokens.ids.shape[1] else tokens.rows[0][: last + 1], sites=_sites(model))
+    trace = _trace(model, prompt, position)
     question = effects.ask(model, trace, *named)
     ids, pieces = trace.tokens.rows[0], trace.tokens.pieces[0]
     cut = steps.split(pieces, split, steps.lead(ids, getattr(model.tokenizer, "bos_token_id", None)))
@@ -318,12 +316,7 @@ def reasoning_steps(
         recipe=trace.recipe.model_copy(update={"seed": seed if samples else None}),
         tokens=tuple(pieces),
         steps=_steps(question, trace, cut, measured),
-        answer=model.token_label(question.target),
-        answer_id=question.target,
-        foil=None if question.foil is None else model.token_label(question.foil),
-        foil_id=question.foil,
-        leads=model.token_label(question.leader),
-        probability=question.probability,
+        **_asked(question),
         logit=written.logit,
         before=written.elsewhere,
         own=written.own,
@@ -336,9 +329,22 @@ def reasoning_steps(
     )
 
 
-def _sites(model: "Model") -> list[str]:
+def _asked(question: effects.Question) -> dict[str, Any]:
+    label = question.model.token_label
+    return {
+        "answer": label(question.target), "answer_id": question.target,
+        "foil": None if question.foil is None else label(question.foil), "foil_id": question.foil,
+        "leads": label(question.leader), "probability": question.probability,
+    }  # fmt: skip
+
+
+def _trace(model: "Model", prompt: str, position: int) -> "Trace":
+    """One pass over the text as far as the position."""
+    tokens = model.tokens(prompt)
+    last = readout.only_slot(tokens, position)
     grains = [site for grain in ("source", "layer") for site in decomposition.sites_needed(model, grain)]
-    return list(dict.fromkeys([*grains, *attention_maps.sites_needed("output")]))
+    sites = dict.fromkeys([*grains, *attention_maps.sites_needed("output")])
+    return model.trace(prompt if last + 1 == tokens.ids.shape[1] else tokens.rows[0][: last + 1], sites=list(sites))
 
 
 def _steps(

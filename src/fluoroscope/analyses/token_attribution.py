@@ -11,7 +11,7 @@ import torch
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import decomposition, readout
 from fluoroscope.progress import track
-from fluoroscope.render.text import number, percent
+from fluoroscope.render.text import number
 from fluoroscope.result import Record, Result
 from fluoroscope.views import Column, Heatmap, Mark, Row, Table, View
 
@@ -77,7 +77,7 @@ class TokenAttribution(Result):
         )
 
     def views(self) -> list[View]:
-        return [self._heatmap(), self._table()]
+        return [self._heatmap(), self._predictions(), self._parts()]
 
     def _heatmap(self) -> Heatmap:
         return Heatmap(
@@ -91,23 +91,32 @@ class TokenAttribution(Result):
             values=tuple(zip(*(place.values for place in self.positions), strict=True)),
         )
 
-    def _table(self) -> Table:
-        names = ("index", "after", "expected", "p", "what comes", "its p", "largest parts, in logits")
+    def _predictions(self) -> Table:
+        names = ("index", "after", "expected", "p", "what comes", "its p")
         return Table(
-            title="The predictions and their largest parts",
-            caption="Percent: share of the sizes of all parts of that logit.",
+            title="What the model expects after every token",
             columns=tuple(Column(name=name, token=name in ("after", "expected", "what comes")) for name in names),
             rows=tuple(
-                Row(
-                    cells=(
-                        index, place.token, place.predicted, place.probability, place.actual,
-                        place.actual_probability, ", ".join(map(_told, place.top)),
-                    ),
-                    site=place.top[0].site,
-                )
+                Row(cells=(n, p.token, p.predicted, p.probability, p.actual, p.actual_probability))
+                for n, p in enumerate(self.positions)
+            ),
+        )
+
+    def _parts(self) -> Table:
+        places = [Column(name=f"{n + 1}.") for n in range(len(self.positions[0].top))]
+        return Table(
+            title="The largest parts of each prediction",
+            caption="In logits, of all heads, MLPs, embeddings and biases.",
+            columns=(
+                Column(name="index"),
+                Column(name="expected", token=True),
+                *(Column(name=f"{n}.") for n in places),
+            ),
+            rows=tuple(
+                Row(cells=(index, place.predicted, *map(_told, place.top)), site=place.top[0].site)
                 for index, place in enumerate(self.positions)
             ),
-        )  # fmt: skip
+        )
 
 
 @torch.no_grad()
@@ -182,4 +191,4 @@ def _largest(parts: "list[Part]", top_k: int) -> tuple[Largest, ...]:
 
 
 def _told(part: Largest) -> str:
-    return f"{part.label} {number(part.value, signed=True)} ({percent(part.share)})"
+    return f"{part.label} {number(part.value, signed=True)}"

@@ -94,12 +94,11 @@ class Session:
     refused: list[str] = field(default_factory=list[str])
 
     def run(self, name: str, title: str, analysis: str, given: Mapping[str, Any]) -> Any:
-        """The result of an analysis, run once and kept for the report."""
+        """The result of an analysis, kept for the report."""
         from fluoroscope.report import Chapter
 
-        if name not in self.chapters:
-            suffixes = _DRAWING if analysis == "arithmetic_graph" else _PICTURE
-            self.chapters[name] = Chapter(title, registry.run(analysis, self.model, **given), suffixes)
+        suffixes = _DRAWING if analysis == "arithmetic_graph" else _PICTURE
+        self.chapters[name] = Chapter(title, registry.run(analysis, self.model, **given), suffixes)
         return self.chapters[name].result
 
     def unless_refused(self, name: str, title: str, analysis: str, given: Mapping[str, Any]) -> Any:
@@ -110,13 +109,16 @@ class Session:
             self.refused.append(f"{title}: {error}")
             return None
 
-    def heads(self, top_k: int) -> Any:
+    def heads(self, top_k: int, *, required: bool = True) -> Any:
         """The logit, split into heads and MLPs."""
+        ask = self.run if required else self.unless_refused
         given = {"prompt": self.request.prompt, "top_k": top_k, **self.request.about}
-        return self.run("logit_attribution", "Logit attribution per head", "logit_attribution", given)
+        return ask("logit_attribution", "Logit attribution per head", "logit_attribution", given)
 
     def residual_stream(self) -> Any:
         """Norms at every layer and token."""
+        if "residual_stream" in self.chapters:
+            return self.chapters["residual_stream"].result
         given = {"prompt": self.request.prompt}
         return self.run("residual_stream", "Residual stream, layer by layer", "residual_stream", given)
 
@@ -144,15 +146,16 @@ def _logit(session: Session) -> "Iterator[Line]":
     from fluoroscope.cli import transcript
 
     request, prompt = session.request, {"prompt": session.request.prompt}
-    top_k = {"top_k": request.top_k_attribution or _LOGIT_PARTS}
-    heads = session.heads(**top_k)
+    top_k = request.top_k_attribution or _LOGIT_PARTS
+    heads = session.heads(top_k)
+    yield transcript.tokens(heads.tokens)
     yield from transcript.contributors(heads, request.token_index)
     yield from transcript.pictures(heads.views()[2:], session.width)
     yield ""
-    about = {**prompt, **top_k, **request.about}
+    about = {**prompt, "top_k": top_k, **request.about}
     neurons = session.unless_refused("neurons", "Neurons", "neurons", about)
     if neurons is not None:
-        yield from transcript.neurons(neurons)
+        yield from transcript.neurons(neurons, top_k)
         yield ""
     given = {**about, "grain": "source"}
     paths = session.unless_refused("paths", "Paths: what heads read where", "logit_attribution", given)
@@ -165,7 +168,7 @@ def _logit(session: Session) -> "Iterator[Line]":
     tokens = session.run("token_attribution", "Every token of the prompt", "token_attribution", prompt)
     views = [stream.views()[0], lens.views()[0], tokens.views()[0]]
     yield from transcript.pictures(views, session.width)
-    yield from (f"[!] {reason}" for reason in session.refused)
+    yield from (f"[!] {prose(reason)}" for reason in session.refused)
 
 
 def _activations(session: Session) -> "Iterator[Line]":
@@ -278,14 +281,12 @@ def hexray(model: str | None, dtype: str | None, device: str | None, as_json: bo
 def _perform(session: Session, silent: bool) -> None:
     """Runs what is asked for, and prints it as it comes."""
     modes, target = _modes(session.request), derived.console()
-    for name, mode in modes.items():
+    for place, (name, mode) in enumerate(modes.items()):
         if len(modes) > 1:
-            click.echo(f"[•] Running {name}", err=True)
-        elif not silent:
-            click.echo()
+            click.echo(f"{'' if silent or not place else chr(10)}[•] Running {name}", err=silent)
         with derived.progress(quiet=silent):
             lines = list(mode(session))
-        for line in [] if silent else lines:
+        for line in [] if silent else ["", *lines]:
             target.print(line, no_wrap=not isinstance(line, str), crop=False)
 
 
@@ -293,16 +294,17 @@ def _save(session: Session, folder: str) -> None:
     from fluoroscope.report import Report
 
     request = session.request
-    if request.prompt is not None:
-        session.heads(request.top_k_attribution or _LOGIT_PARTS)
+    if request.prompt is not None and not request.logit_debug:
+        session.heads(request.top_k_attribution or _LOGIT_PARTS, required=False)
+        for reason in session.refused:
+            click.echo(f"[!] {prose(reason)}", err=True)
     lead = [f"Model {session.model.name}."]
     lead += [] if request.prompt is None else [f"Prompt: {request.prompt}"]
     lead += [f"Not for this model: {reason}" for reason in session.refused]
     for path in Report("HexRay report", lead, session.chapters).save(folder):
-        click.echo(f"[✓] {_WRITTEN.get(path.stem, path.stem.replace('_', ' '))} saved to: {path}", err=True)
-
-
-_WRITTEN = {"logit_attribution": "Logit attribution plot", "arithmetic_graph": "Arithmetic graph", "index": "Report"}
+        kind = {".json": " data", ".html": ""}.get(path.suffix, " plot")
+        name = "Report" if path.suffix == ".html" else path.stem.replace("_", " ")
+        click.echo(f"[✓] {name[:1].upper()}{name[1:]}{kind} saved to: {prose(str(path))}", err=True)
 
 
 def main() -> None:

@@ -64,7 +64,8 @@ def chain(found: "ReasoningSteps", top_k: int, width: int) -> Iterator[Line]:
         yield ""
         yield f"Step {place}: {' '.join(prose(step.text.replace(chr(10), ' ')).split())}"
         yield f"Token: {_quoted(step.prediction.token)}, {percent(step.prediction.probability)} (index {step.last - 1})"
-        yield from _bars(sorted(step.prediction.parts, key=lambda part: -part.share)[:top_k])
+        parts = sorted(step.prediction.parts, key=lambda part: -part.share)[:top_k]
+        yield from _bars([part for part in parts if part.value])
     yield ""
     yield (
         f"{_FOR} adds to the logit of the step's token, {_AGAINST} takes from it; percent: share of the sizes of all "
@@ -90,10 +91,10 @@ def paths(found: "LogitAttribution") -> Iterator[Line]:
     yield from _written(names, top)
 
 
-def neurons(found: "NeuronAttribution") -> Iterator[Line]:
-    """The neurons for and against, each with what it pushes."""
-    yield "Top Neurons:"
-    named = (*found.raising, *found.lowering)
+def neurons(found: "NeuronAttribution", top_k: int) -> Iterator[Line]:
+    """The largest neurons, each with the tokens that its output raises most."""
+    yield "Top Neurons (and the tokens that each pushes):"
+    named = sorted((*found.raising, *found.lowering), key=lambda neuron: -neuron.share)[:top_k]
     lines = _written([each.label for each in named], named)
     for neuron, line in zip(named, lines, strict=True):
         pushed = neuron.promotes if neuron.activations[found.position] > 0 else neuron.demotes
@@ -109,13 +110,18 @@ def stream(found: "ResidualStream", lens: "LogitLens", slot: int) -> Iterator[Li
     yield f"Residual Stream at {_quoted(found.tokens[slot])} (index {slot}):"
     yield f"{'depth':<10} {'norm':>8} {'+attn':>8} {'+mlp':>8} {'cosine':>7}  would say"
     for depth, said in zip(found.depths, lens.depths, strict=True):
-        guess = said.cells[-1].top[0]
+        guess = said.cells[slot].top[0]
         numbers = [depth.norm[slot], *(None if part is None else part[slot] for part in (depth.attention, depth.mlp))]
         cosine = None if depth.cosine is None else depth.cosine[slot]
         yield (
             f"{depth.label:<10} {' '.join(_number(value, 8, 2) for value in numbers)} {_number(cosine, 7, 3)}  "
             f"{_quoted(guess.piece)} {percent(guess.probability)}"
         )
+
+
+def tokens(pieces: Sequence[str]) -> str:
+    """The tokens of a prompt with their indices."""
+    return "Tokens: " + " ".join(f"{index}:{_quoted(piece)}" for index, piece in enumerate(pieces))
 
 
 def pictures(views: Sequence[View], width: int) -> Iterator[Line]:
@@ -129,7 +135,7 @@ def activations(found: "ResidualStream", d_model: int, width: int) -> Iterator[L
     """Which stream was traced, token by token, and its activity at every layer and token."""
     shape = f"{len(found.tokens)} tokens x {d_model}"
     yield f"Activation Trace: {len(found.depths) - 1} layers, each a residual stream of {shape}"
-    yield "Tokens: " + " ".join(f"{index}:{_quoted(token)}" for index, token in enumerate(found.tokens))
+    yield tokens(found.tokens)
     yield prose(found.summary())
     yield from pictures(found.views(), width)
 
@@ -152,7 +158,7 @@ def _bars(parts: Sequence[_Part]) -> Iterator[str]:
     names = list(map(_name, parts))
     width, largest = max([_NAME, *map(len, names)]), max((part.share for part in parts), default=0.0) or 1.0
     for name, part in zip(names, parts, strict=True):
-        bar = int(_BAR * part.share / largest) * (_FOR if part.value >= 0 else _AGAINST)
+        bar = int(_BAR * (part.share / largest)) * (_FOR if part.value >= 0 else _AGAINST)
         yield f"{name:<{width}} {bar:<{_BAR}} {100 * part.share:5.1f}%"
 
 
