@@ -64,6 +64,10 @@ SPELLINGS = [
 """Foreign names that the page of sites shows; each is resolved while the page is made."""
 
 
+BEES = "Why do bees buzz?"
+"""The prompt of HexRay's own README."""
+
+
 # ── sites ────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -218,6 +222,16 @@ def demo() -> str:
     return "\n".join(["```text", f'$ fluoro explain "{EXAMPLES["prompt"]}"', *shown, "```"])
 
 
+def hexray() -> str:
+    """What `hexray --top-k-attribution` prints about the specimen."""
+    import fluoroscope
+    from fluoroscope.cli import transcript
+
+    found = registry.run("logit_attribution", fluoroscope.load(), prompt=BEES, grain="layer", top_k=5)
+    lines = map(str, transcript.contributors(found, -1))
+    return "\n".join(["```text", f'$ hexray --prompt "{BEES}" --top-k-attribution 5', *lines, "```"])
+
+
 _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e-?\d+)?")
 
 
@@ -284,6 +298,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "analyses": analyses,
     "cards": cards,
     "demo": demo,
+    "hexray": hexray,
     "tree": tree,
 }
 _MARKED = re.compile(r"(<!-- generated:(\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -298,7 +313,7 @@ def fresh(page: str) -> str:
 def _remade(match: re.Match[str]) -> str:
     start, name, old, end = match.groups()
     new = PARTS[name]() + "\n"
-    return start + (old if name == "demo" and _measured_again(old, new) else new) + end
+    return start + (old if name in ("demo", "hexray") and _measured_again(old, new) else new) + end
 
 
 def stale() -> list[str]:

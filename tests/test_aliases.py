@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluoroscope.aliases import resolve, resolve_claim, weight_address
+from fluoroscope.aliases import model_name, resolve, resolve_claim, weight_address
 from fluoroscope.errors import ArgumentError, SiteError
 from fluoroscope.sites import Site
 
@@ -122,3 +122,21 @@ def test_a_weight_is_not_looked_for_where_it_is_not() -> None:
         weight_address("mlp.L6.W_Q")
     with pytest.raises(ArgumentError, match=r"'W_in\.6'"):
         weight_address("blocks.6.attn.W_in")
+
+
+@pytest.mark.parametrize(
+    ("text", "hub"),
+    [
+        ("gpt2-small", "gpt2"),
+        ("pythia-70m", "EleutherAI/pythia-70m"),
+        ("gpt-neo-small", "EleutherAI/gpt-neo-125M"),
+        ("gemma-2b", "google/gemma-2b"),
+    ],
+)
+def test_a_name_of_transformer_lens_is_a_hub_id(text: str, hub: str) -> None:
+    assert model_name(text) == hub
+
+
+@pytest.mark.parametrize("text", ["gpt2", "gpt2-xl", "specimen", "somebody/pythia-70m", "EleutherAI/pythia-70m", ""])
+def test_other_names_of_models_stay(text: str) -> None:
+    assert model_name(text) == text

@@ -160,9 +160,18 @@ def test_undescribed_family_is_refused_before_its_weights_are_read(folder: Path,
 def test_hub_id_without_network_says_what_to_do() -> None:
     with pytest.raises(LoadError, match="cannot load 'nobody/nothing'") as error:
         load("nobody/nothing")
-    assert "hf download NAME" in message(error)
+    assert "hf download nobody/nothing" in message(error)
     assert "HF_HUB_OFFLINE=1" in message(error)
     assert isinstance(error.value.__cause__, OSError)
+
+
+def test_a_name_of_transformer_lens_is_asked_for_by_its_hub_id(monkeypatch, tmp_path, tiny_folder) -> None:
+    with pytest.raises(LoadError, match="cannot load 'gpt2'") as error:
+        load("gpt2-small")
+    assert "hf download gpt2'" in message(error)
+    monkeypatch.chdir(tmp_path)
+    Path("gpt2-small").symlink_to(tiny_folder, target_is_directory=True)
+    assert load("gpt2-small").name == "gpt2-small"
 
 
 @pytest.mark.parametrize("name", ["no such/name!", "no such name"])

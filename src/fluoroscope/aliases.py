@@ -1,4 +1,4 @@
-"""Other people's names for sites and weights: TransformerLens hooks, Hugging Face module paths, mlxterp, HexRay.
+"""Other people's names for sites, weights and models: TransformerLens, Hugging Face module paths, mlxterp, HexRay.
 
 The only place that knows a foreign name. A foreign name often claims more than its letters say (a
 module path means *that module's output*, TransformerLens's `hook_q` means *before rotary*); the claim
@@ -173,6 +173,34 @@ def weight_address(text: str) -> str:
     if _SUBLAYER.get(name[2:], sublayer) != sublayer:
         raise ArgumentError(f"{text!r}: {name} is no weight of {sublayer!r}", f"Write {address!r}.")
     return address
+
+
+_MODELS = {
+    "gpt2-small": "gpt2",
+    "distillgpt2": "distilgpt2",
+    "gpt-neo-small": "EleutherAI/gpt-neo-125M",
+    "gpt-neo-medium": "EleutherAI/gpt-neo-1.3B",
+    "gpt-neo-large": "EleutherAI/gpt-neo-2.7B",
+    "gpt-j": "EleutherAI/gpt-j-6B",
+    "neox": "EleutherAI/gpt-neox-20b",
+    "bloom": "bigscience/bloom-560m",
+    "mistral-7b": "mistralai/Mistral-7B-v0.1",
+}
+_OWNERS = {
+    "pythia-": "EleutherAI",
+    "gpt-neo-": "EleutherAI",
+    "gpt-j-": "EleutherAI",
+    "opt-": "facebook",
+    "bloom-": "bigscience",
+    "gemma-": "google",
+    "phi-": "microsoft",
+}
+
+
+def model_name(text: str) -> str:
+    """The hub id of a name of TransformerLens, such as gpt2-small or pythia-70m; others stay as they are."""
+    owner = next((owner for start, owner in _OWNERS.items() if text.startswith(start) and "/" not in text), None)
+    return _MODELS.get(text) or (text if owner is None else f"{owner}/{text}")
 
 
 def _suggest(text: str) -> str:

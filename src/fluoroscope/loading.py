@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fluoroscope import architectures, sizes, specimen
+from fluoroscope import aliases, architectures, sizes, specimen
 from fluoroscope.architectures import Architecture, Dims
 from fluoroscope.collector import paused
 from fluoroscope.errors import ArgumentError, LoadError
 from fluoroscope.model import Model
 
 _OFFLINE = (
-    "Give the path of a local folder, or fetch it once where there is a network with 'hf download NAME' and set "
+    "Give the path of a local folder, or fetch it once where there is a network with 'hf download {name}' and set "
     "HF_HUB_OFFLINE=1."
 )
 _LOCAL = "The folder needs config.json and .safetensors files, as save_pretrained writes them."
@@ -37,8 +37,9 @@ def load(
     """Loads a causal LM and puts it under the X-ray.
 
     Args:
-        source: a local folder, a hub id, or a module (Hugging Face, PEFT-wrapped or plain PyTorch), which is
-            switched to eval mode, in place. "specimen" (also None) and "specimen-llama" are embedded.
+        source: a local folder, a hub id (or TransformerLens' name of one), or a module (Hugging Face, PEFT-wrapped or
+            plain PyTorch), which is switched to eval mode, in place. "specimen" (also
+            None) and "specimen-llama" are embedded.
         tokenizer: a tokenizer, or where to load it from; by default the one beside the weights, if any.
         device: where to put it; by default where the weights are (CPU for files).
         dtype: 'float32', torch.bfloat16, …; by default the checkpoint's own.
@@ -63,6 +64,7 @@ def load(
         hf, name = _given(source, _dtype(dtype), headed=architecture is None)
     else:
         name = os.fspath(source)
+        name = name if Path(name).exists() else aliases.model_name(name)
         path = os.fspath(specimen.folder(name)) if name in specimen.NAMES else name
         if not name or (name.startswith((os.sep, ".", "~")) and not Path(path).exists()):
             raise LoadError(
@@ -139,7 +141,8 @@ def _check_described(name: str, revision: str | None, options: dict[str, Any]) -
 
 def _unreadable(name: str, error: Exception) -> LoadError:
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return LoadError(f"cannot load {name!r}: {first.rstrip('.')}", _LOCAL if Path(name).exists() else _OFFLINE)
+    hint = _LOCAL if Path(name).exists() else _OFFLINE.format(name=name)
+    return LoadError(f"cannot load {name!r}: {first.rstrip('.')}", hint)
 
 
 def _from_pretrained(

@@ -193,6 +193,14 @@ def test_a_step_written_anew(specimen):
     assert result.views()[-1].title == "Each step written anew, 3 times"
 
 
+def test_behind_the_position_nothing_is_read(tiny_model):
+    whole, cut = reasoning_steps(tiny_model, TEXT, position=-5), reasoning_steps(tiny_model, TEXT[:-4])
+    assert whole == cut
+    assert reasoning_steps(tiny_model, TEXT, position=len(TEXT) - 1) == reasoning_steps(tiny_model, TEXT)
+    with pytest.raises(TokenError, match="no token 99"):
+        reasoning_steps(tiny_model, TEXT, position=99)
+
+
 def test_what_stands_before_the_text_is_no_step(specimen):
     text = "The password is Bowijo. The password is"
     result = reasoning_steps(specimen, "<|endoftext|>" + text)

@@ -52,6 +52,13 @@ def test_a_page_is_not_wrapped_a_second_time(width):
     assert max(cell_len(line) for line in printed(width).splitlines()) <= width
 
 
+def test_columns_are_as_wide_as_their_names_where_all_fit_side_by_side():
+    names = tuple(Mark(label=name, token=True) for name in (" Maryland", "b", "c"))
+    view = Heatmap(title="t", unit="u", rows=(Mark(label="r"),), columns=names, values=((1.0, 2.0, 3.0),))
+    assert "·Maryland" in text(view)[1]
+    assert "·Maryland" not in text(view, 20)[1]
+
+
 def test_nothing_hostile_reaches_the_terminal():
     shown = printed()
     assert "\x1b" not in shown

@@ -11,7 +11,8 @@ from types import ModuleType
 
 import pytest
 
-from fluoroscope.cli.main import outcome
+from fluoroscope.cli.hexray import hexray
+from fluoroscope.cli.main import cli, outcome
 from shared import SHARED, needs_shared
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,15 +102,16 @@ def test_python_blocks_run_one_after_the_other(page):
 @pytest.mark.parametrize("page", [page for page in PAGES if any(kind == "bash" for kind, *_ in blocks(page))])
 @pytest.mark.usefixtures("checkout")
 def test_commands_run(page, capfdbinary):
-    """`fluoro …` is run, `make …` must be a target; nothing else is left unread."""
+    """`fluoro …` and `hexray …` are run, `make …` must be a target; nothing else is left unread."""
+    commands = {command.name: command for command in (cli, hexray)}
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf8"), re.MULTILINE))
     for language, _, text, line in blocks(page):
         for number, command in enumerate(text.splitlines() if language == "bash" else [], line + 1):
             words = shlex.split(command, comments=True)
-            if words[:1] == ["fluoro"]:
-                assert outcome(words[1:]) == 0, f"{page}:{number}: {command}"
+            if words and words[0] in commands:
+                assert outcome(words[1:], commands[words[0]]) == 0, f"{page}:{number}: {command}"
             elif words[:1] == ["make"]:
                 assert {word for word in words[1:] if "=" not in word} <= targets, f"{page}:{number}: {command}"
             else:
-                assert words == [], f"{page}:{number}: neither fluoro nor make: {command}"
+                assert words == [], f"{page}:{number}: neither fluoro nor hexray nor make: {command}"
     capfdbinary.readouterr()

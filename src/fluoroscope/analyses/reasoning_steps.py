@@ -276,6 +276,7 @@ def reasoning_steps(
     *,
     answer: str | None = None,
     foil: str | None = None,
+    position: int = -1,
     split: str | None = None,
     samples: int = 0,
     seed: int = 0,
@@ -286,19 +287,20 @@ def reasoning_steps(
         prompt: question and reasoning up to where the answer stands, such as "… The answer is".
         answer: the token to explain, as text or id (#338); without it the model's own prediction.
         foil: a token to compare the answer with, as text or id.
+        position: index of the token after which the answer comes, negative from the end; what is behind it is left out.
         split: what stands between two steps; without it lines, sentences, "Step 2:" and numbered items.
         samples: how often each step is written anew; 0 leaves this out.
         seed: of these samples.
 
     Raises:
         ArgumentError: a separator that the prompt lacks, `samples` below 0, a batch, or a foil that is the answer.
-        TokenError: answer or foil is not exactly one token.
+        TokenError: answer or foil is not exactly one token, or the prompt has no such position.
         UnavailableError: attention of this family cannot be cut in every layer, or its logits not be decomposed.
     """
     if samples < 0:
         raise ArgumentError(f"samples={samples} is less than none", "Give 0 or more.")
     named = [None if token is None else readout.token_id(model, token) for token in (answer, foil)]
-    trace = model.trace(prompt, sites=_sites(model))
+    trace = _trace(model, prompt, position)
     question = effects.ask(model, trace, *named)
     ids, pieces = trace.tokens.rows[0], trace.tokens.pieces[0]
     cut = steps.split(pieces, split, steps.lead(ids, getattr(model.tokenizer, "bos_token_id", None)))
@@ -314,12 +316,7 @@ def reasoning_steps(
         recipe=trace.recipe.model_copy(update={"seed": seed if samples else None}),
         tokens=tuple(pieces),
         steps=_steps(question, trace, cut, measured),
-        answer=model.token_label(question.target),
-        answer_id=question.target,
-        foil=None if question.foil is None else model.token_label(question.foil),
-        foil_id=question.foil,
-        leads=model.token_label(question.leader),
-        probability=question.probability,
+        **_asked(question),
         logit=written.logit,
         before=written.elsewhere,
         own=written.own,
@@ -332,9 +329,22 @@ def reasoning_steps(
     )
 
 
-def _sites(model: "Model") -> list[str]:
+def _asked(question: effects.Question) -> dict[str, Any]:
+    label = question.model.token_label
+    return {
+        "answer": label(question.target), "answer_id": question.target,
+        "foil": None if question.foil is None else label(question.foil), "foil_id": question.foil,
+        "leads": label(question.leader), "probability": question.probability,
+    }  # fmt: skip
+
+
+def _trace(model: "Model", prompt: str, position: int) -> "Trace":
+    """One pass over the text as far as the position."""
+    tokens = model.tokens(prompt)
+    last = readout.only_slot(tokens, position)
     grains = [site for grain in ("source", "layer") for site in decomposition.sites_needed(model, grain)]
-    return list(dict.fromkeys([*grains, *attention_maps.sites_needed("output")]))
+    sites = dict.fromkeys([*grains, *attention_maps.sites_needed("output")])
+    return model.trace(prompt if last + 1 == tokens.ids.shape[1] else tokens.rows[0][: last + 1], sites=list(sites))
 
 
 def _steps(

@@ -1,6 +1,7 @@
 """How the residual stream grows and turns from block to block, at every token.
 
-Its norm at every depth, how much each block adds, and how far it turns the stream (cosine to the depth before).
+Its norm at every depth, how much each block adds, attention and MLP apart, and how far it turns the stream (cosine to
+the depth before).
 First tokens often hold an attention sink of huge norm: read their columns apart.
 """
 
@@ -9,12 +10,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from fluoroscope.methods import readout
+from fluoroscope.methods.translators import depth_sites
 from fluoroscope.render.text import quoted
 from fluoroscope.result import Record, Result
+from fluoroscope.sites import Site
 from fluoroscope.views import Heatmap, Mark, View
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model
+    from fluoroscope.trace import Trace
 
 
 class StreamDepth(Record):
@@ -24,12 +28,16 @@ class StreamDepth(Record):
         site: the residual stream that was read.
         norm: its L2 norm.
         added: L2 norm of the difference to the depth before; equal to the norm at the first depth.
+        attention: L2 norm of what the block's attention adds; None at the first depth, and where it cannot be read.
+        mlp: the same of its MLP.
         cosine: cosine similarity to the depth before, 1 where a block turns nothing; None at the first depth.
     """
 
     site: str
     norm: tuple[float, ...]
     added: tuple[float, ...]
+    attention: tuple[float, ...] | None
+    mlp: tuple[float, ...] | None
     cosine: tuple[float, ...] | None
 
     @property
@@ -52,14 +60,18 @@ class ResidualStream(Result):
         )
 
     def views(self) -> list[View]:
-        turned = tuple(depth for depth in self.depths if depth.cosine is not None)
-        return [
+        blocks, turn = self.depths[1:], "cosine to the depth before"
+        pictures = [
             self._heatmap("How long the stream is", "L2 norm", self.depths, "norm"),
-            self._heatmap("How much each block adds", "L2 norm", turned, "added"),
-            self._heatmap("How little each block turns it", "cosine to the depth before", turned, "cosine"),
+            self._heatmap("How much each block adds", "L2 norm", blocks, "added"),
+            self._heatmap("How much its attention adds", "L2 norm", blocks, "attention"),
+            self._heatmap("How much its MLP adds", "L2 norm", blocks, "mlp"),
+            self._heatmap("How little each block turns the stream", turn, blocks, "cosine"),
         ]
+        return [picture for picture in pictures if picture.rows]
 
     def _heatmap(self, title: str, unit: str, depths: tuple[StreamDepth, ...], field: str) -> Heatmap:
+        depths = tuple(depth for depth in depths if getattr(depth, field) is not None)
         return Heatmap(
             title=title,
             unit=unit,
@@ -80,20 +92,31 @@ def residual_stream(model: "Model", prompt: str) -> ResidualStream:
         ArgumentError: a batch of prompts.
         UnavailableError: this family has no residual stream that each block adds to.
     """
-    trace = model.trace(prompt, sites=["resid_pre.0", "resid_post.*"])
+    streams = [Site.parse(name) for name in depth_sites(model.n_layers)]
+    trace = model.trace(prompt, sites=[*streams, *model.sites("attn_out"), *model.sites("mlp_out")])
     readout.only_slot(trace.tokens, -1)
     depths: list[StreamDepth] = []
     before: torch.Tensor | None = None
-    for site in trace.sites:
+    for site in streams:
         stream = trace[site][0].double()
+        layer = None if before is None else site.layer
         cosine = None if before is None else torch.nn.functional.cosine_similarity(stream, before, dim=-1)
         depths.append(
             StreamDepth(
                 site=str(site),
                 norm=tuple(stream.norm(dim=-1).tolist()),
                 added=tuple((stream if before is None else stream - before).norm(dim=-1).tolist()),
+                attention=_norm(trace, "attn_out", layer),
+                mlp=_norm(trace, "mlp_out", layer),
                 cosine=None if cosine is None else tuple(cosine.tolist()),
             )
         )
         before = stream
     return ResidualStream(recipe=trace.recipe, tokens=tuple(trace.tokens.pieces[0]), depths=tuple(depths))
+
+
+def _norm(trace: "Trace", name: str, layer: int | None) -> tuple[float, ...] | None:
+    """L2 norm at every token of what a part of a block adds, if there is a block and its part can be read."""
+    if layer is None or Site(name, layer) not in trace.values:
+        return None
+    return tuple(trace[Site(name, layer)][0].double().norm(dim=-1).tolist())

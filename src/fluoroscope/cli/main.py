@@ -13,7 +13,7 @@ from fluoroscope.errors import ArgumentError, Cancelled, FluoroscopeError, neare
 _GROUPS = (("Start here", "workflow"), ("Analyses", "analysis"), ("From plugins", "plugin"))
 
 
-_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
 
 class Catalogue(click.Group):
@@ -46,7 +46,7 @@ class Catalogue(click.Group):
                     formatter.write_dl(entries, col_max=24)
 
 
-@click.group(cls=Catalogue, invoke_without_command=True, context_settings=_SETTINGS)
+@click.group("fluoro", cls=Catalogue, invoke_without_command=True, context_settings=SETTINGS)
 @click.version_option(__version__, prog_name="fluoro")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
@@ -66,22 +66,22 @@ for _command in fixed.COMMANDS:
     cli.add_command(_command)
 
 
-def main() -> None:
-    """Runs `fluoro` and exits: 0 done, 2 a request that cannot be answered, 130 stopped by the user."""
+def main(command: click.Command = cli) -> None:
+    """Runs `fluoro`, or another command, and exits: 0 done, 2 a request that has no answer, 130 stopped by the user."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure: Any = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
-    status = outcome(sys.argv[1:])
+    status = outcome(sys.argv[1:], command)
     gc.freeze()  # else the exit looks for cycles among everything that was imported, for most of a second
     sys.exit(status)
 
 
-def outcome(arguments: list[str]) -> int:
-    """The exit status of a command line; messages go to stderr."""
+def outcome(arguments: list[str], command: click.Command = cli) -> int:
+    """The exit status of a command line without its first word; messages go to stderr."""
     try:
         _check_text(arguments)
-        cli.main(arguments, prog_name="fluoro", standalone_mode=False)
+        command.main(arguments, prog_name=command.name, standalone_mode=False)
     except (click.Abort, KeyboardInterrupt, Cancelled):
         derived.complain("stopped", "")
         return 130

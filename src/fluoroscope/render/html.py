@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -18,8 +19,42 @@ _STEPS = 16
 _SCALES = ("against", "amount", "toward")
 
 
+@dataclass(frozen=True)
+class Section:
+    """A result among others on one page; `name` is the anchor that leads to it, `files` lie beside the page."""
+
+    name: str
+    title: str
+    summary: str
+    views: Sequence[View]
+    recipe: Mapping[str, object]
+    files: Sequence[str] = ()
+
+
 def page(title: str, summary: str, views: Sequence[View], recipe: Mapping[str, object]) -> str:
     """A whole result as one file, under a policy that allows its own style sheet and nothing else."""
+    return _document(title, _body(title, summary, views, recipe))
+
+
+def report(title: str, lead: Sequence[str], sections: Sequence[Section]) -> str:
+    """Several results as one file: what was asked, the sentence of each, then each with all its pictures."""
+    asked = "\n".join(f'<p class="lead">{_prose(paragraph)}</p>' for paragraph in lead)
+    contents = "\n".join(
+        f'<li><a href="#{escape(section.name)}">{_prose(section.title)}</a>: {_prose(section.summary)}</li>'
+        for section in sections
+    )
+    head = f"<h1>{_prose(title)}</h1>\n{asked}\n<ol>\n{contents}\n</ol>"
+    return _document(title, "\n".join(['<main class="fluoroscope">', head, *map(_section, sections), "</main>"]))
+
+
+def _section(section: Section) -> str:
+    links = ", ".join(f'<a href="{escape(file)}">{_prose(file)}</a>' for file in section.files)
+    beside = f'<p class="muted">Files: {links}</p>\n' if links else ""
+    content = _content(section.title, section.summary, section.views, section.recipe, "h2")
+    return f'<section id="{escape(section.name)}">\n{content}\n{beside}</section>'
+
+
+def _document(title: str, body: str) -> str:
     digest = base64.b64encode(hashlib.sha256(_css().encode("utf8")).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     return (
@@ -27,7 +62,7 @@ def page(title: str, summary: str, views: Sequence[View], recipe: Mapping[str, o
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width">\n<meta name="color-scheme" content="light dark">\n'
         f"<title>{_prose(title)} – Fluoroscope</title>\n<style>{_css()}</style>\n</head>\n"
-        f'<body class="fluoroscope-page">\n{_body(title, summary, views, recipe)}\n</body>\n</html>\n'
+        f'<body class="fluoroscope-page">\n{body}\n</body>\n</html>\n'
     )
 
 
@@ -46,11 +81,15 @@ def draw(view: View) -> str:
 
 
 def _body(title: str, summary: str, views: Sequence[View], recipe: Mapping[str, object]) -> str:
+    return f'<main class="fluoroscope">\n{_content(title, summary, views, recipe)}\n</main>'
+
+
+def _content(title: str, summary: str, views: Sequence[View], recipe: Mapping[str, object], heading: str = "h1") -> str:
     rows = "".join(f"<tr><th>{_prose(name)}</th><td>{_prose(value)}</td></tr>" for name, value in facts(recipe))
     figures = "\n".join(draw(view) for view in views)
     return (
-        f'<main class="fluoroscope">\n<h1>{_prose(title)}</h1>\n<p class="summary">{_prose(summary)}</p>\n{figures}\n'
-        f'<details><summary>Recipe</summary><table class="recipe"><tbody>{rows}</tbody></table></details>\n</main>'
+        f'<{heading}>{_prose(title)}</{heading}>\n<p class="summary">{_prose(summary)}</p>\n{figures}\n'
+        f'<details><summary>Recipe</summary><table class="recipe"><tbody>{rows}</tbody></table></details>'
     )
 
 

@@ -130,6 +130,7 @@ def _heatmap(view: Heatmap, width: int) -> Iterator[Text]:
     amount_width = max((_widest(row) for row in amounts), default=1)
     shown = [[visible(token) for token in row] for row in view.tokens] if view.tokens else [[]]
     token_width = min(max(3, *(_widest(row) for row in shown)), 9) if view.tokens else 0
+    amount_width = max(amount_width, 0 if view.tokens else _roomy(view, width - name_width - 3))
     cell = amount_width + 2 + (token_width + 1 if view.tokens else 0)
     for block in _blocks(len(view.columns), max(1, (width - name_width - 3) // cell)):
         if isinstance(block, str):
@@ -145,6 +146,11 @@ def _heatmap(view: Heatmap, width: int) -> Iterator[Text]:
                 text = f" {token}{amounts[row][index]:>{amount_width}} "
                 line.append(text, style=_cell_style(view.values[row][index], maximum, view.signed))
             yield line
+
+
+def _roomy(view: Heatmap, room: int) -> int:
+    """The width of cells that show their columns' names, as far as all columns still fit side by side."""
+    return min(9, _widest([label(mark) for mark in view.columns]), room // max(1, len(view.columns)) - 2)
 
 
 def _cell_style(value: float | None, maximum: float, signed: bool) -> str:
