@@ -107,4 +107,4 @@ def test_numbers_have_as_many_digits_as_there_is_room():
     assert whole == [["+1", "+2053"], ["0", "–"]]
     row = (0.00002, 12.345, 0.0, 123456.0, *([1.0] * 10))
     assert figure._fitting(_grid((row,)), 200)[0][:3] == ["+2.0e-5", "+12.35", "0"]
-    assert figure._fitting(_grid((row,)), 40)[0][:4] == ["+0.0", "+12.3", "0", "+1.2e5"]
+    assert figure._fitting(_grid((row,)), 40)[0][:4] == ["+0.0", "+12.3", "0", "+1.2e+5"]

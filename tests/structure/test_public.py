@@ -50,6 +50,14 @@ def test_every_public_name_is_there_and_there_are_few():
         assert getattr(value, "__module__", "fluoroscope").startswith("fluoroscope")
 
 
+def test_the_toolkits_interface_is_public():
+    from fluoroscope.analyzer import ModelAnalyzer
+
+    assert fluoroscope.ModelAnalyzer is ModelAnalyzer
+    assert fluoroscope.compat.__name__ == "fluoroscope.compat"
+    assert {"ModelAnalyzer", "compat"} <= set(fluoroscope.__all__)
+
+
 def test_an_unknown_name_is_an_error():
     with pytest.raises(AttributeError, match="has no attribute 'Modle'"):
         fluoroscope.Modle  # noqa: B018

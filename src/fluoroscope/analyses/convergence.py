@@ -1,4 +1,4 @@
-"""Where each prediction forms: how near every depth is to the end, and what is left of the token that was read.
+"""Where each prediction forms over depth, and what is left of the token that was read.
 
 Every depth of the residual stream read by the model's own output head (the logit lens), held against the model's
 prediction and against the token that was read. Early depths are written for later blocks, not for the output head: that
