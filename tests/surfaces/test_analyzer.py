@@ -525,7 +525,7 @@ def test_generation_is_greedy_unless_asked_to_sample(small):
     assert small.generate("The", 30, temperature=2.0, seed=3, stop_tokens=[]) == "The" + drawn.text
     few = small.xray.generate("The", max_new_tokens=30, temperature=2.0, top_k=2, top_p=0.9, seed=3, stop_tokens=[])
     assert small.generate("The", 30, 2.0, 0.9, 2, seed=3, stop_tokens=[]) == "The" + few.text
-    _, record = small.generate("The", 9, return_activations=True, stop_tokens=[])
+    text, record = small.generate("The", 9, return_activations=True, stop_tokens=[])
     assert text == "The" + greedy.text
     whole = small.xray.trace([small.xray.tokens("The").rows[0] + greedy.ids[0]], sites=["resid_post.*"])
     for layer, value in enumerate(record.layer_activations.values()):
