@@ -76,3 +76,5 @@ def test_the_gate_was_passed() -> None:
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(ArgumentError, match="Did you mean 'specimen-llama'"):
         specimen.folder("specimen-lama")
+    with pytest.raises(ArgumentError, match="Did you mean 'specimen-llama'"):
+        load("specimen_llama")

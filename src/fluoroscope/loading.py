@@ -38,8 +38,8 @@ def load(
 
     Args:
         source: a local folder, a hub id (or TransformerLens' name of one), or a module (Hugging Face, PEFT-wrapped or
-            plain PyTorch), which is switched to eval mode, in place. "specimen" (also
-            None) and "specimen-llama" are embedded.
+            plain PyTorch), which is switched to eval mode, in place. "specimen" (also None) and "specimen-llama" are
+            embedded.
         tokenizer: a tokenizer, or where to load it from; by default the one beside the weights, if any.
         device: where to put it; by default where the weights are (CPU for files).
         dtype: 'float32', torch.bfloat16, …; by default the checkpoint's own.
@@ -65,7 +65,9 @@ def load(
     else:
         name = os.fspath(source)
         name = name if Path(name).exists() else aliases.model_name(name)
-        path = os.fspath(specimen.folder(name)) if name in specimen.NAMES else name
+        mistyped = name.startswith(specimen.NAMES[0]) and os.sep not in name and not Path(name).exists()
+        embedded = name in specimen.NAMES or mistyped  # which is then refused with the nearest, before a hub is asked
+        path = os.fspath(specimen.folder(name)) if embedded else name
         if not name or (name.startswith((os.sep, ".", "~")) and not Path(path).exists()):
             raise LoadError(
                 f"there is no folder {name!r}", "Name a local folder that save_pretrained wrote, or a hub id."
