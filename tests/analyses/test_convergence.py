@@ -101,11 +101,11 @@ def test_other_families(case):
 def test_what_cannot_be_read_is_refused(tiny_model, monkeypatch):
     with pytest.raises(ArgumentError, match="2 prompts"):
         convergence(tiny_model, ["ab", "cd"])
+    with pytest.raises(UnavailableError, match="norms each sum"):
+        convergence(common.model("opt-350m"), [5, 3])
     monkeypatch.setattr(type(tiny_model), "d_vocab", 3)
     with pytest.raises(UnavailableError, match="has no logit"):
         convergence(tiny_model, "z")
-    with pytest.raises(UnavailableError, match="norms each sum"):
-        convergence(common.model("opt-350m"), [5, 3])
 
 
 def test_what_people_read(tiny_model):

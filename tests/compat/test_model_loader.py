@@ -98,6 +98,11 @@ def test_a_mistyped_layer_gets_the_nearest(tiny_model):
         model_loader.layer_site(tiny_model, "transfomer.g.1")
 
 
+def test_a_layer_too_many_is_told_how_many_there_are(tiny_model):
+    with pytest.raises(SiteError, match=r"Layers run 0\.\.1"):
+        model_loader.layer_site(tiny_model, "transformer.h.7")
+
+
 def test_steps_end_with_the_prediction(tiny_model):
     assert model_loader.stepped(tiny_model, 5) == [0, 1]
     with pytest.raises(ArgumentError, match="layer_step=0"):

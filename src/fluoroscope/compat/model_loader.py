@@ -192,7 +192,7 @@ def layer_site(model: Model, layer: int | str) -> Site:
         return model.site(f"resid_post.{number}" if number.isdecimal() else number)
     except SiteError as error:
         close = nearest(number, model.layer_names())
-        if not close.startswith("Did you mean"):
+        if "names no site" not in error.message or not close.startswith("Did you mean"):
             raise
         raise SiteError(error.message, close) from error
 
