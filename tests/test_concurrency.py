@@ -19,8 +19,10 @@ from torch import Tensor, nn
 import fluoroscope
 from architectures.common import ids, model, plain, real, relative
 from architectures.zoo import build
+from fluoroscope import ModelAnalyzer, registry
 from fluoroscope import interventions as iv
-from fluoroscope import registry
+from fluoroscope.compat.intervention import generated, steer_generation
+from fluoroscope.compat.visualization import plot_embeddings_2d, plot_embeddings_3d, reduce_dimensions
 from fluoroscope.errors import Cancelled, EditError, FluoroscopeError, SiteError, UnavailableError
 from fluoroscope.loading import load
 from fluoroscope.model import Model
@@ -556,6 +558,20 @@ PASSED_ON = {
     "fluoroscope.registry.run": "to the specification of the analysis",
     "fluoroscope.forward.inputs": "only what the module declares is passed, by the table of its callers",
     "fluoroscope.attention.attend": "what transformers hands to an attention function",
+    **dict.fromkeys(
+        (
+            "fluoroscope.analyzer.ModelAnalyzer.generate",
+            "fluoroscope.analyzer.ModelAnalyzer.generate_with_steering",
+            "fluoroscope.analyzer.ModelAnalyzer.generate_with_patching",
+            "fluoroscope.analyzer.ModelAnalyzer.analyze_generation_token",
+            "fluoroscope.compat.intervention.steer_generation",
+            "fluoroscope.compat.intervention.generated",
+            "fluoroscope.compat.visualization.reduce_dimensions",
+            "fluoroscope.compat.visualization.plot_embeddings_2d",
+            "fluoroscope.compat.visualization.plot_embeddings_3d",
+        ),
+        "to model_loader.known_options, which names the nearest",
+    ),
 }
 
 
@@ -590,6 +606,7 @@ def test_no_public_callable_absorbs_keywords() -> None:
 
 def test_unknown_keywords_are_refused(tiny_folder: str) -> None:
     found = model("gpt2")
+    analyzer = ModelAnalyzer(load(tiny_folder))
     calls: list[Callable[[], Any]] = [
         lambda: found.trace(PROMPT, site=["z.1"]),  # type: ignore[call-arg]
         lambda: found.generate(PROMPT, max_tokens=3),
@@ -599,6 +616,15 @@ def test_unknown_keywords_are_refused(tiny_folder: str) -> None:
         lambda: load(found.hf, totally_bogus=1),
         lambda: registry.run("next_token", found, prompt=PROMPT, tops=3),
         lambda: iv.at(iv.zero(), position=1),  # type: ignore[call-arg]
+        lambda: analyzer.generate("ab", tops=3),
+        lambda: analyzer.generate_with_steering("ab", ["a"], ["b"], tops=3),
+        lambda: analyzer.generate_with_patching("ab", [], 3, tops=3),
+        lambda: analyzer.analyze_generation_token("ab", tops=3),
+        lambda: steer_generation(analyzer.xray, None, "ab", torch.ones(24), 0, tops=3),
+        lambda: generated(analyzer.xray, "ab", [], 3, tops=3),
+        lambda: reduce_dimensions(torch.randn(5, 4), components=2),
+        lambda: plot_embeddings_2d(torch.randn(5, 4), label="a"),
+        lambda: plot_embeddings_3d(torch.randn(5, 4), label="a"),
     ]
     for call in calls:
         with pytest.raises((TypeError, FluoroscopeError)):

@@ -38,8 +38,7 @@ def load(
 
     Args:
         source: a local folder, a hub id (or TransformerLens' name of one), or a module (Hugging Face, PEFT-wrapped or
-            plain PyTorch), which is switched to eval mode, in place. "specimen" (also None) and "specimen-llama" are
-            embedded.
+            plain PyTorch), switched to eval mode in place. "specimen" (also None) and "specimen-llama" are embedded.
         tokenizer: a tokenizer, or where to load it from; by default the one beside the weights, if any.
         device: where to put it; by default where the weights are (CPU for files).
         dtype: 'float32', torch.bfloat16, …; by default the checkpoint's own.
@@ -65,9 +64,7 @@ def load(
     else:
         name = os.fspath(source)
         name = name if Path(name).exists() else aliases.model_name(name)
-        mistyped = name.startswith(specimen.NAMES[0]) and os.sep not in name and not Path(name).exists()
-        embedded = name in specimen.NAMES or mistyped  # which is then refused with the nearest, before a hub is asked
-        path = os.fspath(specimen.folder(name)) if embedded else name
+        path = os.fspath(specimen.folder(name)) if _embedded(name) else name
         if not name or (name.startswith((os.sep, ".", "~")) and not Path(path).exists()):
             raise LoadError(
                 f"there is no folder {name!r}", "Name a local folder that save_pretrained wrote, or a hub id."
@@ -227,3 +224,9 @@ def _tokenizer(given: Any, name: str, revision: str | None, trust: bool) -> Any:
 
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt")
+
+
+def _embedded(name: str) -> bool:
+    """Whether a name is that of an embedded model, or such a one mistyped: it is refused before a hub is asked."""
+    mistyped = name.startswith(specimen.NAMES[0]) and os.sep not in name and not Path(name).exists()
+    return name in specimen.NAMES or mistyped
