@@ -127,8 +127,8 @@ class CopyingHeads(Result):
         told = [f"No head looks from the end at {target} and raises it over {foil}"]
         if moving := self.moving():
             first = moving[0]
-            then = ", ".join(f"{head.label} {number(head.contribution, signed=True)}" for head in moving[1:3])
-            adds = f"adds {number(first.contribution, signed=True)} logits to {target} over {foil}"
+            then = ", ".join(f"{head.label} {number(head.from_target, signed=True)}" for head in moving[1:3])
+            adds = f"adds {number(first.from_target, signed=True)} logits by it to {target} over {foil}"
             told = [f"{first.label} looks at {target} {percent(first.attention)} and {adds}"]
             told[0] += f" (then {then})" if then else ""
         others = (
@@ -136,7 +136,7 @@ class CopyingHeads(Result):
             (f"moves {foil} instead by {{}}", [(head, -head.from_foil) for head in self.moving_foil()]),
             (f"looks at {foil} and takes {{}} off it", [(head, head.from_foil) for head in self.against_foil()]),
         )
-        worth = 0.1 * moving[0].contribution if moving else 0.0
+        worth = 0.1 * moving[0].from_target if moving else 0.0
         for does, heads in others:
             if heads and heads[0][1] >= worth:
                 told.append(f"{heads[0][0].label} {does.format(number(heads[0][1]))}")
