@@ -56,7 +56,7 @@ def blocks():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """…/work to run in, beside …/models/gpt2_model."""
+    """A folder to run in; the model lies beside it, under the name that the README has."""
     home = tmp_path_factory.mktemp("toolkit")
     (home / "work").mkdir()
     path = home / "models" / "gpt2_model"
