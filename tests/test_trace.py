@@ -426,7 +426,7 @@ def test_masked_scores_may_be_minus_infinity_and_nothing_else_may(tmp_path: Path
     for suffix in SUFFIXES:
         assert_same(saved(tmp_path / f"trace{suffix}", trace), trace)
     assert trace.save(tmp_path / "trace.json").exists()
-    broken = dataclasses.replace(trace, logits=trace.logits / 0)
+    broken = dataclasses.replace(trace, values={**trace.values, Site("logits"): trace.logits / 0})
     for suffix in SUFFIXES:
         with pytest.raises(ArtifactError, match="logits holds numbers that are not finite"):
             broken.save(tmp_path / f"broken{suffix}", allow_pickle=True)

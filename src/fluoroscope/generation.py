@@ -230,9 +230,8 @@ class _Loop:
         if not self.wanted:
             return None
         joined = {site: _join([kept[site] for kept in self.passes], site) for site in self.passes[0]}
-        logits = joined.pop(Site("logits"))
         tokens = replace(self.tokens, ids=self.ids[:, : self.fed], mask=self.mask[:, : self.fed])
-        return Trace(tokens, joined, logits, recipe, self.model.site)
+        return Trace(tokens, joined, recipe, self.model.site)
 
 
 def _join(values: list[Tensor], site: Site) -> Tensor:

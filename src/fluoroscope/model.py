@@ -1,7 +1,7 @@
 """A Hugging Face causal LM under the X-ray: its sizes, sites, weights, traces and generations."""
 
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from fluoroscope import attention, forward, hooks, identity, offer, pieces, tokens, verify
 from fluoroscope.architectures import Architecture, Dims
-from fluoroscope.errors import EditError, SiteError, UnavailableError
+from fluoroscope.errors import ArgumentError, EditError, SiteError, UnavailableError
 from fluoroscope.modules import required
 from fluoroscope.norms import FrozenNorm, frozen
-from fluoroscope.run import Edits, Run, outside, place, running
+from fluoroscope.run import Edits, Run, Seen, outside, place, running
 from fluoroscope.sites import Site
 from fluoroscope.tokens import Pad, Tokens
 from fluoroscope.trace import Trace
@@ -142,32 +142,37 @@ class Model:
         sites: Sequence[str | Site] = (),
         edits: Edits | None = None,
         *,
+        logits: bool = True,
         grad: bool = False,
         bos: bool | None = None,
         pad: Pad | None = None,
     ) -> Trace:
-        """One forward pass: keeps `sites`, applies `edits`, always keeps the logits; nothing else is held.
+        """One forward pass: keeps `sites` and the logits, applies `edits`; nothing else is held.
 
         Args:
             prompt: text, texts, ids, a chat, chats or Tokens.
             sites: any spelling; 'resid_post.*' means every layer.
             edits: site -> intervention or list of them, applied in the stated order.
+            logits: False ends the pass behind the last of `sites` and `edits`, which saves all that lies beyond.
             grad: keep values in the autograd graph.
             bos: None as the tokenizer does, True exactly one, False none.
             pad: side on which shorter rows are padded; None is right, and leaves Tokens as they are.
 
         Raises:
+            ArgumentError: neither sites nor logits are asked for.
             SiteError, UnavailableError, EditError, TokenError: nothing is ignored.
             Cancelled: the progress listener asked to stop; checked before every block.
         """
         wanted = offer.expand(self, sites)
+        if not (wanted or logits):
+            raise ArgumentError("a trace without sites and without logits holds nothing", "Name sites=[…].")
         prompt_tokens = self.tokens(prompt, bos=bos, pad=pad)
         placed = place(self.placed(edits), prompt_tokens)
-        run = Run(self, frozenset(site.whole for site in wanted), placed)
-        with torch.set_grad_enabled(grad), running(run):
-            logits = forward.logits(self.hf(**self.inputs(prompt_tokens)))
-            run.check_complete()
-        return Trace(prompt_tokens, run.values, logits, self.recipe(prompt_tokens, edits=run), self.site)
+        run = Run(self, frozenset(site.whole for site in wanted), placed, brief=not logits)
+        with torch.set_grad_enabled(grad), running(run), suppress(Seen):
+            run.values[Site("logits")] = forward.logits(self.hf(**self.inputs(prompt_tokens)))
+        run.check_complete()
+        return Trace(prompt_tokens, run.values, self.recipe(prompt_tokens, edits=run), self.site)
 
     def inputs(self, prompt: Tokens) -> dict[str, Any]:
         """Keyword arguments of the wrapped module's forward for a full pass without cache."""

@@ -190,6 +190,10 @@ def _row_slots(edit: At, tokens: Tokens, row: int, room: int) -> list[int]:
     return [first + index for index in forward if index is not None]
 
 
+class Seen(Exception):
+    """Everything that a run without logits asked for has been seen and edited: what follows would change none of it."""
+
+
 @dataclass
 class Run:
     """What one forward pass keeps and edits.
@@ -199,6 +203,7 @@ class Run:
         wanted: whole sites whose values are kept.
         edits: in order.
         start: absolute slot of the first position of this pass (more than 0 when earlier ones are cached).
+        brief: ends the pass by `Seen` as soon as it has seen and edited all that it names.
         lasting: serves many forwards, and its edits come first in every other run of its owner inside of it.
         outer: the run around this one, once it is current.
         shape: rows and positions of the forward that is on its way.
@@ -208,6 +213,7 @@ class Run:
     wanted: frozenset[Site] = frozenset()
     edits: Sequence[Edit] = ()
     start: int = 0
+    brief: bool = False
     lasting: bool = False
     outer: "Run | None" = None
     values: dict[Site, Tensor] = field(default_factory=dict[Site, Tensor])
@@ -227,6 +233,7 @@ class Run:
             (DERIVED_FROM[name], layer) for name, layer in self._wanted.keys() | self._edits if name in DERIVED_FROM
         }
         self.touched: set[Key] = self._wanted.keys() | self._edits.keys() | self._needed
+        self._ahead: set[Key] = self._wanted.keys() | self._edits.keys()
 
     def follow(self, edits: Sequence[Edit]) -> None:
         """Puts `edits` before its own."""
@@ -254,6 +261,9 @@ class Run:
             self.values[self._wanted[key]] = value.narrow(axis, cached, length).clone() if cached else value
         if key in self._needed:
             self.scratch[key] = value
+        self._ahead.discard(key)
+        if self.brief and not self._ahead:
+            raise Seen
         return value
 
     def check_complete(self) -> None:

@@ -69,13 +69,12 @@ class Trace:
     Attributes:
         tokens: what went in.
         values: whole site -> value, with the axes its kind states. Views of the pass's own tensors: no copy is made.
-        logits: [batch, pos, d_vocab], after any scale and softcap.
+            The logits are among them, unless the trace did without.
         recipe: all that the values depend on.
     """
 
     tokens: Tokens
     values: Mapping[Site, Tensor]
-    logits: Float[Tensor, "batch pos d_vocab"]
     recipe: "Recipe"
     resolve: Callable[[str | Site], Site] = resolve_alone
 
@@ -86,10 +85,8 @@ class Trace:
             SiteError: unknown site, or one that this trace did not keep.
         """
         site = self.resolve(name)
-        if site == Site("logits"):
-            return self.logits
         if site.whole not in self.values:
-            kept = ", ".join(map(str, sorted(self.values))) or "nothing but the logits"
+            kept = ", ".join(map(str, self.sites)) or "nothing but the logits"
             raise SiteError(f"this trace did not keep {site.whole}", f"It kept {kept}. Ask for it in sites=[…].")
         value = self.values[site.whole]
         axis = site.kind.unit_axis
@@ -104,11 +101,16 @@ class Trace:
             site = self.resolve(name)
         except (SiteError, UnavailableError):
             return False
-        return site.whole in self.values or site == Site("logits")
+        return site.whole in self.values
+
+    @property
+    def logits(self) -> Float[Tensor, "batch pos d_vocab"]:
+        """[batch, pos, d_vocab], after any scale and softcap; SiteError where the trace did without."""
+        return self[Site("logits")]
 
     @property
     def sites(self) -> list[Site]:
-        """The whole sites it kept, in the order of computation; the logits are always there and not among them."""
+        """The whole sites it kept, in the order of computation; the logits are not among them."""
         return sorted(site for site in self.values if site != Site("logits"))
 
     def stack(self, name: str) -> Float[Tensor, "layer ..."]:
@@ -200,7 +202,7 @@ class Trace:
     def to(self, device: torch.device | str) -> "Trace":
         """The same trace on another device, detached: frees the memory of the one it came from."""
         values = {site: value.detach().to(device) for site, value in self.values.items()}
-        return replace(self, tokens=self.tokens.to(device), values=values, logits=self.logits.detach().to(device))
+        return replace(self, tokens=self.tokens.to(device), values=values)
 
     def save(self, path: str | Path, *, allow_pickle: bool = False) -> Path:
         """Writes the trace; the suffix chooses the format, and `load` reads all but .json back.

@@ -113,7 +113,7 @@ def _meta(trace: "Trace") -> dict[str, Any]:
 
 
 def _tensors(trace: "Trace") -> dict[str, Tensor]:
-    values = {str(site): trace[site].detach() for site in trace.sites} | {"logits": trace.logits.detach()}
+    values = {str(site): value.detach() for site, value in sorted(trace.values.items())}
     for name, value in values.items():
         masked = value.isneginf() if name.startswith("scores") else torch.zeros((), dtype=torch.bool)
         if not (value.isfinite() | masked.to(value.device)).all():
@@ -129,11 +129,10 @@ def _summary(trace: "Trace") -> dict[str, Any]:
     def plain(statistics: dict[str, Any]) -> dict[str, Any]:
         return {name: number(value) if isinstance(value, float) else value for name, value in statistics.items()}
 
-    sites = [*trace.sites, Site("logits")]
     return {
         **_meta(trace),
         "pieces": trace.tokens.pieces,
-        "statistics": {str(site): plain(trace.statistics(site)) for site in sites},
+        "statistics": {str(site): plain(trace.statistics(site)) for site in sorted(trace.values)},
     }
 
 
@@ -205,5 +204,4 @@ def _trace(tensors: dict[str, Tensor], meta: dict[str, Any], tokenizer: Any) -> 
         raise ArtifactError(f"the file holds a {meta['kind']}, no trace")
     values = dict(tensors)
     tokens = Tokens(ids=values.pop("ids"), mask=values.pop("mask"), pad=meta["pad"], tokenizer=tokenizer)
-    logits = values.pop("logits")
-    return Trace(tokens, {Site.parse(name): v for name, v in values.items()}, logits, Recipe(**meta["recipe"]))
+    return Trace(tokens, {Site.parse(name): v for name, v in values.items()}, Recipe(**meta["recipe"]))

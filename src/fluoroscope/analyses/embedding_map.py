@@ -159,7 +159,7 @@ def embedding_map(
         )
     read = _sites(model, sites)
     texts = [prompt, *(others or [])]
-    trace = model.trace(texts if others else prompt, sites=read)
+    trace = model.trace(texts if others else prompt, sites=read, logits=False)
     states = torch.stack([_states(trace[site], trace.tokens.last.tolist(), bool(others)) for site in read])
     if not others:
         readout.only_slot(trace.tokens, -1)

@@ -97,7 +97,7 @@ def future_lens(model: "Model", prompt: str, *, lens: str | None = None, positio
     """
     maps = fitted(model, lens, method.KIND)
     sites, ahead = depth_sites(model.n_layers), len(maps.weight)
-    trace = model.trace(prompt, sites=sites)
+    trace = model.trace(prompt, sites=sites, logits=False)
     slot = readout.only_slot(trace.tokens, position)
     given = trace.tokens.ids[0, slot + 1 :].tolist()[:ahead]
     follows = given

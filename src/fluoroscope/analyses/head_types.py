@@ -176,7 +176,7 @@ def head_types(model: "Model", *, prompt: str | None = None, threshold: float = 
     if not 0 < threshold <= 1:
         raise ArgumentError(f"threshold={threshold:g} is no share of attention", "Give a number above 0, at most 1.")
     found, control = head_scores.battery(model, range(seeds))
-    trace = None if prompt is None else model.trace(prompt, sites=["pattern.*"])
+    trace = None if prompt is None else model.trace(prompt, sites=["pattern.*"], logits=False)
     if trace is not None:
         readout.only_slot(trace.tokens, -1)
     heads: list[HeadType] = []

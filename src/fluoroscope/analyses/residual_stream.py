@@ -93,7 +93,7 @@ def residual_stream(model: "Model", prompt: str) -> ResidualStream:
         UnavailableError: this family has no residual stream that each block adds to.
     """
     streams = [Site.parse(name) for name in depth_sites(model.n_layers)]
-    trace = model.trace(prompt, sites=[*streams, *model.sites("attn_out"), *model.sites("mlp_out")])
+    trace = model.trace(prompt, sites=[*streams, *model.sites("attn_out"), *model.sites("mlp_out")], logits=False)
     readout.only_slot(trace.tokens, -1)
     depths: list[StreamDepth] = []
     before: torch.Tensor | None = None

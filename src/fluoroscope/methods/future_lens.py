@@ -95,7 +95,7 @@ def apply(
 def _pairs(model: "Model", group: list[list[int]], distances: int) -> Iterator[tuple[int, int, Tensor, Tensor, Tensor]]:
     """(distance, depth, streams at t, final streams at t + distance, the token behind these or -1) of some rows."""
     sites = depth_sites(model.n_layers)
-    trace = model.trace(group, sites=sites)
+    trace = model.trace(group, sites=sites, logits=False)
     mask, ids = trace.tokens.mask, trace.tokens.ids
     after = torch.cat([ids[:, 1:].masked_fill(~mask[:, 1:], -1), torch.full_like(ids[:, :1], -1)], dim=1)
     for distance in range(min(distances, mask.shape[1])):

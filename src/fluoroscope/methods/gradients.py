@@ -53,7 +53,7 @@ class Integrated:
 
 def input_times_gradient(model: "Model", ids: Int[Tensor, "pos"], slot: int, metric: Metric) -> Float[Tensor, "pos"]:
     """Embedding · gradient, summed over its entries, per token."""
-    embeddings = model.trace(ids[None], sites=["embed"])["embed"].detach()
+    embeddings = model.trace(ids[None], sites=["embed"], logits=False)["embed"].detach()
     attribution = _captum().InputXGradient(_forward(model, ids, slot, metric))
     return attribution.attribute(embeddings.requires_grad_())[0].sum(-1).detach()
 
@@ -63,7 +63,7 @@ def integrated(
 ) -> Integrated:
     """Integrated gradients; the steps double until the error is `within` a share of the change, up to 1024."""
     forward = _forward(model, ids, slot, metric)
-    embeddings = model.trace(ids[None], sites=["embed"])["embed"].detach()
+    embeddings = model.trace(ids[None], sites=["embed"], logits=False)["embed"].detach()
     start = torch.zeros_like(embeddings)
     if baseline == "mean":
         start += _mean(model, ids)
@@ -93,7 +93,7 @@ def _forward(model: "Model", ids: Int[Tensor, "pos"], slot: int, metric: Metric)
 
 def _mean(model: "Model", ids: Int[Tensor, "pos"]) -> Float[Tensor, "d_model"]:
     """The mean of what any token adds: of the embedding's rows, times the factor that the family puts on them."""
-    added = model.trace(ids[None, :1], sites=["embed"])["embed"][0, 0].detach()
+    added = model.trace(ids[None, :1], sites=["embed"], logits=False)["embed"][0, 0].detach()
     table = model.weights["W_E"].to(added.dtype)
     row = table[ids[0]]
     factor = float(added @ row / (row @ row))

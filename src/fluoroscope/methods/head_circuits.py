@@ -171,7 +171,7 @@ def _streams(model: "Model", ids: Int[Tensor, "token"], site: str) -> Float[Tens
         removed["pos_embed"] = zero()
     return torch.cat(
         [
-            model.trace(chunk, sites=[site], edits=removed)[site][:, 0].clone()
+            model.trace(chunk, sites=[site], edits=removed, logits=False)[site][:, 0].clone()
             for chunk in track(ids[:, None].split(_PROMPTS), "tokens")
         ]
     )

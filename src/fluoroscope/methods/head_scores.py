@@ -80,7 +80,7 @@ def battery(
     for place, seed in enumerate(track(seeds, "head scores")):
         repeated, fresh = _rows(model, seed)
         mask = masks(repeated[0].tolist()).to(model.device)
-        twice, once = (model.trace(ids, sites=["pattern.*"]) for ids in (repeated, fresh))
+        twice, once = (model.trace(ids, sites=["pattern.*"], logits=False) for ids in (repeated, fresh))
         for site in twice.sites:
             again, never = (scores(trace[site], mask).mean(1).cpu() for trace in (twice, once))
             found[place, :, site.layer] = torch.where(comparing[:, None], again, never)

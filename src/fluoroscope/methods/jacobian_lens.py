@@ -56,7 +56,7 @@ def _sums(
     model: "Model", group: list[list[int]], sites: list[str], reach: Reach, generator: torch.Generator
 ) -> tuple[Float[Tensor, "depth d_model d_model"], int]:
     """Sums of the Jacobians [in, out] over the pairs of tokens of some rows, and how many pairs these are."""
-    trace = model.trace(group, sites=sites, grad=True)
+    trace = model.trace(group, sites=sites, logits=False, grad=True)
     streams, final = [trace[site] for site in sites[:-1]], trace[sites[-1]]
     chosen, pairs = _chosen(trace.tokens.mask, reach, generator)
     found = torch.zeros(len(streams), model.d_model, model.d_model, dtype=torch.float64)

@@ -58,5 +58,5 @@ def direction(
 
 
 def _state(model: "Model", text: str, site: Site, reading: Reading) -> Float[Tensor, "d_model"]:
-    states = model.trace(text, sites=[site])[site][0].double()
+    states = model.trace(text, sites=[site], logits=False)[site][0].double()
     return states[-1] if reading == "last" else states[min(1, len(states) - 1) :].mean(0)

@@ -71,7 +71,7 @@ def survey(
     report(label, 0, end)
     for batch in batches(passages(model, path, context), at_once):
         tokens = model.tokens([list(passage.ids) for passage in batch])
-        here, mask = values(model.trace(tokens, sites=[site.whole]), site), counted(batch, tokens)
+        here, mask = values(model.trace(tokens, sites=[site.whole], logits=False), site), counted(batch, tokens)
         sample = here[mask]
         if bool(sample.isnan().any()):
             raise UnavailableError(f"{site} is NaN in this text", "Load with dtype='float32'.")
