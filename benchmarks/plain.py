@@ -58,6 +58,27 @@ class PlainHooks:
         return {"logits": bare(self.module, ids), **self.values}
 
 
+class Captured:
+    """The last residual and the neurons of one block by two hooks, as `scan.Read` asks for them."""
+
+    def __init__(self, module: nn.Module, shape: Shape, layer: int) -> None:
+        self.module: Any = module
+        self.values: Values = {}
+        block = module.get_submodule(f"{shape.blocks}.{layer}")
+        block.register_forward_hook(self._keep)
+        block.get_submodule(shape.down).register_forward_pre_hook(self._keep_input)
+
+    def _keep(self, _module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+        self.values["residual"] = output if isinstance(output, Tensor) else output[0]
+
+    def _keep_input(self, _module: nn.Module, args: tuple[Any, ...]) -> None:
+        self.values["neurons"] = args[0]
+
+    def __call__(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        bare(self.module, ids)
+        return self.values["residual"][:, -1], self.values["neurons"]
+
+
 def check(who: str, found: Values, expected: Values, tolerance: float = 0.0) -> None:
     """Refuses a contestant whose values are absent, of another shape, or further off than `tolerance` of the largest.
 

@@ -36,6 +36,11 @@ def grids(found: dict[str, Any]) -> list[Grid]:
         tables.append(
             _grid("Memory that a trace holds, in units of: bytes of the distinct values kept", memory, "ratio")
         )
+    for unit in dict.fromkeys(row["unit"] for row in found.get("peaks", [])):
+        above = [{**row, "ratio": row["bytes"] / row["floor"]} for row in found["peaks"] if row["unit"] == unit]
+        mb = [{**row, "ratio": row["bytes"] / 1e6} for row in above]
+        tables.append(_grid(f"Peak memory beyond the model, in units of: {unit}", above, "ratio"))
+        tables.append(_grid(f"Peak memory beyond the model, MB ({unit})", mb, "ratio"))
     return tables
 
 

@@ -21,7 +21,7 @@ class Shape:
     Args:
         blocks: path of the list of blocks.
         attn, mlp: inside of a block, the modules whose outputs are added to the residual stream.
-        o: inside of a block, the projection whose input is z.
+        o, down: inside of a block, the projections whose inputs are z and the neurons.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Shape:
     attn: str
     mlp: str
     o: str
+    down: str
 
     def config(self) -> Any:
         from transformers import GPT2Config, LlamaConfig
@@ -53,8 +54,8 @@ class Shape:
 
 
 SHAPES = (
-    Shape("GPT-2-small", "transformer.h", "attn", "mlp", "attn.c_proj"),
-    Shape("Llama GQA 12:4", "model.layers", "self_attn", "mlp", "self_attn.o_proj"),
+    Shape("GPT-2-small", "transformer.h", "attn", "mlp", "attn.c_proj", "mlp.c_proj"),
+    Shape("Llama GQA 12:4", "model.layers", "self_attn", "mlp", "self_attn.o_proj", "mlp.down_proj"),
 )
 
 

@@ -6,13 +6,12 @@ measured in alternation in one process. `--peers` adds TransformerLens and nnsig
 """
 
 import argparse
-import json
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import peers
 import report
 import torch
 from plain import KINDS, PlainHooks, Values, attentions, bare, check
@@ -24,7 +23,6 @@ import fluoroscope
 from fluoroscope import Model, Trace
 
 HERE = Path(__file__).parent
-PEERS = HERE.parent / ".benchmarks-env" / "bin" / "python"
 
 BARE, AGAIN = "bare SDPA forward", "bare SDPA forward again (noise)"
 FLAGS = "HF eager, output_attentions"
@@ -113,21 +111,6 @@ def measure(shape: Shape, lengths: list[int], rounds: int) -> tuple[list[Row], l
     return times, memory
 
 
-def peers(given: argparse.Namespace) -> dict[str, Any]:
-    """The peers' own measurement, in their environment.
-
-    Raises:
-        SystemExit: there is none, or it failed.
-    """
-    if not PEERS.exists():
-        raise SystemExit("the peers have no environment yet: run benchmarks/peers.sh")
-    options = [f"--rounds={given.rounds}", f"--threads={given.threads}", "--lengths", *map(str, given.lengths)]
-    done = subprocess.run([PEERS, HERE / "peers_trace.py", *options], stdout=subprocess.PIPE, check=False)
-    if done.returncode:
-        raise SystemExit(f"the peers' measurement failed with exit code {done.returncode}")
-    return json.loads(done.stdout)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=60, help="how often each contestant is measured")
@@ -148,7 +131,8 @@ def main() -> None:
         "memory": [row for _, memory in measured for row in memory],
     }
     if given.peers:
-        found["peers"] = peers(given)
+        options = [f"--rounds={given.rounds}", f"--threads={given.threads}", "--lengths", *map(str, given.lengths)]
+        found["peers"] = peers.measured("peers_trace.py", options)
     report.show(found)
     if not given.dry:
         report.write(found, HERE / "results" / "trace")
