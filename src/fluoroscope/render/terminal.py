@@ -10,7 +10,7 @@ from rich.text import Text
 
 from fluoroscope.render import palette, terminal_charts
 from fluoroscope.render.cells import links, numeric, text_cells
-from fluoroscope.render.terminal_text import AGAINST, TOWARD, align, cell_style, fill, fit, label, widest, wrap
+from fluoroscope.render.terminal_text import AGAINST, TOWARD, align, cell_style, fill, fit, label, short, widest, wrap
 from fluoroscope.render.text import numbers, prose, visible
 from fluoroscope.views import Arcs, Bars, Graph, HeadGrid, Heatmap, Lines, Scatter, Table, TokenMark, Tokens, View
 
@@ -61,17 +61,23 @@ def _body(view: View, width: int) -> Iterator[Text]:
 
 
 def _tokens(items: Sequence[TokenMark], marked: int | None, signed: bool, width: int) -> Iterator[Text]:
-    maximum = palette.strongest([[item.value for item in items]])
-    line = Text(" ")
-    for index, item in enumerate(items):
+    """A text as its tokens, with their numbers below them if they have any."""
+    values = [item.value for item in items]
+    maximum = palette.strongest([values])
+    valued = any(value is not None for value in values)
+    amounts = short([values], signed)[0] if valued else [""] * len(items)
+    above, below = Text(" "), Text(" ")
+    for index, (item, amount) in enumerate(zip(items, amounts, strict=True)):
         text = fit(visible(item.text), min(cell_len(visible(item.text)), width - 6))
         text = f"[{text}]" if index == marked else text
+        column = max(cell_len(text), len(amount))
+        if cell_len(above.plain) + column + 1 > width:
+            yield from [above, below] if valued else [above]
+            above, below = Text(" "), Text(" ")
         style = "reverse" if item.value is None else cell_style(item.value, maximum, signed)
-        if cell_len(line.plain) + cell_len(text) + 1 > width:
-            yield line
-            line = Text(" ")
-        line.append(" ").append(text, style="bold reverse" if index == marked else style)
-    yield line
+        above.append(" ").append(fit(text, column), style="bold reverse" if index == marked else style)
+        below.append(f" {amount:>{column}}", style="dim")
+    yield from [above, below] if valued else [above]
 
 
 def _arcs(view: Arcs, width: int) -> Iterator[Text]:
@@ -114,19 +120,33 @@ def _table(view: Table, width: int) -> Iterator[Text]:
     names = [prose(column.name) for column in view.columns]
     rows = text_cells(view, visible, prose)
     right = numeric(view)
-    widths = [max(cell_len(name), widest([row[place] for row in rows])) for place, name in enumerate(names)]
-    while sum(widths) + 2 * len(widths) > width and max(widths) > _NARROWEST:
-        widths[widths.index(max(widths))] -= 1
-    while sum(widths) + 2 * len(widths) > width:
-        widths.pop()
+    widths, gap = _widths([[name, *(row[place] for row in rows)] for place, name in enumerate(names)], width)
     for index, row in enumerate([names, *rows]):
         folded = [
             [text] if column.token or cell_len(text) <= room else wrap(text, room)
             for text, room, column in zip(row, widths, view.columns, strict=False)
         ]
         for texts in zip_longest(*folded, fillvalue=""):
-            aligned = (f"  {align(text, room, end)}" for text, room, end in zip(texts, widths, right, strict=False))
-            yield Text("".join(aligned).rstrip(), style="dim" if index == 0 else "")
+            aligned = (align(text, room, end) for text, room, end in zip(texts, widths, right, strict=False))
+            yield Text(f"  {gap.join(aligned)}".rstrip(), style="dim" if index == 0 else "")
     if len(widths) < len(names):
         left_out = ", ".join(names[len(widths) :])
         yield from (Text(f"  {line}", style="dim") for line in wrap(f"no room here for: {left_out}", width - 2))
+
+
+def _widths(columns: Sequence[Sequence[str]], width: int) -> tuple[list[int], str]:
+    """Widths of as many columns as there is room for, and what stands between them.
+
+    The widest gives way first, and sentences before words.
+    """
+    widths = [widest(column) for column in columns]
+    words = [widest([word for text in column for word in text.split(" ")]) for column in columns]
+    gap = 1 if sum(widths) + len(widths) < width < sum(widths) + 2 * len(widths) else 2
+    while 2 + sum(widths) + gap * (len(widths) - 1) > width:
+        wide = [place for place, own in enumerate(widths) if own > _NARROWEST]
+        folding = [place for place in wide if widths[place] > words[place]]
+        if wide:
+            widths[max(folding or wide, key=lambda place: widths[place])] -= 1
+        else:
+            widths.pop()
+    return widths, " " * gap

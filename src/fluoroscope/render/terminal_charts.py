@@ -1,19 +1,34 @@
 """Bars, heatmaps, lines and points as lines of text."""
 
 from collections.abc import Iterator
+from math import ceil
 
 from rich.cells import cell_len
 from rich.text import Text
 
 from fluoroscope.render import palette
 from fluoroscope.render.places import labels, sheet
-from fluoroscope.render.terminal_text import AGAINST, TOWARD, align, cell_style, center, fill, fit, label, widest, wrap
-from fluoroscope.render.text import decimals, number, numbers, prose, visible
+from fluoroscope.render.terminal_text import (
+    AGAINST,
+    TOWARD,
+    align,
+    cell_style,
+    center,
+    fill,
+    fit,
+    label,
+    short,
+    widest,
+    wrap,
+)
+from fluoroscope.render.text import number, numbers, prose, visible
 from fluoroscope.views import Bars, Heatmap, Lines, Scatter, Series
 
 _LEVELS = " ▁▂▃▄▅▆▇█"
 _CHART_HEIGHT = 5
-_MOST_BLOCKS = 4
+_MOST_BLOCKS, _MOST_ROWS = 4, 64
+_LEGIBLE, _WIDEST = 5, 9
+_LEAST_BAR = 30
 _SHEET_WIDTH, _SHEET_HEIGHT = 96, 18
 _GLYPHS = "●■▲◆○□△◇"
 _GROUPS = (TOWARD, AGAINST, "")
@@ -26,7 +41,7 @@ def bars(view: Bars, width: int) -> Iterator[Text]:
     remarks = [prose(item.remark) for item in view.items]
     name_width = min(widest(names), width // 3)
     amount_width = widest(amounts)
-    remark_width = min(widest(remarks), width // 4)
+    remark_width = min(widest(remarks), max(width // 4, width - name_width - amount_width - _LEAST_BAR))
     room = max(3, width - name_width - amount_width - remark_width - (6 if remark_width else 4))
     for item, name, amount, remark in zip(view.items, names, amounts, remarks, strict=True):
         line = Text(f"  {fit(name, name_width)} ")
@@ -51,45 +66,52 @@ def _bar(value: float, bounds: tuple[float, float], room: int, signed: bool) -> 
 def heatmap(view: Heatmap, width: int) -> Iterator[Text]:
     """Coloured numbers, in blocks of columns where they do not fit side by side."""
     maximum = palette.strongest(view.values, view.maximum)
-    rows = [label(mark) for mark in view.rows]
-    name_width = min(widest(rows), width // 4)
-    digits = decimals(view.values)
-    amounts = [
-        [_short(value, view.signed) if digits is None else number(value, view.signed, digits) for value in row]
-        for row in view.values
-    ]
-    amount_width = max((widest(row) for row in amounts), default=1)
+    amounts = short(view.values, view.signed)
     shown = [[visible(token) for token in row] for row in view.tokens] if view.tokens else [[]]
     token_width = min(max(3, *(widest(row) for row in shown)), 9) if view.tokens else 0
-    amount_width = max(amount_width, 0 if view.tokens else _roomy(view, width - name_width - 3))
-    cell = amount_width + 2 + (token_width + 1 if view.tokens else 0)
-    for block in _blocks(len(view.columns), max(1, (width - name_width - 3) // cell)):
-        if isinstance(block, str):
-            yield Text(f"  {block}", style="dim")
+    names = [label(mark) for mark in view.columns]
+    narrow = max((widest(row) for row in amounts), default=1)
+    beside = token_width + 1 if view.tokens else min(widest(names), _LEGIBLE) - narrow
+    least = narrow + max(0, beside) + 2
+    rows = [label(mark) for mark in view.rows]
+    name_width = min(widest(rows), max(width // 4, width - 3 - len(names) * least))
+    room = width - name_width - 3
+    per_block = _per_block(len(names), room // least)
+    cell = max(least, min(widest(names), _WIDEST, room // per_block - 2) + 2)
+    first = max(0, len(rows) - _MOST_ROWS)
+    if first:
+        yield _left_out("rows", first, len(rows))
+    for block in _blocks(len(names), per_block):
+        if isinstance(block, Text):
+            yield block
             continue
-        names = [label(view.columns[index]) for index in block]
-        header = "".join(f" {align(name, cell - 2, not view.tokens)} " for name in names)
+        header = "".join(f" {align(names[index], cell - 2, not view.tokens)} " for index in block)
         yield Text(f"  {' ' * name_width} {header}".rstrip(), style="dim")
-        for row, name in enumerate(rows):
+        for row, name in enumerate(rows[first:], first):
             line = Text(f"  {fit(name, name_width)} ")
             for index in block:
                 token = f"{fit(shown[row][index], token_width)} " if view.tokens else ""
-                text = f" {token}{amounts[row][index]:>{amount_width}} "
+                text = f" {token}{amounts[row][index]:>{cell - 2 - cell_len(token)}} "
                 line.append(text, style=cell_style(view.values[row][index], maximum, view.signed))
             yield line
 
 
-def _roomy(view: Heatmap, room: int) -> int:
-    """The width of cells that show their columns' names, as far as all columns still fit side by side."""
-    return min(9, widest([label(mark) for mark in view.columns]), room // max(1, len(view.columns)) - 2)
+def _per_block(columns: int, fitting: int) -> int:
+    """How many columns stand side by side, so that no block is much narrower than the others."""
+    blocks = max(1, ceil(columns / max(1, fitting)))
+    return max(1, ceil(columns / blocks))
 
 
-def _blocks(columns: int, per_block: int) -> Iterator[range | str]:
+def _blocks(columns: int, per_block: int) -> Iterator[range | Text]:
     blocks = [range(start, min(start + per_block, columns)) for start in range(0, columns, per_block)]
     hidden = blocks[:-_MOST_BLOCKS]
     if hidden:
-        yield f"columns 0 to {hidden[-1][-1]} of {columns} do not fit here; the JSON and HTML forms have them"
+        yield _left_out("columns", hidden[-1][-1] + 1, columns)
     yield from blocks[-_MOST_BLOCKS:]
+
+
+def _left_out(what: str, count: int, of: int) -> Text:
+    return Text(f"  {what} 0 to {count - 1} of {of} do not fit here; the JSON and HTML forms have them", style="dim")
 
 
 def lines(view: Lines, width: int) -> Iterator[Text]:
@@ -175,18 +197,3 @@ def _told(view: Scatter, unlabelled: int) -> str:
     axes = "; ".join(f"{way}: {name}, {low:.3g} to {high:.3g}" for way, name, (low, high) in ends)
     count = f"{unlabelled} of {len(view.points)} labels have no room here; the JSON and HTML forms have them"
     return f"{axes}. {count}." if unlabelled else f"{axes}."
-
-
-def _short(value: float | None, signed: bool) -> str:
-    """Two digits for narrow cells: .72, 1.0, -12, 3e4."""
-    if value is None:
-        return "–"
-    size = abs(value)
-    sign = "-" if value < 0 else "+" if signed else ""
-    if size == 0:
-        return "0"
-    if size < 0.995:
-        return f"{sign}.{round(size * 100):02d}"
-    if size < 9.95:
-        return f"{sign}{size:.1f}"
-    return f"{sign}{size:.0f}" if size < 999.5 else f"{sign}{size:.0e}".replace("e+0", "e")
