@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fluoroscope import artifact
 from fluoroscope.errors import ArgumentError, ArtifactError
-from fluoroscope.render import html
+from fluoroscope.render import document
 from fluoroscope.result import Result, check_suffix
 
 PAGE = "index.html"
@@ -36,7 +36,7 @@ class Report:
     def to_html(self) -> str:
         """One page that needs no network, runs no script, and names the files beside it."""
         sections = [
-            html.Section(
+            document.Section(
                 name=name,
                 title=chapter.title,
                 summary=chapter.result.summary(),
@@ -46,7 +46,7 @@ class Report:
             )
             for name, chapter in self.chapters.items()
         ]
-        return html.report(self.title, self.lead, sections)
+        return document.report(self.title, self.lead, sections)
 
     def save(self, folder: str | Path) -> list[Path]:
         """Writes every chapter's files and the page, which is last, so that it names nothing that is not there.

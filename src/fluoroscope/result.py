@@ -106,9 +106,9 @@ class Result(Record):
 
     def to_html(self) -> str:
         """The result as one page that needs no network and runs no script."""
-        from fluoroscope.render import html
+        from fluoroscope.render import document
 
-        return html.page(self.title(), self.summary(), self.views(), self.recipe.model_dump())
+        return document.page(self.title(), self.summary(), self.views(), self.recipe.model_dump())
 
     def plot(self) -> "Figure":
         """The result as a matplotlib figure that belongs to the caller; pyplot and rcParams stay untouched."""
@@ -147,9 +147,9 @@ class Result(Record):
         return dot.source(graphs[0])
 
     def _repr_html_(self) -> str:
-        from fluoroscope.render import html
+        from fluoroscope.render import document
 
-        return html.fragment(self.title(), self.summary(), self.views(), self.recipe.model_dump())
+        return document.fragment(self.title(), self.summary(), self.views(), self.recipe.model_dump())
 
 
 def check_suffix(path: str | Path) -> str:

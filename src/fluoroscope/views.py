@@ -1,111 +1,32 @@
 """What can be drawn: plain data that every renderer draws and that any program can read.
 
-A number is finite or None, which means missing; it is never drawn as zero. Labels hold raw text: the renderers make
-control characters and markup visible. An item may carry the address of a site, so that a selection links all panels.
+Their parts are in `marks.py`. Every renderer draws every kind; `signed` numbers are for or against.
 """
 
 from collections.abc import Sequence
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, model_validator
+from pydantic import Field, model_validator
 
 from fluoroscope.errors import ArgumentError
+from fluoroscope.marks import (
+    Arc,
+    Bar,
+    Column,
+    Drawn,
+    Edge,
+    Mark,
+    Node,
+    Point,
+    Row,
+    Series,
+    TokenMark,
+    Value,
+)
 from fluoroscope.sites import Site
-
-Value = float | None
-"""A finite number, or None where there is none."""
 
 Grid = tuple[tuple[Value, ...], ...]
 """Rows of values."""
-
-Address = Annotated[str, AfterValidator(lambda text: str(Site.parse(text)))]
-"""The canonical form of a site."""
-
-
-class Drawn(BaseModel):
-    """Data of a picture: frozen, without unknown fields, NaN or infinity."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Mark(Drawn):
-    """A labelled place in a picture.
-
-    Args:
-        label: the raw text.
-        token: whether the label is the text of a token, whose white space has to be seen.
-        site: the address that a selection of this place stands for.
-    """
-
-    label: str
-    token: bool = False
-    site: Address | None = None
-
-
-class Bar(Mark):
-    """One bar, with an optional remark beside its number."""
-
-    value: Value
-    remark: str = ""
-
-
-class TokenMark(Drawn):
-    """One token of a text, coloured by its value."""
-
-    text: str
-    id: int | None = None
-    value: Value = None
-
-
-class Series(Mark):
-    """One line: a value for every mark of the x axis."""
-
-    values: tuple[Value, ...]
-
-
-class Column(Drawn):
-    """A column of a table; `token` says that its strings are texts of tokens."""
-
-    name: str
-    token: bool = False
-
-
-class Node(Mark):
-    """A node of a graph.
-
-    Args:
-        id: what edges call it; unique in its graph.
-        rank: its layer in the drawing; edges lead to higher ranks.
-        group: what kind of thing it is, such as head.
-    """
-
-    id: str
-    rank: int
-    group: str = ""
-    value: Value = None
-
-
-class Edge(Drawn):
-    """A directed edge between two nodes, by their ids."""
-
-    source: str
-    target: str
-    value: Value
-
-
-class Arc(Drawn):
-    """A tie between two tokens of a text, by their indices: from `source` to `target`."""
-
-    source: int = Field(ge=0)
-    target: int = Field(ge=0)
-    value: Value
-
-
-class Row(Drawn):
-    """A row of a table."""
-
-    cells: tuple[str | StrictInt | float | None, ...]
-    site: Address | None = None
 
 
 class Picture(Drawn):
@@ -305,20 +226,6 @@ class Arcs(Picture):
     def largest(self) -> list[Arc]:
         """The arcs, the largest first."""
         return sorted(self.arcs, key=lambda arc: -abs(arc.value or 0.0))
-
-
-class Point(Mark):
-    """A labelled point; points of one group share colour and shape."""
-
-    x: float
-    y: float
-    z: float | None = None
-    group: str | None = None
-
-    @property
-    def place(self) -> tuple[float, ...]:
-        """Its two or three coordinates."""
-        return (self.x, self.y) if self.z is None else (self.x, self.y, self.z)
 
 
 class Scatter(Picture):

@@ -4,7 +4,7 @@ import sys
 import matplotlib
 import pytest
 
-from fluoroscope.render import figure
+from fluoroscope.render import figure, figure_charts
 from fluoroscope.views import Arc, Arcs, Bar, Bars, Edge, Graph, Heatmap, Mark, Node, Point, Scatter, TokenMark
 from render.samples import HOSTILE, every_view
 
@@ -22,7 +22,7 @@ def test_global_state_of_matplotlib_stays_as_it_was():
 import sys, matplotlib
 before = matplotlib.rcParams.copy()
 from render.samples import every_view
-from fluoroscope.render import figure
+from fluoroscope.render import figure, figure_charts
 figure.image(figure.page("t", "s", every_view()), "png")
 assert "matplotlib.pyplot" not in sys.modules
 assert matplotlib.rcParams.copy() == before
@@ -103,8 +103,8 @@ def _grid(values, tokens=None):
 
 
 def test_numbers_have_as_many_digits_as_there_is_room():
-    whole = figure._fitting(_grid(((1.0, 2053.0), (0.0, None))), 100)
+    whole = figure_charts._fitting(_grid(((1.0, 2053.0), (0.0, None))), 100)
     assert whole == [["+1", "+2053"], ["0", "–"]]
     row = (0.00002, 12.345, 0.0, 123456.0, *([1.0] * 10))
-    assert figure._fitting(_grid((row,)), 200)[0][:3] == ["+2.0e-5", "+12.35", "0"]
-    assert figure._fitting(_grid((row,)), 40)[0][:4] == ["+0.0", "+12.3", "0", "+1.2e+5"]
+    assert figure_charts._fitting(_grid((row,)), 200)[0][:3] == ["+2.0e-5", "+12.35", "0"]
+    assert figure_charts._fitting(_grid((row,)), 40)[0][:4] == ["+0.0", "+12.3", "0", "+1.2e+5"]

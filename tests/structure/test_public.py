@@ -21,7 +21,8 @@ assert "torch" not in sys.modules
 """
 
 GROUND = ("aliases", "architectures", "artifact", "cli.main", "errors", "pickles", "progress", "registry", "result")
-GROUND += ("render.html", "render.markdown", "render.terminal", "signature", "sites", "views")
+GROUND += ("marks", "render.document", "render.html", "render.markdown", "render.terminal", "signature", "sites")
+GROUND += ("views",)
 
 
 def test_importing_the_package_imports_no_torch():

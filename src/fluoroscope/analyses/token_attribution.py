@@ -103,14 +103,13 @@ class TokenAttribution(Result):
         )
 
     def _parts(self) -> Table:
-        places = [Column(name=f"{n + 1}.") for n in range(len(self.positions[0].top))]
         return Table(
             title="The largest parts of each prediction",
             caption="In logits, of all heads, MLPs, embeddings and biases.",
             columns=(
                 Column(name="index"),
                 Column(name="expected", token=True),
-                *(Column(name=f"{n}.") for n in places),
+                *(Column(name=f"part {n + 1}") for n in range(len(self.positions[0].top))),
             ),
             rows=tuple(
                 Row(cells=(index, place.predicted, *map(_told, place.top)), site=place.top[0].site)

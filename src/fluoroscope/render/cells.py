@@ -1,11 +1,14 @@
 """What several media write alike: the cells of a table, and graphs and arcs as rows of from, to and value."""
 
+import re
 from collections.abc import Callable
 
 from fluoroscope.render.text import numbers
 from fluoroscope.views import Arcs, Graph, Mark, Table, Value
 
 Shown = Callable[[str], str]
+
+_PERCENT = re.compile(r"(?:(?:less|more) than )?[-+]?\d+(?:\.\d+)? %")
 
 
 def text_cells(view: Table, token: Shown, text: Shown) -> list[list[str]]:
@@ -21,8 +24,9 @@ def text_cells(view: Table, token: Shown, text: Shown) -> list[list[str]]:
 
 
 def numeric(view: Table) -> list[bool]:
-    """For every column whether it holds numbers only, which are aligned on the right."""
-    return [not any(isinstance(row.cells[place], str) for row in view.rows) for place in range(len(view.columns))]
+    """For every column whether it holds numbers or percentages only, which are aligned on the right."""
+    columns = [[row.cells[place] for row in view.rows] for place in range(len(view.columns))]
+    return [all(not isinstance(cell, str) or _PERCENT.fullmatch(cell) for cell in column) for column in columns]
 
 
 def links(view: Graph | Arcs, token: Shown, text: Shown) -> list[tuple[str, str, Value]]:
