@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import getdoc, signature
 from types import SimpleNamespace
 from typing import Any
 
@@ -224,6 +225,13 @@ def test_what_it_does_not_know_is_refused() -> None:
         found.generate(prompts(1), edits={"head_out.1": iv.zero()})
     with pytest.raises(TokenError, match="needs a tokenizer"):
         found.generate("text")
+
+
+def test_the_method_shows_and_explains_every_option() -> None:
+    shown = signature(model("gpt2").generate).parameters
+    assert {"max_new_tokens", "temperature", "edits", "sites", "cache", "bos"} < set(shown)
+    assert all(option.kind in (option.POSITIONAL_OR_KEYWORD, option.KEYWORD_ONLY) for option in shown.values())
+    assert all(f"    {name}: " in (getdoc(Model.generate) or "") for name in shown)
 
 
 def test_the_context_is_not_overrun() -> None:

@@ -161,7 +161,7 @@ def test_hub_id_without_network_says_what_to_do() -> None:
     with pytest.raises(LoadError, match="cannot load 'nobody/nothing'") as error:
         load("nobody/nothing")
     assert "hf download nobody/nothing" in message(error)
-    assert "HF_HUB_OFFLINE=1" in message(error)
+    assert "HF_HUB_OFFLINE=1 forbids to ask the hub" in message(error)
     assert isinstance(error.value.__cause__, OSError)
 
 

@@ -110,6 +110,7 @@ def generate(
         sites: kept over all positions, in the same passes.
         callback: sees every step and may stop it; the token it stopped at is kept.
         cache: reuse keys and values. False recomputes everything at each step and gives the same tokens.
+        bos: as for `Model.trace`.
 
     Raises:
         TokenError: prompt and new tokens do not fit the context.

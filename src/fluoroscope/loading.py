@@ -8,18 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fluoroscope import aliases, architectures, sizes, specimen
+from fluoroscope import aliases, architectures, hub, sizes, specimen
 from fluoroscope.architectures import Architecture, Dims
 from fluoroscope.collector import paused
 from fluoroscope.errors import ArgumentError, LoadError
 from fluoroscope.model import Model
 
-_OFFLINE = (
-    "Give the path of a local folder, or fetch it once where there is a network with 'hf download {name}' and set "
-    "HF_HUB_OFFLINE=1."
-)
+_FETCH = "Give the path of a local folder, or fetch it where there is a network with 'hf download {name}'."
 _LOCAL = "The folder needs config.json and .safetensors files, as save_pretrained writes them."
-_CONFIG_OPTIONS = ("cache_dir", "force_download", "local_files_only", "proxies", "subfolder", "token")
+_HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "proxies", "token")
 
 
 @paused()
@@ -62,27 +59,33 @@ def load(
             )
         hf, name = _given(source, _dtype(dtype), headed=architecture is None)
     else:
-        name = os.fspath(source)
-        name = name if Path(name).exists() else aliases.model_name(name)
-        path = os.fspath(specimen.folder(name)) if _embedded(name) else name
-        if not name or (name.startswith((os.sep, ".", "~")) and not Path(path).exists()):
-            raise LoadError(
-                f"there is no folder {name!r}", "Name a local folder that save_pretrained wrote, or a hub id."
-            )
+        name, path = _place(os.fspath(source))
         if revision is not None and Path(path).is_dir():
             raise ArgumentError(f"{name!r} is a folder, which has no revisions", "A revision belongs to a hub id.")
+        hf_options, cut_off = _within_reach(path, hf_options)
         if architecture is None and "config" not in hf_options:
-            _check_described(path, revision, hf_options)
-        hf = _from_pretrained(path, _dtype(dtype), revision, hf_options)
+            _check_described(path, revision, hf_options, cut_off)
+        hf = _from_pretrained(path, _dtype(dtype), revision, hf_options, cut_off)
         tokenizer = path if tokenizer is None else tokenizer
     if device is not None:
         hf = hf.to(device)
     hf.eval()
     _check_weights(hf, name)
     arch = architectures.find(getattr(hf, "config", None)) if architecture is None else architecture
-    trust = bool(hf_options.get("trust_remote_code", False))
-    found = _tokenizer(tokenizer, name, revision, trust)
+    found = _tokenizer(tokenizer, name, revision, hf_options)
     return Model(hf, found, name, arch, sizes.dims(hf, arch, dims), sizes.n_ctx(hf, arch))
+
+
+def _place(name: str) -> tuple[str, str]:
+    """The name that a model goes by, and the folder or hub id where its files are."""
+    name = name if Path(name).exists() else aliases.model_name(name)
+    if _embedded(name):
+        return name, os.fspath(specimen.folder(name))
+    path_like = name.startswith((os.sep, ".", "~")) or name.count("/") > 1  # a hub id has one slash at most
+    if not name or (path_like and not Path(name).exists()):
+        hint = "Name a local folder that save_pretrained wrote, or a hub id."
+        raise LoadError(f"there is no folder {name!r}", f"{hub.near(name)} {hint}")
+    return name, name
 
 
 def _given(module: nn.Module, dtype: "torch.dtype | None", *, headed: bool) -> tuple[nn.Module, str]:
@@ -124,31 +127,45 @@ def _device(device: "str | torch.device") -> torch.device:
         raise ArgumentError(f"device {str(device)!r} cannot be used here: {first}", "Use 'cpu'.") from error
 
 
-def _check_described(name: str, revision: str | None, options: dict[str, Any]) -> None:
+def _within_reach(path: str, options: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """The options, made to look no further than this machine where the hub is out of reach, and why it is."""
+    if Path(path).exists():
+        return options, None
+    cut_off = "local_files_only forbids to ask the hub" if options.get("local_files_only") else hub.cut_off()
+    return (options, None) if cut_off is None else ({**options, "local_files_only": True}, cut_off)
+
+
+def _check_described(name: str, revision: str | None, options: dict[str, Any], cut_off: str | None) -> None:
     """Refuses a family that no architecture file describes before its weights are read."""
     from transformers import PreTrainedConfig
 
-    chosen = {key: options[key] for key in _CONFIG_OPTIONS if key in options}
+    chosen = {key: options[key] for key in (*_HUB_OPTIONS, "subfolder") if key in options}
     try:
         config, _ = PreTrainedConfig.get_config_dict(name, revision=revision or "main", **chosen)
     except Exception as error:
-        raise _unreadable(name, error) from error
+        raise _unreadable(name, error, cut_off) from error
     if not config.get("model_type"):
         raise LoadError(f"cannot load {name!r}: there is no config.json that names a model type", _LOCAL)
     architectures.described(config["model_type"])
 
 
-def _unreadable(name: str, error: Exception) -> LoadError:
+def _unreadable(name: str, error: Exception, cut_off: str | None) -> LoadError:
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    hint = _LOCAL if Path(name).exists() else _OFFLINE.format(name=name)
+    if cut_off is not None and isinstance(error.__cause__, LocalEntryNotFoundError):
+        first = f"no folder and no complete download of that name is here, and {cut_off}"
+    hint = _LOCAL if Path(name).exists() else f"{hub.near(name)} {_FETCH.format(name=name)}"
     return LoadError(f"cannot load {name!r}: {first.rstrip('.')}", hint)
 
 
 def _from_pretrained(
-    name: str, dtype: "torch.dtype | None", revision: str | None, options: dict[str, Any]
+    name: str, dtype: "torch.dtype | None", revision: str | None, options: dict[str, Any], cut_off: str | None
 ) -> nn.Module:
     from transformers import AutoModelForCausalLM
 
+    if cut_off is not None:  # Hugging Face looks for adapters without minding local_files_only
+        options = {**options, "adapter_kwargs": {**options.get("adapter_kwargs", {}), "local_files_only": True}}
     folder = Path(name) / options.get("subfolder", "")
     if folder.is_dir() and not any(folder.glob("*.safetensors")):
         raise LoadError(
@@ -161,7 +178,7 @@ def _from_pretrained(
             **{"trust_remote_code": False, **options, "ignore_mismatched_sizes": True},  # so that they are named below
         )  # fmt: skip
     except Exception as error:
-        raise _unreadable(name, error) from error
+        raise _unreadable(name, error, cut_off) from error
     hf, info = loaded
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if info.get(kind):
@@ -206,7 +223,7 @@ def _all(test: Callable[[Tensor], Tensor], tensor: Tensor) -> bool:
     return bool(test(tensor if tensor.itemsize > 1 else tensor.to(torch.float32)).all())
 
 
-def _tokenizer(given: Any, name: str, revision: str | None, trust: bool) -> Any:
+def _tokenizer(given: Any, name: str, revision: str | None, options: dict[str, Any]) -> Any:
     if given is None or not isinstance(given, (str, os.PathLike)):
         return given
     from transformers import AutoTokenizer
@@ -214,8 +231,12 @@ def _tokenizer(given: Any, name: str, revision: str | None, trust: bool) -> Any:
     folder = Path(given)
     if folder.is_dir() and not any((folder / file).exists() for file in _TOKENIZER_FILES):
         return None
+    chosen = {key: options[key] for key in (*_HUB_OPTIONS, "trust_remote_code") if key in options}
+    chosen, _ = _within_reach(os.fspath(given), chosen)
     try:
-        return AutoTokenizer.from_pretrained(os.fspath(given), revision=revision or "main", trust_remote_code=trust)
+        return AutoTokenizer.from_pretrained(
+            os.fspath(given), revision=revision or "main", **{"trust_remote_code": False, **chosen}
+        )
     except Exception as error:  # the tokenizers library raises plain Exceptions
         raise LoadError(
             f"cannot load the tokenizer of {name!r}: {(str(error).strip().splitlines() or [type(error).__name__])[0]}",

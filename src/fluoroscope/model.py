@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fluoroscope import attention, forward, hooks, identity, offer, pieces, tokens, verify
+from fluoroscope import attention, forward, generation, hooks, identity, offer, pieces, tokens, verify
 from fluoroscope.architectures import Architecture, Dims
 from fluoroscope.errors import ArgumentError, EditError, SiteError, UnavailableError
 from fluoroscope.modules import required
@@ -21,7 +21,6 @@ from fluoroscope.trace import Trace
 from fluoroscope.weights import Weights
 
 if TYPE_CHECKING:
-    from fluoroscope.generation import Generation
     from fluoroscope.result import Recipe
 
 Prompt = Any
@@ -207,11 +206,7 @@ class Model:
                 placed[site] = functions
         return placed
 
-    def generate(self, prompt: Prompt, **options: Any) -> "Generation":
-        """Continues a prompt; see `generation.generate` for the options."""
-        from fluoroscope.generation import generate
-
-        return generate(self, prompt, **options)
+    generate = generation.generate
 
     def unembed(self, stream: Float[Tensor, "... d_model"], *, norm: bool = True) -> Float[Tensor, "... d_vocab"]:
         """Logits of a residual stream: final norm, unembedding, scale and softcap, by the model's own modules.

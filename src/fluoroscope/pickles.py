@@ -14,7 +14,7 @@ _OBJECT = re.compile(rb"'[|<>=]?O\d*'")  # a numpy type of Python objects, alone
 HEAD = 64 * 1024
 """Bytes of a file's beginning that are looked at first: far more than any npy header takes."""
 
-CONVERT = "Convert it to safetensors or JSON, or pass allow_pickle=True if you trust whoever made it."
+CONVERT = "If you trust whoever made it, convert it to safetensors or JSON."
 
 _MAGIC = re.compile(rb"\x80[\x02-\x0f]")
 _OPCODES = {opcode.code.encode("latin1") for opcode in pickletools.opcodes}

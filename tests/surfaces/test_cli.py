@@ -140,6 +140,11 @@ def test_html_and_json_together(fluoro, tmp_path):
         (["next-token", "a", "-m", "./nowhere"], "there is no folder './nowhere'", "local folder"),
         (["next-token", "a", "--dtype", "int8"], "'int8' is not one of", "See fluoro next-token --help."),
         (["logit-lens", "a", "--target", "ab"], "'ab' is 2 tokens", ""),
+        (
+            ["trace", "a", "-s", "embed", "--out", "x.pkl"],
+            "cannot save a trace as 'x.pkl'",
+            ".safetensors, .npz, .pt, .json",
+        ),
         (["generate", "a", "--top-p", "2"], "top_p=2", "at most 1"),
         (["next-token", "a\udcff"], r"'a\udcff' is no valid text", "UTF-8"),
     ],
@@ -171,6 +176,9 @@ def test_the_card_of_an_embedded_model(fluoro, name):
 def test_wrong_requests_are_refused_before_the_model_is_loaded(fluoro, monkeypatch):
     monkeypatch.setattr("fluoroscope.loading.load", lambda *args, **options: pytest.fail("loaded"))
     assert fluoro("next-token", "a", "--out", "x.pdf")[0] == 2
+    status, _, err = fluoro("trace", "a", "-s", "embed", "--out", "x.pkl")
+    assert status == 2
+    assert "allow_pickle" not in err
 
 
 def test_ctrl_c_and_cancel_exit_130(fluoro, monkeypatch):

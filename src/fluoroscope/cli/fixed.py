@@ -1,6 +1,7 @@
 """Commands about models themselves, which are no analyses."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +13,9 @@ from fluoroscope.errors import ArgumentError
 from fluoroscope.render import text
 from fluoroscope.sites import SITES
 from fluoroscope.views import Column, Row, Table, TokenMark, Tokens, View
+
+RECORDS = (".safetensors", ".npz", ".pt", ".json")
+"""Suffixes of recorded traces; from Python also .pkl, which no command line reads or writes."""
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else.")
 
@@ -107,6 +111,8 @@ def trace(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Records values of one forward pass, with their statistics."""
+    if out is not None and Path(out).suffix not in RECORDS:
+        raise ArgumentError(f"cannot save a trace as {out!r}", f"Known suffixes: {', '.join(RECORDS)}.")
     kept = load(model, dtype, device).trace(prompt, sites=names)
     if out is not None:
         click.echo(f"saved {kept.save(out)}", err=True)

@@ -5,6 +5,7 @@ error. What is moved where is said by `direction`; as there, the corrupted promp
 """
 
 from collections.abc import Sequence
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Float
@@ -21,10 +22,10 @@ from fluoroscope.compat.causes import (
 from fluoroscope.compat.changes import ActivationPatch, Change, InterventionHandler, SteeringVector, edits
 from fluoroscope.compat.model_loader import ModelInspector, known_options, layer_site, opened
 from fluoroscope.errors import ArgumentError
+from fluoroscope.generation import Generation, generate
 from fluoroscope.methods import steering
 
 if TYPE_CHECKING:
-    from fluoroscope.generation import Generation
     from fluoroscope.model import Model
 
 __all__ = [
@@ -45,18 +46,7 @@ __all__ = [
     "steering_direction",
 ]
 
-GENERATION = (
-    "temperature",
-    "top_k",
-    "top_p",
-    "seed",
-    "stop_tokens",
-    "callback",
-    "cache",
-    "bos",
-    "sites",
-    "edit_tokens",
-)
+GENERATION = frozenset(signature(generate).parameters) - {"model", "prompt", "max_new_tokens", "edits"}
 """What `Model.generate` takes besides the prompt, its length and edits."""
 
 
@@ -147,7 +137,7 @@ def steer_generation(
 
 def generated(
     model: "Model", prompt: str, changes: Sequence[Change], max_new_tokens: int, **options: Any
-) -> "Generation":
+) -> Generation:
     """A continuation under changes.
 
     Raises:
