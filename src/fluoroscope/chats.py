@@ -108,10 +108,28 @@ def read(source: str) -> list[Message]:
         raise ArgumentError(f"this chat is no JSON: {error}", _FORM) from error
     if isinstance(found, dict):
         found = cast("dict[str, Any]", found).get("messages")
-    messages = cast("list[Any]", found if isinstance(found, list) else [])
-    if not messages or any(not isinstance(message, dict) for message in messages):
+    messages = cast("list[Any]", found if isinstance(found, list) else [None])
+    if not messages:
+        raise ArgumentError("this chat holds no message", _FORM)
+    if any(not isinstance(message, dict) for message in messages):
         raise ArgumentError("this JSON is no list of messages", _FORM)
     return messages
+
+
+def read_template(source: str) -> str:
+    """A chat template given as Jinja text, or as the path of a .jinja file that holds it.
+
+    Raises:
+        ArgumentError: no such file.
+    """
+    if Path(source).suffix.lower() not in (".jinja", ".jinja2"):
+        return source
+    try:
+        return Path(source).read_text(encoding="utf8")
+    except (OSError, ValueError) as error:
+        raise ArgumentError(
+            f"cannot read the chat template {short(source)}: {type(error).__name__}", "Name a .jinja file."
+        ) from error
 
 
 def encode_chat(
@@ -125,7 +143,10 @@ def encode_chat(
     if tokenizer is None:
         raise TokenError("a chat needs a tokenizer, and this model has none", "Pass token ids.")
     if not tokenizer.chat_template and not options.get("chat_template"):
-        raise TokenError("this tokenizer has no chat template", "Pass text, or chat_options={'chat_template': …}.")
+        raise TokenError(
+            "this tokenizer has no chat template",
+            "Give one: `conversation` takes a chat_template, Model.tokens chat_options={'chat_template': …}.",
+        )
     reserved = sorted(_OURS & set(options))
     if reserved:
         raise TokenError(f"chat_options cannot set {', '.join(reserved)}", "tokenize decides about these.")

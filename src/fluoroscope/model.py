@@ -115,10 +115,24 @@ class Model:
 
     # ── running ──────────────────────────────────────────────────────────────────────────────────────
 
-    def tokens(self, prompt: Prompt, *, bos: bool | None = None, pad: Pad | None = None) -> Tokens:
+    def tokens(
+        self,
+        prompt: Prompt,
+        *,
+        bos: bool | None = None,
+        pad: Pad | None = None,
+        chat_options: Mapping[str, Any] | None = None,
+    ) -> Tokens:
         """`prompt` as tokens on this model's device; `tokens.tokenize` says what is accepted."""
         return tokens.tokenize(
-            prompt, self.tokenizer, d_vocab=self.n_input, n_ctx=self.n_ctx, bos=bos, pad=pad, device=self.device
+            prompt,
+            self.tokenizer,
+            d_vocab=self.n_input,
+            n_ctx=self.n_ctx,
+            bos=bos,
+            pad=pad,
+            device=self.device,
+            chat_options=chat_options,
         )
 
     @cached_property

@@ -202,10 +202,30 @@ def test_a_file_is_as_good_as_text(tiny_model, tmp_path):
     assert conversation(tiny_model, str(path)) == conversation(tiny_model, said(CHAT))
 
 
+def test_a_template_may_be_given_where_there_is_none(tiny_model, tiny_folder, tmp_path):
+    own = "{% for m in messages %}{{ m.role }}> {{ m.content }}\n{% endfor %}"
+    path = tmp_path / "plain one.jinja"
+    path.write_text(own, encoding="utf8")
+    bare = load(zoo.build("gpt2"), tokenizer=AutoTokenizer.from_pretrained(tiny_folder, chat_template=""))
+    with pytest.raises(TokenError, match=r"no chat template.*chat_template"):
+        conversation(bare, said(CHAT))
+    found = [conversation(bare, said(CHAT), chat_template=form) for form in (own, str(path))]
+    assert found[0] == found[1]
+    assert "".join(found[0].tokens) == "user> abc de.\nassistant> f\nuser> Gh 12?\n"
+    assert ["".join(found[0].tokens[turn.content_start : turn.content_end]) for turn in found[0].turns] == [
+        message["content"] for message in CHAT
+    ]
+    assert conversation(tiny_model, said(CHAT), chat_template=own).tokens == found[0].tokens != TEXT
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "says"),
     [
         ({"chat": "How are you?"}, ArgumentError, "neither JSON"),
+        ({"chat": "[]"}, ArgumentError, "holds no message"),
+        ({"chat": "[3]"}, ArgumentError, "no list of messages"),
+        ({"chat_template": "no such.jinja"}, ArgumentError, "cannot read the chat template"),
+        ({"chat_template": "chatml"}, TokenError, "0 times"),
         ({"chat": '[{"role": "user"}]'}, TokenError, "as its content"),
         ({"chat": '[{"content": "a"}]'}, TokenError, "no message"),
         ({"target": "qq"}, TokenError, "2 tokens"),

@@ -140,11 +140,29 @@ def test_the_step_that_holds_the_answer_is_found_by_every_measure(specimen, plac
     others = [step for index, step in enumerate(result.steps[:-1]) if index != place]
     found = result.steps[place]
     assert found.attribution > 3 * max(abs(step.attribution) for step in others)
+    assert found.flow > 1.5 * max(step.flow for step in others)
     assert found.knockout.probability < 0.5 < min(step.knockout.probability for step in others)
     assert found.removal.probability < 0.5 < min(step.removal.probability for step in others)
     assert result.direct[4][place] > 3 * max(result.direct[4][i] for i in range(1, 4) if i != place)
     assert result.settled() == place + 1
     assert planted in result.summary()
+
+
+def test_other_weights_read_the_steps_otherwise(specimen):
+    text = " ".join([*FILLERS[:2], "The password is Bowijo.", "Again, the password is"])
+    swapped = fluoroscope.load()
+    with torch.no_grad():
+        first, last = (swapped.blocks[layer].attn.c_proj.weight for layer in (0, 5))
+        kept = first.clone()
+        first.copy_(last)
+        last.copy_(kept)
+    here, there = (reasoning_steps(model, text) for model in (specimen, swapped))
+    assert here.answer != there.answer
+    assert here.recipe.weights != there.recipe.weights
+    for one, other in zip(here.steps, there.steps, strict=True):
+        assert one.prediction.parts != other.prediction.parts
+        assert one.attribution != other.attribution
+    assert here.direct != there.direct
 
 
 def test_editing_a_step_changes_what_comes_of_it(specimen):
@@ -191,6 +209,13 @@ def test_a_step_written_anew(specimen):
     assert key.mean.probability < 0.5 < filler.mean.probability
     assert reasoning_steps(specimen, text).recipe.seed is None
     assert result.views()[-1].title == "Each step written anew, 3 times"
+
+
+def test_steps_may_start_where_the_reader_says(tiny_model):
+    result = reasoning_steps(tiny_model, TEXT, starts=[0, 4, 19])
+    assert [step.text for step in result.steps] == [TEXT[:4], TEXT[4:19], TEXT[19:]]
+    assert [step.first for step in result.steps] == [0, 4, 19]
+    assert reasoning_steps(tiny_model, TEXT, starts=STARTS[1:-1]) == reasoning_steps(tiny_model, TEXT)
 
 
 def test_behind_the_position_nothing_is_read(tiny_model):
@@ -241,6 +266,7 @@ def test_a_single_step_has_nothing_to_take_away(tiny_model):
         ({"samples": -1}, ArgumentError, "less than none"),
         ({"split": "###"}, ArgumentError, "separates nothing"),
         ({"split": ""}, ArgumentError, "separates nothing"),
+        ({"starts": [23]}, ArgumentError, "23 characters"),
         ({"answer": "qq"}, TokenError, "2 tokens"),
         ({"answer": "q", "foil": "q"}, ArgumentError, "difference is 0"),
         ({"prompt": ["a. b", "c. d"]}, ArgumentError, "2 prompts"),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from architectures import common
-from fluoroscope.methods import attention_maps, decomposition, spans
+from fluoroscope.methods import decomposition, spans
 
 IDS = common.ids(1)[0]
 PARTS = [slice(1, 4), slice(4, 5), slice(7, 13)]
@@ -51,12 +51,30 @@ def test_a_logit_is_the_exact_sum_of_what_was_read_where(case, foil):
     assert found.elsewhere == pytest.approx(sum(p.value for p in parts if p.source in (0, 5, 6)))
 
 
-def test_flow_is_the_rollout_of_output_norms_over_a_span():
-    model = common.model("llama")
-    trace = model.trace([IDS], sites=attention_maps.sites_needed("output"))
-    way = torch.eye(13, dtype=torch.float64)
-    for layer in range(3):
-        way = (attention_maps.weighted(model, trace, layer, "output").mean(0) + torch.eye(13)) / 2 @ way
+@pytest.mark.parametrize("case", ["gpt2", "llama", "gemma2", "granite"])
+def test_flow_is_what_heads_write_by_where_they_read_it(case):
+    """By plain loops over heads and tokens; each vector as it is added, behind a post-norm or a factor."""
+    model = common.model(case)
+    trace = model.trace([IDS], sites=["pattern.*", "v.*", "attn_out.*"])
+    sizes = torch.zeros(13, dtype=torch.float64)
+    for layer in range(model.n_layers):
+        parts = torch.zeros(model.n_heads, 13, model.d_model, dtype=torch.float64)
+        for head in range(model.n_heads):
+            own = head * model.n_kv_heads // model.n_heads
+            for key in range(13):
+                share = trace[f"pattern.{layer}"][0, head, 12, key].double()
+                parts[head, key] = share * (
+                    trace[f"v.{layer}"][0, own, key].double() @ model.weights[f"W_O.{layer}.{head}"].double()
+                )
+        bias = model.weights.get(f"b_O.{layer}")
+        raw = parts.sum((0, 1)) if bias is None else parts.sum((0, 1)) + bias.double()
+        if case == "gemma2":
+            norm = model.blocks[layer].post_attention_layernorm
+            gain = (1 + norm.weight.double()) / (raw.pow(2).mean() + norm.eps).sqrt()
+        else:
+            gain = torch.full_like(raw, model.architecture.residual_multiplier)
+        torch.testing.assert_close((raw * gain).float(), trace[f"attn_out.{layer}"][0, 12], rtol=1e-4, atol=1e-4)
+        sizes += (parts * gain).norm(dim=-1).sum(0).detach()
     found = spans.flow(model, trace, [slice(0, 4), slice(4, 13)], 12)
-    assert found == pytest.approx([float(way[12, :4].sum()), float(way[12, 4:].sum())])
+    assert found == pytest.approx([float(sizes[:4].sum() / sizes.sum()), float(sizes[4:].sum() / sizes.sum())])
     assert sum(found) == pytest.approx(1.0)

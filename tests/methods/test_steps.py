@@ -58,6 +58,25 @@ def test_a_separator_that_separates_nothing_is_refused(separator):
         split(list("a. b"), separator)
 
 
+@pytest.mark.parametrize("starts", [[2, 5], [0, 2, 5]])
+def test_own_starts_replace_the_rule(starts):
+    found = split(list("<s>a. B. c"), lead=3, starts=starts)
+    assert [(step.start, step.end, step.first, step.last) for step in found] == [
+        (0, 2, 3, 5), (2, 5, 5, 8), (5, 7, 8, 10),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("starts", [[], [3, 2], [2, 2], [-1], [4]])
+def test_starts_that_do_not_cut_the_text_are_refused(starts):
+    with pytest.raises(ArgumentError, match="4 characters"):
+        split(list("a. b"), starts=starts)
+
+
+def test_starts_and_a_separator_are_one_too_many():
+    with pytest.raises(ArgumentError, match="one of both"):
+        split(list("a. b"), ".", starts=[2])
+
+
 def test_a_token_across_a_border_belongs_to_where_it_ends():
     pieces = ["<s>", "It", " is", ".", " Then", " no", ".\n", "Yes"]
     assert [pieces[step.tokens] for step in split(pieces, lead=1)] == [

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fluoroscope.model import Model
-    from fluoroscope.tokens import Turn
+    from fluoroscope.tokens import Tokens, Turn
     from fluoroscope.trace import Trace
 
 Grid = tuple[tuple[float | None, ...], ...]
@@ -215,18 +215,25 @@ class Conversation(Result):
 
 
 def conversation(
-    model: "Model", chat: str, *, target: str | None = None, foil: str | None = None, head: str | None = None
+    model: "Model",
+    chat: str,
+    *,
+    target: str | None = None,
+    foil: str | None = None,
+    head: str | None = None,
+    chat_template: str | None = None,
 ) -> Conversation:
-    """Reads a chat with the model's own template and measures what its turns do to one another and to the answer.
+    """Reads a chat by its template and measures what its turns do to one another and to the answer.
 
     Args:
         chat: messages as JSON, [{"role": "user", "content": "…"}], or the name of a .json file that holds them.
         target: the first token of the answer to explain, as text or id (#338); without it the model's own.
         foil: a token whose logit is taken off, as text or id.
         head: the one whose attention between turns to show, such as L3H0; without it the mean of all.
+        chat_template: Jinja text, or the name of a .jinja file; without it the template of the tokenizer.
 
     Raises:
-        ArgumentError: no chat, a site that is no head, or a foil that is the target.
+        ArgumentError: no chat, no such file, a site that is no head, or a foil that is the target.
         TokenError: no template, one in which the contents cannot be proved to be spans, or several tokens as target.
         UnavailableError: attention of this family cannot be cut in every layer, or its logits not be decomposed.
     """
@@ -235,7 +242,8 @@ def conversation(
     if shown is not None and (shown.name not in ("z", "pattern") or shown.unit is None):
         raise ArgumentError(f"head={head!r} is no head", "Write it as L3H0.")
     named = [None if token is None else readout.token_id(model, token) for token in (target, foil)]
-    trace = model.trace(messages, sites=[*decomposition.sites_needed(model, "source"), "resid_post.*"])
+    sites = [*decomposition.sites_needed(model, "source"), "resid_post.*"]
+    trace = model.trace(_tokens(model, messages, chat_template), sites=sites)
     question = effects.ask(model, trace, *named)
     turns = (trace.tokens.turns or [[]])[0]
     ids, contents = trace.tokens.rows[0], [turn.content for turn in turns]
@@ -267,6 +275,11 @@ def conversation(
         total=_placed(influence.total, told, len(turns)),
         head=None if shown is None else str(Site("z", shown.layer, shown.unit)),
     )  # fmt: skip
+
+
+def _tokens(model: "Model", messages: list[chats.Message], template: str | None) -> "Tokens":
+    own = None if template is None else {"chat_template": chats.read_template(template)}
+    return model.tokens(messages, chat_options=own)
 
 
 def _turn(trace: "Trace", turn: "Turn", content: str, read: float, shift: Shift | None) -> ChatTurn:

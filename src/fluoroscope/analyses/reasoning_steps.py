@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import (
-    attention_maps,
     decomposition,
     effects,
     knockout,
@@ -46,7 +45,7 @@ class ReasoningStep(Record):
         first: its first token; `last` is one past its last.
         prediction: what the model expects after the step, and which parts wrote it.
         attribution: what heads read from the step into the answer's logit (minus the foil's), exactly.
-        flow: share of the step in attention times output norm, followed from the end through all blocks.
+        flow: share of the step in all that heads at the end write, attention times output norm, for or against.
         knockout: no later token can look at the step; None for the last one, at whose end the answer is read.
         removal: the step is not there; None for the last.
         resampled: None if not asked for, and where nothing stands before the step.
@@ -182,8 +181,8 @@ class ReasoningSteps(Result):
         return Table(
             title=f"What each step does for {quoted(self.answer)}",
             caption=f"Read from it: logits that heads at the end read there, an exact part of the logit{minus}, "
-            f"{self.logit:+.3f}, of which {self.own:+.3f} is the last token's own. Flow: share of attention times "
-            "output, followed through all blocks. Hidden, removed, rewritten: change of the log-probability. Only the "
+            f"{self.logit:+.3f}, of which {self.own:+.3f} is the last token's own. Flow: share of all that these "
+            "heads write, by size, for or against. Hidden, removed, rewritten: change of the log-probability. Only the "
             "last ones prove use; a removed step also moves all that follows.",
             columns=(Column(name="step"), Column(name="text"), *(Column(name=name) for name in names)),
             rows=tuple(rows),
@@ -278,6 +277,7 @@ def reasoning_steps(
     foil: str | None = None,
     position: int = -1,
     split: str | None = None,
+    starts: list[int] | None = None,
     samples: int = 0,
     seed: int = 0,
 ) -> ReasoningSteps:
@@ -289,11 +289,13 @@ def reasoning_steps(
         foil: a token to compare the answer with, as text or id.
         position: index of the token after which the answer comes, negative from the end; what is behind it is left out.
         split: what stands between two steps; without it lines, sentences, "Step 2:" and numbered items.
+        starts: the characters at which steps begin, from 0, instead of a rule for the whole text.
         samples: how often each step is written anew; 0 leaves this out.
         seed: of these samples.
 
     Raises:
-        ArgumentError: a separator that the prompt lacks, `samples` below 0, a batch, or a foil that is the answer.
+        ArgumentError: a separator that the prompt lacks, `starts` out of order, `samples` below 0, a batch, or a foil
+            that is the answer.
         TokenError: answer or foil is not exactly one token, or the prompt has no such position.
         UnavailableError: attention of this family cannot be cut in every layer, or its logits not be decomposed.
     """
@@ -303,7 +305,7 @@ def reasoning_steps(
     trace = _trace(model, prompt, position)
     question = effects.ask(model, trace, *named)
     ids, pieces = trace.tokens.rows[0], trace.tokens.pieces[0]
-    cut = steps.split(pieces, split, steps.lead(ids, getattr(model.tokenizer, "bos_token_id", None)))
+    cut = steps.split(pieces, split, steps.lead(ids, getattr(model.tokenizer, "bos_token_id", None)), starts)
     where = [step.tokens for step in cut]
     written = spans.attribution(model, trace, where, len(ids) - 1, question.target, question.foil)
     influence = knockout.influence(model, ids, where, question.log_p)
@@ -342,9 +344,8 @@ def _trace(model: "Model", prompt: str, position: int) -> "Trace":
     """One pass over the text as far as the position."""
     tokens = model.tokens(prompt)
     last = readout.only_slot(tokens, position)
-    grains = [site for grain in ("source", "layer") for site in decomposition.sites_needed(model, grain)]
-    sites = dict.fromkeys([*grains, *attention_maps.sites_needed("output")])
-    return model.trace(prompt if last + 1 == tokens.ids.shape[1] else tokens.rows[0][: last + 1], sites=list(sites))
+    sites = {site for grain in ("source", "layer") for site in decomposition.sites_needed(model, grain)}
+    return model.trace(prompt if last + 1 == tokens.ids.shape[1] else tokens.rows[0][: last + 1], sites=sorted(sites))
 
 
 def _steps(

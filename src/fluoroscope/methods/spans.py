@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fluoroscope.methods import attention_maps, decomposition
+from fluoroscope import shares
+from fluoroscope.methods import decomposition
 from fluoroscope.trace import Trace
 
 if TYPE_CHECKING:
@@ -79,14 +80,20 @@ def attribution(
 
 
 def flow(model: "Model", trace: Trace, spans: Sequence[slice], slot: int) -> list[float]:
-    """Share of each span in what reaches a slot by attention times output norm, followed through all blocks.
+    """Share of each span in what all heads at a slot write, by size: attention times the norm of what it moves.
+
+    Summed over the heads of all blocks; all tokens together are 1. It is not followed back through the blocks, as
+    attention rollout is: that leans to the first tokens of a text, whatever the answer hangs on.
 
     Args:
-        trace: keeps `attention_maps.sites_needed` for weighting "output", of every layer.
+        trace: keeps `pattern.*` and `v.*`; its first row is looked at.
 
     Raises:
         UnavailableError: W_O of a layer cannot be read exactly.
     """
-    maps = (attention_maps.weighted(model, trace, layer, "output") for layer in range(model.n_layers))
-    reaching = attention_maps.rollout(maps)[slot]
-    return [float(reaching[span].sum()) for span in spans]
+    written = torch.zeros(slot + 1, dtype=torch.float64, device=trace.logits.device)
+    for layer in range(model.n_layers):
+        pattern, v = trace[f"pattern.{layer}"][0, :, slot, : slot + 1], trace[f"v.{layer}"][0, :, : slot + 1]
+        added, _ = shares.sources(model, layer, pattern.double(), v.double())
+        written += added.norm(dim=-1).sum(0).to(written.device)
+    return [float(written[span].sum() / written.sum()) for span in spans]

@@ -48,7 +48,9 @@ class Step:
         return slice(self.first, self.last)
 
 
-def split(pieces: Sequence[str], separator: str | None = None, lead: int = 0) -> list[Step]:
+def split(
+    pieces: Sequence[str], separator: str | None = None, lead: int = 0, starts: Sequence[int] | None = None
+) -> list[Step]:
     """The steps of a text that is cut into tokens.
 
     A token across a border belongs to the step that holds its last character; a step none of whose tokens would be
@@ -58,13 +60,14 @@ def split(pieces: Sequence[str], separator: str | None = None, lead: int = 0) ->
         pieces: what each token shows.
         separator: what ends a step, instead of the rule above; it belongs to the step that it ends.
         lead: tokens in front that are in no step, such as BOS; characters count behind them.
+        starts: the characters at which steps begin, instead of rule and separator.
 
     Raises:
-        ArgumentError: an empty separator, or one that the text does not hold.
+        ArgumentError: an empty separator, one that the text does not hold, or `starts` that do not cut it.
     """
     shown = list(pieces[lead:])
     text = "".join(shown)
-    bounds = [0, *borders(text, separator), len(text)]
+    bounds = [0, *(borders(text, separator) if starts is None else _own(text, separator, starts)), len(text)]
     ends = [end for _, end in offsets_of(shown)]
     found: list[Step] = []
     first = 0
@@ -96,6 +99,18 @@ def borders(text: str, separator: str | None = None) -> list[int]:
         )
     ends = [found.end() for found in re.finditer(rf"(?:{re.escape(separator)}\s*)+", text)]
     return [end for end in ends if end < len(text) and text[:end].replace(separator, "").strip()]
+
+
+def _own(text: str, separator: str | None, starts: Sequence[int]) -> list[int]:
+    """Borders that were given, proved to cut the text in order."""
+    if separator is not None:
+        raise ArgumentError("steps are given by what separates them and by where they start", "Give one of both.")
+    if not starts or list(starts) != sorted(set(starts)) or starts[0] < 0 or starts[-1] >= len(text):
+        raise ArgumentError(
+            f"starts={list(starts)} do not cut a text of {len(text)} characters",
+            "Give the characters at which steps begin, from 0, in order.",
+        )
+    return [start for start in starts if start]
 
 
 def _sentences(text: str) -> list[int]:
