@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from architectures.common import ids, model, true_float64
+from fluoroscope.errors import ArgumentError, UnavailableError
 from fluoroscope.methods import attention_maps
 
 
@@ -56,6 +57,25 @@ def test_distance_is_the_mean_way_back():
     assert attention_maps.distance(shares * 0.5).tolist() == pytest.approx([0, 0.5, 1.25])
 
 
+def test_looks_are_means_over_all_tokens_but_the_first():
+    shares = torch.stack([causal([[1, 0, 0], [1, 1, 0], [2, 1, 1]]), torch.eye(3, dtype=torch.float64)])
+    found = attention_maps.looks(shares)
+    assert found.largest.tolist() == pytest.approx([0.5, 1])
+    assert found.first.tolist() == pytest.approx([0.5, 0])
+    assert found.distance.tolist() == pytest.approx([0.875, 0])
+    entropy = -(0.5 * math.log(0.5) + 2 * 0.25 * math.log(0.25)) / math.log(3)
+    assert found.spread.tolist() == pytest.approx([(1 + entropy) / 2, 0])
+
+
+def test_total_variation_is_what_goes_to_other_keys():
+    one = torch.tensor([[1.0, 0, 0], [0.5, 0.5, 0], [0.2, 0.3, 0.5]])
+    other = torch.tensor([[1.0, 0, 0], [0, 1.0, 0], [0.3, 0.5, 0.2]])
+    assert attention_maps.total_variation(one, other).tolist() == pytest.approx([0, 0.5, 0.3])
+    apart = torch.eye(3)
+    assert attention_maps.total_variation(apart, apart.roll(1, 0)).tolist() == [1, 1, 1]
+    assert attention_maps.total_variation(one, one * 0.5).tolist() == pytest.approx([0.5] * 3), "half goes outside"
+
+
 def test_rollout_counts_every_path():
     """Against a sum over all paths through two blocks, half of each step staying where it is."""
     first = torch.stack([causal([[1, 0, 0], [1, 2, 0], [3, 1, 1]]), causal([[1, 0, 0], [0, 1, 0], [1, 0, 2]])])
@@ -72,3 +92,12 @@ def test_rollout_counts_every_path():
 def test_no_layer_is_no_way():
     with pytest.raises(ValueError, match="no layer"):
         attention_maps.rollout([])
+
+
+def test_a_head_in_any_spelling():
+    found = model("gpt2")
+    assert {str(attention_maps.head(found, name)) for name in ("L1H2", "z.1.2", "pattern.1.2")} == {"pattern.1.2"}
+    with pytest.raises(ArgumentError, match="no head"):
+        attention_maps.head(found, "z.1")
+    with pytest.raises(UnavailableError, match="AttentionInterface"):
+        attention_maps.head(model("falcon-7b"), "L0H1")

@@ -53,6 +53,17 @@ def test_only_one_prompt_and_only_its_own_positions():
         readout.only_slot(tokens([1, 2], [3]), 0)
 
 
+def test_where_two_prompts_part():
+    assert readout.parting(tokens([1, 2, 3]), tokens([1, 4, 3])) == 1
+    assert readout.parting(tokens([1, 2, 3]), tokens([0, 2, 3])) == 0
+    with pytest.raises(ArgumentError, match="3 and 2 tokens, and part at token 1"):
+        readout.parting(tokens([1, 2, 3]), tokens([1, 3]))
+    with pytest.raises(ArgumentError, match="2 and 3 tokens, and part at token 2"):
+        readout.parting(tokens([1, 2]), tokens([1, 2, 3]))
+    with pytest.raises(ArgumentError, match="the same tokens"):
+        readout.parting(tokens([1, 2]), tokens([1, 2]))
+
+
 def test_a_token_is_named_by_its_text_or_by_its_id(tiny_model):
     assert readout.token_id(tiny_model, "b") == readout.token_id(tiny_model, "#1") == 1
     assert readout.token_id(tiny_model, f"#{tiny_model.d_vocab - 1}") == tiny_model.d_vocab - 1

@@ -171,9 +171,7 @@ def attention_patterns(
     """
     if top_k < 1:
         raise ArgumentError(f"top_k={top_k} lists nothing", "Give at least 1.")
-    chosen = None if head is None else model.site(head)
-    if chosen is not None and (chosen.name not in ("z", "pattern") or chosen.unit is None):
-        raise ArgumentError(f"head={head!r} is no head", "Write it as L3H0.")
+    chosen = None if head is None else attention_maps.head(model, head)
     trace = model.trace(prompt, sites=attention_maps.sites_needed(weighting))
     slot = readout.only_slot(trace.tokens, position)
     tokens = trace.tokens.pieces[0]
@@ -196,19 +194,11 @@ def attention_patterns(
 
 
 def _looks(layer: int, found: "Tensor", slot: int) -> list[HeadLook]:
-    """Every head of a layer; the first token sees only itself and does not count."""
-    later = found[:, 1:]
-    figures = zip(
-        attention_maps.spread(found)[:, 1:].nanmean(-1).nan_to_num(0.0).tolist(),
-        later.amax(-1).mean(-1).tolist(),
-        later[..., 0].mean(-1).tolist(),
-        attention_maps.distance(found)[:, 1:].mean(-1).tolist(),
-        found[:, slot].argmax(-1).tolist(),
-        found[:, slot].amax(-1).tolist(),
-        strict=True,
-    )
+    """Every head of a layer."""
+    mean = attention_maps.looks(found)
+    figures = (mean.spread, mean.largest, mean.first, mean.distance, found[:, slot].argmax(-1), found[:, slot].amax(-1))
     names = ("spread", "largest", "first", "distance", "key", "share")
     return [
         HeadLook(site=str(Site("z", layer, unit)), **dict(zip(names, row, strict=True)))
-        for unit, row in enumerate(figures)
+        for unit, row in enumerate(zip(*(figure.tolist() for figure in figures), strict=True))
     ]

@@ -136,7 +136,7 @@ def compare_prompts(model: "Model", prompt: str, other: str, *, top_k: int = 8) 
     one, two = (model.trace(text, sites=wanted) for text in (prompt, other))
     for trace in (one, two):
         readout.only_slot(trace.tokens, -1)
-    _check(one, two)
+    readout.parting(one.tokens, two.tokens)
     depths = [site for site in one.sites if site.name.startswith("resid")]
     streams = [torch.stack([trace[site][0] for site in depths]).double() for trace in (one, two)]
     norm = (streams[0] - streams[1]).norm(dim=-1)
@@ -154,18 +154,6 @@ def compare_prompts(model: "Model", prompt: str, other: str, *, top_k: int = 8) 
         heads=tuple(_changed(model, one, two, heads, top_k)),
         neurons=tuple(_changed(model, one, two, neurons, top_k)),
     )
-
-
-def _check(one: "Trace", two: "Trace") -> None:
-    a, b = one.tokens.rows[0], two.tokens.rows[0]
-    if len(a) != len(b):
-        part = next((k for k, pair in enumerate(zip(a, b, strict=False)) if pair[0] != pair[1]), min(len(a), len(b)))
-        raise ArgumentError(
-            f"the prompts have {len(a)} and {len(b)} tokens, and part at token {part}",
-            "Reword one of them until both have as many; fluoro tokens shows the tokens of a text.",
-        )
-    if a == b:
-        raise ArgumentError("both prompts are the same tokens", "Change a word of one of them.")
 
 
 def _predictions(model: "Model", p: torch.Tensor, q: torch.Tensor, top_k: int) -> list[Candidate]:

@@ -5,18 +5,34 @@ be weighted by the norm of the value, or of what the value becomes behind W_O.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fluoroscope.errors import ArgumentError
+from fluoroscope.sites import Site
 from fluoroscope.trace import Trace
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model
 
 Weighting = Literal["pattern", "value", "output"]
+
+
+def head(model: "Model", name: str) -> Site:
+    """The pattern of a head in any spelling, such as L3H0.
+
+    Raises:
+        ArgumentError: it is no head.
+        SiteError, UnavailableError: this model has no such site, or its pattern cannot be read.
+    """
+    site = model.site(name)
+    if site.name not in ("z", "pattern") or site.unit is None:
+        raise ArgumentError(f"head={name!r} is no head", "Write it as L3H0.")
+    return model.site(Site("pattern", site.layer, site.unit))
 
 
 def sites_needed(weighting: Weighting) -> list[str]:
@@ -60,6 +76,46 @@ def distance(shares: Float[Tensor, "*head query key"]) -> Float[Tensor, "*head q
     places = torch.arange(shares.shape[-1], dtype=shares.dtype, device=shares.device)
     back = (places[:, None] - places).clamp_min(0)
     return (shares * back).sum(-1) / shares.sum(-1)
+
+
+@dataclass(frozen=True)
+class Looks:
+    """How each head of a layer looks: means over all tokens but the first, which sees only itself.
+
+    Args:
+        spread: as `spread` says, over the tokens that see more than one key.
+        largest: the largest share.
+        first: the share of the first token, where heads that have nothing to do often rest (Xiao et al. 2023).
+        distance: tokens back.
+    """
+
+    spread: Float[Tensor, "head"]
+    largest: Float[Tensor, "head"]
+    first: Float[Tensor, "head"]
+    distance: Float[Tensor, "head"]
+
+
+def looks(shares: Float[Tensor, "head query key"]) -> Looks:
+    """How each head looks on average."""
+    later = shares[:, 1:]
+    return Looks(
+        spread=spread(shares)[:, 1:].nanmean(-1).nan_to_num(0.0),
+        largest=later.amax(-1).mean(-1),
+        first=later[..., 0].mean(-1),
+        distance=distance(shares)[:, 1:].mean(-1),
+    )
+
+
+def total_variation(
+    one: Float[Tensor, "*head query key"], other: Float[Tensor, "*head query key"]
+) -> Float[Tensor, "*head query"]:
+    """The share of its attention that each query gives to other keys: half the L1 distance, 0 (the same) to 1.
+
+    What an attention sink outside of the text takes counts as one more key.
+    """
+    keys = (one - other).abs().sum(-1)
+    outside = (one.sum(-1) - other.sum(-1)).abs()
+    return (keys + outside) / 2
 
 
 def rollout(layers: Iterable[Float[Tensor, "head query key"]]) -> Float[Tensor, "query token"]:

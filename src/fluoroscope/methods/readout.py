@@ -59,6 +59,24 @@ def only_slot(tokens: Tokens, position: int) -> int:
     return tokens.slots(0, position)[0]
 
 
+def parting(one: Tokens, other: Tokens) -> int:
+    """The index of the first token at which two prompts of equal length differ; of each its first row counts.
+
+    Raises:
+        ArgumentError: different lengths, or the same tokens.
+    """
+    a, b = one.rows[0], other.rows[0]
+    part = next((k for k, pair in enumerate(zip(a, b, strict=False)) if pair[0] != pair[1]), min(len(a), len(b)))
+    if len(a) != len(b):
+        raise ArgumentError(
+            f"the prompts have {len(a)} and {len(b)} tokens, and part at token {part}",
+            "Reword one of them until both have as many; fluoro tokens shows the tokens of a text.",
+        )
+    if part == len(a):
+        raise ArgumentError("both prompts are the same tokens", "Change a word of one of them.")
+    return part
+
+
 def token_id(model: "Model", token: str | int) -> int:
     """The id that a parameter names: a text of exactly one token, or an id, as a number or as `#338`.
 
