@@ -25,6 +25,9 @@ Grain = Literal["head", "layer", "neuron", "source"]
 """Attention by layer, by head, or by head and source token; the MLP by layer, or by head and neuron where the block has
 them (experts stay whole)."""
 
+Name = tuple[str, Site | None, int | None]
+"""Name, site and source of a part, as in `Part`."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -75,34 +78,48 @@ def decompose(
     Raises:
         UnavailableError: a norm or weight whose formula does not reproduce the module, so no exact sum exists.
     """
-    for key in ("frozen_norm", "unembed"):
-        if (key, None) in model.unavailable:
-            raise UnavailableError(f"no exact decomposition: {model.unavailable[key, None]}")
-    last = Site("resid_post", model.n_layers - 1)
-    norm = model.final_norm(trace[last][row, slot].double())
+    _check(model)
     unembedding = model.weights["W_U"]
     chosen = weights.to(unembedding.device).nonzero()[:, 0]
     coefficients = weights.to(unembedding.device)[chosen].double() * model.architecture.logit_multiplier
     direction = unembedding[:, chosen].double() @ coefficients
-
-    def project(value: Tensor) -> list[float]:
-        return (norm.scaled(value.double()) @ direction).reshape(-1).tolist()
-
     parts = [
         Part(name, site, layer, number, source)
-        for bias, whole, layer, value in _addends(model, trace, slot, grain, row)
-        for (name, site, source), number in zip(_units(bias, whole, value), project(value), strict=True)
+        for names, layer, vectors in normed(model, trace, slot, grain, row)
+        for (name, site, source), number in zip(names, (vectors @ direction).tolist(), strict=True)
     ]
-    end = model.n_layers
-    if norm.bias is not None:
-        parts.append(Part("b_norm", None, end, float(norm.bias.double() @ direction)))
     bias = model.weights.get("b_U")
     if bias is not None:
-        parts.append(Part("b_U", None, end, float(bias[chosen].double() @ coefficients)))
+        parts.append(Part("b_U", None, model.n_layers, float(bias[chosen].double() @ coefficients)))
     return parts
 
 
-def _units(bias: str, site: Site | None, value: Tensor) -> list[tuple[str, Site | None, int | None]]:
+def normed(
+    model: "Model", trace: Trace, slot: int, grain: Grain = "head", row: int = 0
+) -> Iterator[tuple[list[Name], int, Float[Tensor, "vector d_model"]]]:
+    """What the final norm, frozen as it was, makes of each addend: (name, site, source) of vectors, and their layer.
+
+    In float64 and in the order of computation; all of them sum to `final_norm`, what the unembedding reads.
+
+    Raises:
+        UnavailableError: a norm or weight whose formula does not reproduce the module, so no exact sum exists.
+    """
+    _check(model)
+    last = Site("resid_post", model.n_layers - 1)
+    norm = model.final_norm(trace[last][row, slot].double())
+    for bias, whole, layer, value in _addends(model, trace, slot, grain, row):
+        yield _units(bias, whole, value), layer, norm.scaled(value.double()).reshape(-1, value.shape[-1])
+    if norm.bias is not None:
+        yield [("b_norm", None, None)], model.n_layers, norm.bias.double()[None]
+
+
+def _check(model: "Model") -> None:
+    for key in ("frozen_norm", "unembed"):
+        if (key, None) in model.unavailable:
+            raise UnavailableError(f"no exact decomposition: {model.unavailable[key, None]}")
+
+
+def _units(bias: str, site: Site | None, value: Tensor) -> list[Name]:
     """Name, site and source of each vector, in the order in which `value` holds them."""
     if site is None or value.dim() == 1:
         return [(str(site or bias), site, None)]
