@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import attention_maps, readout
 from fluoroscope.render.text import percent, quoted
-from fluoroscope.result import Record, Result
+from fluoroscope.result import Record, Result, number
 from fluoroscope.sites import Site
 from fluoroscope.views import Column, HeadGrid, Heatmap, Mark, Row, Table, TokenMark, Tokens, View
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fluoroscope.model import Model
+    from fluoroscope.trace import Trace
 
 _WEIGHTED = {
     "pattern": "attention",
@@ -30,19 +31,19 @@ class HeadLook(Record):
 
     Args:
         site: canonical name of the head's z.
-        spread: entropy over that of an even look at all tokens in sight, 0 to 1.
+        spread: entropy over that of an even look at all tokens in sight, 0 to 1; None where no token sees two.
         largest: the largest share.
         first: the share of the first token, where heads that have nothing to do often rest (Xiao et al. 2023).
-        distance: how many tokens back.
+        distance: how many tokens back; None for a head that moves nothing, whose shares are all 0.
         key: index of the token that it looks at most from the position asked about.
         share: of that token.
     """
 
     site: str
-    spread: float
+    spread: float | None
     largest: float
     first: float
-    distance: float
+    distance: float | None
     key: int
     share: float
 
@@ -174,7 +175,7 @@ def attention_patterns(
     chosen = None if head is None else model.site(head)
     if chosen is not None and (chosen.name not in ("z", "pattern") or chosen.unit is None):
         raise ArgumentError(f"head={head!r} is no head", "Write it as L3H0.")
-    trace = model.trace(prompt, sites=attention_maps.sites_needed(weighting))
+    trace = model.trace(prompt, sites=[*attention_maps.sites_needed(weighting), "scores.*"])
     slot = readout.only_slot(trace.tokens, position)
     tokens = trace.tokens.pieces[0]
     if len(tokens) < 2:
@@ -187,7 +188,7 @@ def attention_patterns(
         tokens=tuple(tokens),
         position=slot,
         weighting=weighting,
-        heads=tuple(look for layer, found in maps.items() for look in _looks(layer, found, slot)),
+        heads=tuple(look for layer, found in maps.items() for look in _looks(trace, layer, found, slot)),
         rollout=tuple(attention_maps.rollout(maps.values())[slot].tolist()),
         head=None if chosen is None else str(Site("z", chosen.layer, chosen.unit)),
         shares=None if shares is None else tuple(map(tuple, shares.tolist())),
@@ -195,14 +196,14 @@ def attention_patterns(
     )
 
 
-def _looks(layer: int, found: "Tensor", slot: int) -> list[HeadLook]:
+def _looks(trace: "Trace", layer: int, found: "Tensor", slot: int) -> list[HeadLook]:
     """Every head of a layer; the first token sees only itself and does not count."""
-    later = found[:, 1:]
+    later, seen = found[:, 1:], attention_maps.in_sight(trace, layer)
     figures = zip(
-        attention_maps.spread(found)[:, 1:].nanmean(-1).nan_to_num(0.0).tolist(),
+        map(number, attention_maps.spread(found, seen)[:, 1:].nanmean(-1).tolist()),
         later.amax(-1).mean(-1).tolist(),
         later[..., 0].mean(-1).tolist(),
-        attention_maps.distance(found)[:, 1:].mean(-1).tolist(),
+        map(number, attention_maps.distance(found)[:, 1:].nanmean(-1).tolist()),
         found[:, slot].argmax(-1).tolist(),
         found[:, slot].amax(-1).tolist(),
         strict=True,
