@@ -169,17 +169,22 @@ def _blocks(columns: int, per_block: int) -> Iterator[range | str]:
 
 
 def _tokens(items: Sequence[TokenMark], marked: int | None, signed: bool, width: int) -> Iterator[Text]:
+    """The text, line by line, and below each line the values of its tokens, for colours alone are no numbers."""
     maximum = palette.strongest([[item.value for item in items]])
-    line = Text(" ")
+    valued = any(item.value is not None for item in items)
+    line, below = Text(" "), Text(" ")
     for index, item in enumerate(items):
+        amount = _short(item.value, signed) if valued and item.value is not None else ""
         text = _fit(visible(item.text), min(cell_len(visible(item.text)), width - 6))
         text = f"[{text}]" if index == marked else text
+        text = set_cell_size(text, max(cell_len(text), cell_len(amount)))
         style = "reverse" if item.value is None else _cell_style(item.value, maximum, signed)
         if cell_len(line.plain) + cell_len(text) + 1 > width:
-            yield line
-            line = Text(" ")
+            yield from (line, below) if valued else (line,)
+            line, below = Text(" "), Text(" ")
         line.append(" ").append(text, style="bold reverse" if index == marked else style)
-    yield line
+        below.append(" ").append(set_cell_size(amount, cell_len(text)), style="dim")
+    yield from (line, below) if valued else (line,)
 
 
 def _arcs(view: Arcs, width: int) -> Iterator[Text]:
