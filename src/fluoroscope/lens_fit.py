@@ -1,5 +1,7 @@
 """How well a fitted lens does on text that it was not fitted to, beside the logit lens."""
 
+from pathlib import Path
+
 from fluoroscope.errors import ArgumentError
 from fluoroscope.render.text import percent
 from fluoroscope.result import Record, Result
@@ -100,11 +102,13 @@ class LensFit(Result):
 
 
 def check_file(name: str) -> str:
-    """The name of a file for a lens.
+    """The name of a file for a lens; to be asked before the fit, which may take hours.
 
     Raises:
-        ArgumentError: another suffix than .safetensors.
+        ArgumentError: another suffix than .safetensors, or a folder that is not there.
     """
     if not name.endswith(".safetensors"):
         raise ArgumentError(f"a lens is not kept as {name!r}", "Name a file that ends in .safetensors.")
+    if not Path(name).parent.is_dir():
+        raise ArgumentError(f"there is no folder {str(Path(name).parent)!r} to keep a lens in", "Make it first.")
     return name

@@ -4,9 +4,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+import linear
 import tiny
+from architectures import common
 from fluoroscope.analyses.attention_patterns import AttentionPatterns, attention_patterns
 from fluoroscope.errors import ArgumentError, SiteError, TokenError
+from fluoroscope.interventions import replace
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,28 @@ def test_weighting_changes_the_shares_but_not_their_sum(tiny_model):
     assert torch.tensor(moved.shares).sum(-1).tolist() == pytest.approx([1.0] * len(plain.tokens))
     assert not torch.allclose(torch.tensor(plain.shares), torch.tensor(moved.shares), atol=1e-3)
     assert "behind W_O" in moved.views()[0].caption
+
+
+def test_heads_that_move_nothing_have_no_way_and_their_block_lets_everything_stay():
+    """No block of this model writes anything behind W_O, though its patterns are like any others."""
+    model = linear.model()
+    result = attention_patterns(model, [1, 2, 3, 4], weighting="output", head="L1H1")
+    assert {(head.spread, head.distance, head.share) for head in result.heads} == {(None, None, 0.0)}
+    assert result.rollout == (0.0, 0.0, 0.0, 1.0)
+    assert result.top() == []
+    assert AttentionPatterns.from_json(result.to_json()) == result
+    assert len(result.views()) == 6
+
+
+def test_a_head_that_looks_hard_at_one_token_is_not_spread_widely():
+    """The weights on all other tokens round to 0 at every second token: these looks count, as looks of spread 0."""
+    model = common.model("gpt2")
+    hidden = torch.finfo(torch.float32).min
+    scores = torch.zeros(1, 4, 13, 13).masked_fill(~torch.ones(13, 13, dtype=torch.bool).tril(), hidden)
+    scores[..., 1::2, 0] = 1e3
+    with model.editing({"scores.1": replace(scores)}):
+        result = attention_patterns(model, common.ids(1))
+    assert [head.spread for head in result.heads[4:8]] == pytest.approx([0.5] * 4)
 
 
 def test_what_people_read(tiny_model):

@@ -121,3 +121,12 @@ def test_refusals(tiny_model, arguments, error, says):
 def test_families_that_cannot_are_refused_with_the_reason():
     with pytest.raises(UnavailableError, match="AttentionInterface"):
         copying_heads(common.model("gptj"), [IDS])
+
+
+def test_a_prompt_that_leaves_no_room_to_go_on_says_how_to_ask():
+    model = common.model("gpt2")
+    ids = [3 + place % 90 for place in range(model.n_ctx)]
+    with pytest.raises(ArgumentError, match=r"steps=8. Give steps=1, or 0 to leave retrieval scores out"):
+        copying_heads(model, [ids])
+    assert copying_heads(model, [ids], steps=0).copied == 0
+    assert len(copying_heads(model, [ids], steps=1).continuation) == 1

@@ -37,3 +37,10 @@ def test_what_people_read(tiny_model, text, tmp_path):
     assert "+2" in fit.summary()
     with pytest.raises(ArgumentError, match="ahead=0 looks nowhere"):
         fit_future_lens(tiny_model, text, file="a.safetensors", ahead=0)
+
+
+@pytest.mark.parametrize(("file", "says"), [("lens.pt", "not kept as"), ("nowhere/lens.safetensors", "no folder")])
+def test_where_it_cannot_be_kept_is_told_before_the_fit(tiny_model, text, monkeypatch, file, says):
+    monkeypatch.setattr(method, "fit", lambda *_: pytest.fail("hours of work for nothing"))
+    with pytest.raises(ArgumentError, match=says):
+        fit_future_lens(tiny_model, text, file=file)

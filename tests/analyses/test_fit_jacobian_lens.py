@@ -2,7 +2,7 @@ import pytest
 
 from fluoroscope.analyses.fit_jacobian_lens import JacobianLensFit, fit_jacobian_lens
 from fluoroscope.errors import ArgumentError
-from fluoroscope.methods import corpus
+from fluoroscope.methods import corpus, jacobian_lens
 from fluoroscope.methods.jacobian_lens import fit as average
 from fluoroscope.methods.translators import fitted
 
@@ -36,3 +36,10 @@ def test_what_people_read(tiny_model, text, tmp_path):
     assert table.columns[-1].name == "stable"
     with pytest.raises(ArgumentError, match="rows=1 is no average"):
         fit_jacobian_lens(tiny_model, text, file="a.safetensors", rows=1)
+
+
+@pytest.mark.parametrize(("file", "says"), [("lens.pt", "not kept as"), ("nowhere/lens.safetensors", "no folder")])
+def test_where_it_cannot_be_kept_is_told_before_the_fit(tiny_model, text, monkeypatch, file, says):
+    monkeypatch.setattr(jacobian_lens, "fit", lambda *_: pytest.fail("hours of work for nothing"))
+    with pytest.raises(ArgumentError, match=says):
+        fit_jacobian_lens(tiny_model, text, file=file)

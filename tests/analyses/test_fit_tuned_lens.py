@@ -49,6 +49,7 @@ def test_what_people_read(tiny_model, text, tmp_path):
         ({"rows": -1}, "rows=-1 fits nothing"),
         ({"rate": 0.0}, "rate=0.0 fits nothing"),
         ({"file": "lens.pt"}, "not kept as 'lens.pt'"),
+        ({"file": "nowhere/lens.safetensors"}, "no folder 'nowhere'"),
     ],
 )
 def test_settings_without_sense_are_refused(tiny_model, text, tmp_path, arguments, message):

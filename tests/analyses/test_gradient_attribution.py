@@ -1,9 +1,14 @@
+import math
+
 import pytest
 
 import tiny
+from architectures import common
 from fluoroscope.analyses.gradient_attribution import GradientAttribution, gradient_attribution
 from fluoroscope.analyses.next_token import next_token
 from fluoroscope.errors import ArgumentError, TokenError
+from fluoroscope.methods import gradients
+from fluoroscope.render.text import number
 
 
 def test_the_tokens_sum_to_the_change_of_the_logit(tiny_model):
@@ -41,6 +46,22 @@ def test_what_people_read(tiny_model):
     assert [item.value for item in tokens.items] == [item.integrated for item in result.tokens]
     assert [row.cells[2] for row in table.rows] == [item.product for item in result.tokens]
     assert "no token embeddings at all" in result.summary()
+
+
+def test_where_the_logit_jumps_on_its_way_the_sum_is_said_to_be_no_account(monkeypatch):
+    """Routers that choose other experts make jumps, which no gradient sees, however many points there are."""
+    monkeypatch.setattr(gradients, "MOST_STEPS", 64)
+    result = gradient_attribution(common.model("olmoe"), [5, 3, 9, 7, 5, 3, 22, 41, 90, 5, 3, 9])
+    assert result.missed > 1
+    told = f"misses the change by {number(result.missed)} times its size: on its way the logit jumps"
+    assert told in result.summary()
+    assert "jumps" not in gradient_attribution(common.model("llama"), [5, 3, 9]).summary()
+
+
+def test_an_error_without_a_change_is_not_called_none(tiny_model):
+    result = gradient_attribution(tiny_model, "abc")
+    assert result.model_copy(update={"start": result.end, "error": 0.0}).missed == 0
+    assert result.model_copy(update={"start": result.end, "error": 0.1}).missed == math.inf
 
 
 def test_wrong_arguments_are_refused(tiny_model):

@@ -87,6 +87,15 @@ def test_a_fixed_distance_is_no_induction_even_where_it_fits(by_hand):
     assert abs(by_distance.mean) < 0.05
 
 
+def test_on_a_prompt_too_the_first_token_is_no_earlier_occurrence(by_hand):
+    """L1H2 rests on the first token wherever it is, so it is no duplicate-token head where only this one returns."""
+    resting = head_types(by_hand, prompt=[[5, 9, 11, 42, 5]], seeds=1).heads[6]
+    assert resting.label == "L1H2"
+    assert (resting.on_prompt.label, resting.on_prompt.shares[1]) == ("diffuse", None)
+    copying = head_types(by_hand, prompt=[[7, 5, 9, 11, 42, 5]], seeds=1).heads
+    assert [copying[place].on_prompt.label for place in (2, 6)] == ["duplicate", "diffuse"]
+
+
 def test_the_specimens_heads_are_those_of_its_card():
     model = load()
     result = head_types(model, prompt="The cat sat on the mat. The cat sat on the", seeds=2)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from architectures.common import ids, model, true_float64
+from fluoroscope import interventions
 from fluoroscope.errors import ArgumentError, UnavailableError
 from fluoroscope.methods import attention_maps
 
@@ -40,15 +41,35 @@ def test_the_pattern_itself_is_left_as_it_is():
     assert torch.equal(attention_maps.weighted(found, trace, 0, "pattern"), trace["pattern.0"][0].double())
 
 
+ALL = torch.ones(4, 4, dtype=torch.bool).tril()
+
+
 def test_spread_is_0_for_one_key_and_1_for_an_even_look():
     even = causal([[1.0] * 4] * 4)
     one = torch.eye(4, dtype=torch.float64)
     half = causal([[1, 0, 0, 0], [1, 3, 0, 0], [1, 3, 0, 0], [1, 3, 4, 0]])
-    assert attention_maps.spread(even).tolist() == pytest.approx([math.nan, 1, 1, 1], nan_ok=True)
-    assert attention_maps.spread(one).isnan().all(), "one key in sight has no spread"
-    quarter = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75)) / math.log(2)
-    assert attention_maps.spread(half)[1:3].tolist() == pytest.approx([quarter, quarter])
-    assert attention_maps.spread(half * 0.5)[1:3].tolist() == pytest.approx([quarter, quarter]), "with a sink outside"
+    assert attention_maps.spread(even, ALL).tolist() == pytest.approx([math.nan, 1, 1, 1], nan_ok=True)
+    assert attention_maps.spread(one, ALL).tolist() == pytest.approx([math.nan, 0, 0, 0], nan_ok=True)
+    assert attention_maps.spread(one, one.bool()).isnan().all(), "one key in sight has no spread"
+    quarter = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
+    expected = [quarter / math.log(2), quarter / math.log(3)]
+    assert attention_maps.spread(half, ALL)[1:3].tolist() == pytest.approx(expected)
+    assert attention_maps.spread(half * 0.5, ALL)[1:3].tolist() == pytest.approx(expected), "with a sink outside"
+    assert attention_maps.spread(torch.zeros(4, 4), ALL).isnan().all(), "nothing is looked at"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("case", ["gpt2", "llama", "mistral", "gemma2"])
+def test_keys_in_sight_are_those_of_the_mask_however_small_their_weight(case, dtype):
+    """Windows of 4 among them, and every score so far apart that all weights but one round to 0."""
+    found = model(case, dtype=dtype)
+    window = {"mistral": [4] * 3, "gemma2": [4, 13, 4]}.get(case, [13] * 3)
+    edits = {f"scores.{layer}": interventions.scale(1e3) for layer in range(3)}
+    trace = found.trace(ids(1), sites=["pattern.*", "scores.*"], edits=edits)
+    for layer, wide in enumerate(window):
+        near = torch.ones(13, 13, dtype=torch.bool).tril() & torch.ones(13, 13, dtype=torch.bool).triu(1 - wide)
+        assert torch.equal(attention_maps.in_sight(trace, layer), near)
+        assert int((trace[f"pattern.{layer}"][0, 0] > 0).sum()) < int(near.sum())
 
 
 def test_distance_is_the_mean_way_back():
@@ -59,7 +80,7 @@ def test_distance_is_the_mean_way_back():
 
 def test_looks_are_means_over_all_tokens_but_the_first():
     shares = torch.stack([causal([[1, 0, 0], [1, 1, 0], [2, 1, 1]]), torch.eye(3, dtype=torch.float64)])
-    found = attention_maps.looks(shares)
+    found = attention_maps.looks(shares, torch.ones(3, 3, dtype=torch.bool).tril())
     assert found.largest.tolist() == pytest.approx([0.5, 1])
     assert found.first.tolist() == pytest.approx([0.5, 0])
     assert found.distance.tolist() == pytest.approx([0.875, 0])
@@ -87,6 +108,12 @@ def test_rollout_counts_every_path():
             paths = sum(float(steps[1][query, mid] * steps[0][mid, token]) for mid in range(3))
             assert float(found[query, token]) == pytest.approx(paths)
     assert found.sum(-1).tolist() == pytest.approx([1, 1, 1])
+
+
+def test_what_no_head_moves_stays():
+    nothing = torch.zeros(2, 3, 3, dtype=torch.float64)
+    assert torch.equal(attention_maps.rollout([nothing]), torch.eye(3, dtype=torch.float64))
+    assert attention_maps.distance(nothing).isnan().all()
 
 
 def test_no_layer_is_no_way():

@@ -5,10 +5,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import tiny
-from architectures import zoo
+from architectures import common, zoo
 from fluoroscope.errors import UnavailableError
 from fluoroscope.loading import load
-from fluoroscope.methods.gradients import input_times_gradient, integrated
+from fluoroscope.methods.gradients import _mean, input_times_gradient, integrated
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +47,31 @@ def test_integrated_gradients_are_the_integral_along_the_straight_path(tiny_mode
     assert found.end == pytest.approx(function(end).item(), abs=1e-4)
 
 
-@pytest.mark.parametrize("case", ["llama", "gemma2", "gpt_neox", "granite", "bloom"])
-def test_the_sum_is_the_change_within_half_a_percent_on_other_families(case):
+@pytest.mark.parametrize(
+    ("case", "baseline"),
+    [("llama", "mean"), ("gemma2", "mean"), ("gpt_neox", "mean"), ("granite", "mean"), ("bloom", "zero")],
+)
+def test_the_sum_is_the_change_within_half_a_percent_on_other_families(case, baseline):
     model = load(zoo.build(case))
     ids = torch.tensor([3, 1, 4, 1, 5])
-    found = integrated(model, ids, 4, seventh, "mean", 16, 0.005)
+    found = integrated(model, ids, 4, seventh, baseline, 16, 0.005)
     assert found.end == pytest.approx(model.hf(input_ids=ids[None]).logits[0, -1, 7].item(), abs=1e-4)
     assert abs(found.error) <= 0.005 * abs(found.end - found.start)
     assert abs(float(found.by_token.sum()) - (found.end - found.start)) == pytest.approx(abs(found.error), abs=1e-4)
+
+
+@pytest.mark.parametrize("case", ["gemma", "granite", "opt"])
+def test_the_mean_is_that_of_what_every_token_adds(case):
+    model = common.model(case)
+    added = model.trace([[token] for token in range(97)], sites=["embed"])["embed"][:, 0]
+    found = _mean(model, torch.tensor([3, 1]), added[[3, 1]])
+    torch.testing.assert_close(found, added.mean(0), atol=1e-5, rtol=1e-4)
+
+
+def test_a_normed_embedding_has_no_mean_of_rows():
+    model, ids = common.model("bloom"), torch.tensor([3, 1, 4])
+    with pytest.raises(UnavailableError, match=r"no mean.*baseline='zero'"):
+        integrated(model, ids, 2, seventh, "mean", 16, 0.005)
 
 
 def test_steps_double_until_the_sum_is_near_enough(tiny_model, plain):

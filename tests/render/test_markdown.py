@@ -7,7 +7,22 @@ from markdown_it import MarkdownIt
 
 from fluoroscope.render import markdown
 from fluoroscope.render.text import prose, visible
-from fluoroscope.views import Arc, Arcs, Bar, Bars, Column, Edge, Graph, Node, Point, Row, Scatter, Table, TokenMark
+from fluoroscope.views import (
+    Arc,
+    Arcs,
+    Bar,
+    Bars,
+    Column,
+    Edge,
+    Graph,
+    Node,
+    Point,
+    Row,
+    Scatter,
+    Table,
+    TokenMark,
+    Tokens,
+)
 from render.samples import HOSTILE, every_view
 
 PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
@@ -80,6 +95,14 @@ def test_a_graph_lists_its_nodes_by_rank_and_its_edges_by_size():
         "| from | to | u |  |", "| --- | --- | ---: | --- |",
         "| C | → B | -2.000 | ░░░░░░░░░░░░░░░░░░░░ |", "| `·a` | → B | +0.500 | █████ |",
     ]  # fmt: skip
+
+
+def test_tokens_carry_their_values():
+    items = (TokenMark(text=" a", value=0.25), TokenMark(text="b"), TokenMark(text="c", value=-12.5))
+    view = Tokens(title="t", unit="u", signed=True, items=items, marked=2)
+    assert markdown.draw(view)[-1] == "`·a` +0.25, `b`, **`c`** -12.50"
+    plain = Tokens(title="t", items=(TokenMark(text=" a"), TokenMark(text="b")), marked=1)
+    assert markdown.draw(plain)[-1] == "`·a` **`b`**"
 
 
 def test_arcs_name_their_tokens_and_where_they_stand():

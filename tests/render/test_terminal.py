@@ -135,6 +135,16 @@ def test_the_marked_token_stands_out_without_colour():
     assert text(view)[1].split() == ["a", "[·b]"]
 
 
+def test_the_values_of_tokens_stand_below_them_for_those_who_see_no_colour():
+    items = (TokenMark(text="a", value=0.25), TokenMark(text=" to", value=-1.5), TokenMark(text="c"))
+    view = Tokens(title="t", unit="u", signed=True, items=items, marked=1)
+    line, below = text(view)[1:]
+    assert line.split() == ["a", "[·to]", "c"]
+    assert below.split() == ["+.25", "-1.5"]
+    assert line.index("]") == below.index("-1.5") + 3
+    assert len(text(Tokens(title="t", items=(TokenMark(text="a"),)))) == 2, "no values, no line for them"
+
+
 def test_lines_rise_and_fall_with_their_values():
     view = Lines(
         title="t",

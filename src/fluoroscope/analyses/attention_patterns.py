@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import attention_maps, readout
 from fluoroscope.render.text import percent, quoted
-from fluoroscope.result import Record, Result
+from fluoroscope.result import Record, Result, number
 from fluoroscope.sites import Site
 from fluoroscope.views import Column, HeadGrid, Heatmap, Mark, Row, Table, TokenMark, Tokens, View
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fluoroscope.model import Model
+    from fluoroscope.trace import Trace
 
 _WEIGHTED = {
     "pattern": "attention",
@@ -30,19 +31,19 @@ class HeadLook(Record):
 
     Args:
         site: canonical name of the head's z.
-        spread: entropy over that of an even look at all tokens in sight, 0 to 1.
+        spread: entropy over that of an even look at all tokens in sight, 0 to 1; None where no token sees two.
         largest: the largest share.
         first: the share of the first token, where heads that have nothing to do often rest (Xiao et al. 2023).
-        distance: how many tokens back.
+        distance: how many tokens back; None for a head that moves nothing, whose shares are all 0.
         key: index of the token that it looks at most from the position asked about.
         share: of that token.
     """
 
     site: str
-    spread: float
+    spread: float | None
     largest: float
     first: float
-    distance: float
+    distance: float | None
     key: int
     share: float
 
@@ -172,7 +173,7 @@ def attention_patterns(
     if top_k < 1:
         raise ArgumentError(f"top_k={top_k} lists nothing", "Give at least 1.")
     chosen = None if head is None else attention_maps.head(model, head)
-    trace = model.trace(prompt, sites=attention_maps.sites_needed(weighting))
+    trace = model.trace(prompt, sites=[*attention_maps.sites_needed(weighting), "scores.*"], logits=False)
     slot = readout.only_slot(trace.tokens, position)
     tokens = trace.tokens.pieces[0]
     if len(tokens) < 2:
@@ -185,7 +186,7 @@ def attention_patterns(
         tokens=tuple(tokens),
         position=slot,
         weighting=weighting,
-        heads=tuple(look for layer, found in maps.items() for look in _looks(layer, found, slot)),
+        heads=tuple(look for layer, found in maps.items() for look in _looks(trace, layer, found, slot)),
         rollout=tuple(attention_maps.rollout(maps.values())[slot].tolist()),
         head=None if chosen is None else str(Site("z", chosen.layer, chosen.unit)),
         shares=None if shares is None else tuple(map(tuple, shares.tolist())),
@@ -193,12 +194,17 @@ def attention_patterns(
     )
 
 
-def _looks(layer: int, found: "Tensor", slot: int) -> list[HeadLook]:
+def _looks(trace: "Trace", layer: int, found: "Tensor", slot: int) -> list[HeadLook]:
     """Every head of a layer."""
-    mean = attention_maps.looks(found)
-    figures = (mean.spread, mean.largest, mean.first, mean.distance, found[:, slot].argmax(-1), found[:, slot].amax(-1))
-    names = ("spread", "largest", "first", "distance", "key", "share")
+    mean = attention_maps.looks(found, attention_maps.in_sight(trace, layer))
+    share, key = found[:, slot].max(-1)
+    figures = (mean.spread, mean.largest, mean.first, mean.distance, share, key)
     return [
-        HeadLook(site=str(Site("z", layer, unit)), **dict(zip(names, row, strict=True)))
-        for unit, row in enumerate(zip(*(figure.tolist() for figure in figures), strict=True))
-    ]
+        HeadLook(
+            site=str(Site("z", layer, unit)), spread=number(spread), largest=largest, first=first,
+            distance=number(distance), key=key, share=share,
+        )
+        for unit, (spread, largest, first, distance, share, key) in enumerate(
+            zip(*(figure.tolist() for figure in figures), strict=True)
+        )
+    ]  # fmt: skip

@@ -11,7 +11,7 @@ import torch
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import attention_maps, readout
 from fluoroscope.render.text import percent, quoted, visible
-from fluoroscope.result import Record, Result
+from fluoroscope.result import Record, Result, number
 from fluoroscope.sites import Site
 from fluoroscope.views import Column, Grid, HeadGrid, Heatmap, Mark, Row, Table, View
 
@@ -35,16 +35,17 @@ class Look(Record):
     Args:
         key: index of the token that it looks at most, from the query of its `HeadChange`.
         share: of that token.
-        spread: entropy over that of an even look at all tokens in sight, 0 to 1, mean over all tokens but the first.
+        spread: entropy over that of an even look at all tokens in sight, 0 to 1, mean over all tokens but the first;
+            None where it moves nothing.
         sink: the share of the first token, the same mean.
         distance: how many tokens back, the same mean.
     """
 
     key: int
     share: float
-    spread: float
+    spread: float | None
     sink: float
-    distance: float
+    distance: float | None
 
 
 class HeadChange(Record):
@@ -235,7 +236,8 @@ def compare_attention(
     if top_k < 1:
         raise ArgumentError(f"top_k={top_k} lists nothing", "Give at least 1.")
     chosen = None if head is None else attention_maps.head(model, head)
-    one, two = pair = [model.trace(text, sites=attention_maps.sites_needed(weighting)) for text in (prompt, other)]
+    sites = [*attention_maps.sites_needed(weighting), "scores.*"]
+    one, two = pair = [model.trace(text, sites=sites, logits=False) for text in (prompt, other)]
     slots = [readout.only_slot(trace.tokens, -1 if position is None else position) for trace in (one, two)]
     parting = readout.parting(one.tokens, two.tokens)
     if len(one.tokens.rows[0]) < 2:
@@ -248,8 +250,8 @@ def compare_attention(
     asked = None if position is None else slots[0]
     heads: list[HeadChange] = []
     for layer in (site.layer or 0 for site in one.sites if site.name == "pattern"):
-        first, second = (attention_maps.weighted(model, trace, layer, weighting) for trace in pair)
-        heads += _layer(layer, first, second, parting, asked)
+        shares = [attention_maps.weighted(model, trace, layer, weighting) for trace in pair]
+        heads += _layer(layer, shares, attention_maps.in_sight(one, layer), parting, asked)
     heads.sort(key=lambda each: -each.change)
     shown = Site.parse(heads[0].site) if chosen is None else Site("z", chosen.layer, chosen.unit)
     maps = [attention_maps.weighted(model, t, shown.layer or 0, weighting)[shown.unit or 0].tolist() for t in pair]
@@ -261,13 +263,13 @@ def compare_attention(
     )  # fmt: skip
 
 
-def _layer(layer: int, first: "Tensor", second: "Tensor", parting: int, position: int | None) -> list[HeadChange]:
-    """Every head of a layer, from its shares in either prompt."""
-    moved = attention_maps.total_variation(first, second)
+def _layer(layer: int, shares: "list[Tensor]", seen: "Tensor", parting: int, position: int | None) -> list[HeadChange]:
+    """Every head of a layer, from its shares in either prompt and the keys that are in sight in both."""
+    moved = attention_maps.total_variation(*shares)
     start = max(parting, 1)
     change = moved[:, start:].mean(-1) if position is None else moved[:, position]
     queries = (moved[:, start:].argmax(-1) + start).tolist() if position is None else [position] * len(moved)
-    looks = [_looks(shares, queries) for shares in (first, second)]
+    looks = [_looks(each, seen, queries) for each in shares]
     return [
         HeadChange(
             site=str(Site("z", layer, unit)), change=value, by_query=tuple(row), query=queries[unit],
@@ -277,14 +279,14 @@ def _layer(layer: int, first: "Tensor", second: "Tensor", parting: int, position
     ]  # fmt: skip
 
 
-def _looks(shares: "Tensor", queries: list[int]) -> list[Look]:
+def _looks(shares: "Tensor", seen: "Tensor", queries: list[int]) -> list[Look]:
     """How each head looks, and at what most from its query."""
-    mean = attention_maps.looks(shares)
+    mean = attention_maps.looks(shares, seen)
     share, key = shares[torch.arange(len(shares)), queries].max(-1)
     figures = (key, share, mean.spread, mean.first, mean.distance)
-    names = ("key", "share", "spread", "sink", "distance")
     return [
-        Look(**dict(zip(names, row, strict=True))) for row in zip(*(figure.tolist() for figure in figures), strict=True)
+        Look(key=key, share=share, spread=number(spread), sink=sink, distance=number(distance))
+        for key, share, spread, sink, distance in zip(*(figure.tolist() for figure in figures), strict=True)
     ]
 
 

@@ -223,7 +223,8 @@ def copying_heads(
         top_k: how many heads to name of each kind.
 
     Raises:
-        ArgumentError: `top_k` below 1, `steps` below 0, a foil that is the target, or a prompt of one kind of token.
+        ArgumentError: `top_k` below 1, `steps` below 0 or beyond the context, a foil that is the target, or a prompt of
+            one kind of token.
         TokenError: target or foil is not one token, or does not stand before the end of the prompt.
         UnavailableError: this model's patterns cannot be read, or it offers no exact decomposition of its logits.
     """
@@ -232,6 +233,12 @@ def copying_heads(
             raise ArgumentError(f"{name}={value} counts nothing", f"Give at least {least}.")
     trace = model.trace(prompt, sites=copying.sites_needed(model))
     end, ids = readout.only_slot(trace.tokens, -1), trace.tokens.ids[0].tolist()
+    room = steps if model.n_ctx is None else model.n_ctx - end  # the last token generated is not read
+    if steps > room:
+        raise ArgumentError(
+            f"behind {end + 1} tokens, the context of {model.n_ctx} has no room for steps={steps}",
+            f"Give steps={room}, or 0 to leave retrieval scores out.",
+        )
     asked = _asked(model, trace, end, (target, foil))
     places = [[place for place in range(end) if ids[place] == token] for token in asked]
     weights = torch.zeros(model.d_vocab, dtype=torch.float64)

@@ -93,11 +93,12 @@ def fit_future_lens(
     """
     if ahead < 1:
         raise ArgumentError(f"ahead={ahead} looks nowhere", "Give at least 1.")
+    path = check_file(file)
     source = corpus.load(model, text, context)
     fitted_to, held_out = source.split()
     weight, bias = future_lens.fit(model, fitted_to, ahead)
     meta = provenance(model, source.digest, fitted_to, 0) | {"kind": future_lens.KIND, "context": context}
-    artifact.write_tensors(check_file(file), {"weight": weight, "bias": bias}, meta)
+    artifact.write_tensors(path, {"weight": weight, "bias": bias}, meta)
     return FutureLensFit(
         recipe=model.recipe(),
         file=file,

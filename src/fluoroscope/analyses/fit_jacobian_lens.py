@@ -44,12 +44,13 @@ def fit_jacobian_lens(
     """
     if rows < 2:
         raise ArgumentError(f"rows={rows} is no average", "Give at least 2.")
+    path = check_file(file)
     source = corpus.load(model, text, context)
     fitted_to, held_out = source.split()
     chosen = corpus.shuffled(fitted_to, seed, 0, min(rows, len(fitted_to)))
     meta = provenance(model, source.digest, chosen, seed) | {"context": context, "rows": rows}
     lens, stability = jacobian_lens.fit(model, chosen, meta, reach, seed)
-    lens.save(check_file(file))
+    lens.save(path)
     judged = zip(judge(model, lens, held_out), stability, strict=True)
     return JacobianLensFit(
         recipe=model.recipe(seed=seed),

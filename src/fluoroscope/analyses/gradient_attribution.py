@@ -5,6 +5,7 @@ content to the prompt, with the error of their sum, beside input x gradient. Unl
 follow every path through the model; unlike an ablation they say nothing of what the model does without the token.
 """
 
+from math import inf
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _BASELINES = {"mean": "all tokens the average one", "zero": "no token embeddings at all"}
 _WITHIN = 0.005
+_MUCH = 0.01
 
 
 class TokenGradient(Record):
@@ -41,7 +43,7 @@ class GradientAttribution(Result):
     Args:
         position: index of the token after which the prediction is made.
         start: the logit at the baseline; `end` the one of the prompt.
-        error: what the integrated gradients sum to beyond end - start.
+        error: what the integrated gradients sum to beyond end - start; gradients do not see a jump on the way.
         steps: points at which the gradient was taken.
     """
 
@@ -60,14 +62,14 @@ class GradientAttribution(Result):
         named = ", ".join(f"{quoted(item.token)} {number(item.integrated, signed=True)}" for item in first)
         return (
             f"{named} move the {self._asked()} most: from {number(self.start)} with {_BASELINES[self.baseline]} to "
-            f"{number(self.end)}; the sum over all tokens misses the change by {percent(self.missed)}."
+            f"{number(self.end)}; the sum over all tokens misses the change by {self._told()}."
         )
 
     @property
     def missed(self) -> float:
-        """The error as a share of the change."""
+        """The error as a share of the change; infinite where nothing changes and the tokens sum to something."""
         change = abs(self.end - self.start)
-        return abs(self.error) / change if change else 0.0
+        return abs(self.error) / change if change else inf if self.error else 0.0
 
     def views(self) -> list[View]:
         return [
@@ -91,6 +93,11 @@ class GradientAttribution(Result):
                 rows=tuple(Row(cells=(item.token, item.integrated, item.product)) for item in self.tokens),
             ),
         ]
+
+    def _told(self) -> str:
+        """What is missed, and what it means where it is much."""
+        size = percent(self.missed) if self.missed < 1 else f"{number(self.missed)} times its size"
+        return size if self.missed <= _MUCH else f"{size}: on its way the logit jumps (experts switch, say)"
 
     def _asked(self) -> str:
         minus = "" if self.foil is None else f" minus that of {quoted(self.foil)}"
@@ -120,7 +127,7 @@ def gradient_attribution(
     Raises:
         ArgumentError: `steps` below 1, or a foil that is the target.
         TokenError: target or foil is not exactly one token, or the prompt has no such position.
-        UnavailableError: captum is not installed.
+        UnavailableError: captum is not installed, or this model's tokens have no mean embedding.
     """
     if steps < 1:
         raise ArgumentError(f"steps={steps} follows no path", "Give at least 1.")

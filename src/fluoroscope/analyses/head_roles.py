@@ -196,7 +196,7 @@ def head_roles(model: "Model", prompt: str, *, threshold: float = 0.4, seeds: in
     if seeds < 0:
         raise ArgumentError(f"seeds={seeds} counts nothing", "Give 0 to leave random tokens out, or more.")
     written = [site.layer or 0 for site in model.sites("head_out")]
-    trace = model.trace(prompt, sites=["pattern.*", *(f"z.{layer}" for layer in written)])
+    trace = model.trace(prompt, sites=["pattern.*", "scores.*", *(f"z.{layer}" for layer in written)])
     readout.only_slot(trace.tokens, -1)
     tokens = tuple(trace.tokens.pieces[0])
     if len(tokens) < 3:
@@ -207,7 +207,7 @@ def head_roles(model: "Model", prompt: str, *, threshold: float = 0.4, seeds: in
     for layer in (site.layer or 0 for site in trace.sites if site.name == "pattern"):
         norms = _norms(model, trace, layer) if layer in written else [None] * model.n_heads
         battery = None if elsewhere is None else elsewhere[:, layer]
-        heads += _heads(trace[f"pattern.{layer}"][0], layer, mask, norms, battery, threshold)
+        heads += _heads(trace, layer, mask, norms, battery, threshold)
     return HeadRoles(recipe=trace.recipe, tokens=tokens, heads=tuple(heads), threshold=threshold, seeds=seeds)
 
 
@@ -218,15 +218,16 @@ def _norms(model: "Model", trace: "Trace", layer: int) -> list[float]:
 
 
 def _heads(
-    pattern: "Tensor",
+    trace: "Trace",
     layer: int,
     mask: "Tensor",
     norms: list[float] | list[None],
     battery: "Tensor | None",
     least: float,
 ) -> list[HeadRole]:
+    pattern = trace[f"pattern.{layer}"][0]
     found = method.roles(pattern, mask)
-    spread = attention_maps.spread(pattern.double())[:, 1:].nanmean(-1).tolist()
+    spread = attention_maps.spread(pattern.double(), attention_maps.in_sight(trace, layer))[:, 1:].nanmean(-1).tolist()
     largest = pattern.double()[:, 1:].amax(-1).mean(-1).tolist()
     heads: list[HeadRole] = []
     for unit, norm in enumerate(norms):

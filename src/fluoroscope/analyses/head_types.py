@@ -58,7 +58,8 @@ class OnPrompt(Record):
 
     Args:
         label: the largest of previous, duplicate and induction if it reaches the threshold, else "diffuse".
-        shares: attention by kind in the order of KINDS; None where the prompt has no such keys.
+        shares: attention by kind in the order of KINDS; None where the prompt has no such keys. The first token of the
+            prompt, where idle heads rest, is no earlier occurrence.
         query, key: the tokens between which the strongest attention of that label (or any) runs.
         weight: how strong it is.
     """
@@ -210,6 +211,7 @@ def _scores(found: Float[Tensor, "seed kind"], control: Float[Tensor, "seed kind
 
 def _on_prompt(trace: "Trace", pattern: Float[Tensor, "query key"], threshold: float) -> OnPrompt:
     mask = head_scores.masks(trace.tokens.ids[0].tolist()).to(pattern.device)
+    mask[: len(_ON_PROMPT), :, 0] = False  # where idle heads rest, whichever token it is
     values = head_scores.scores(pattern[None], mask)[:, 0].tolist()
     shares = [None if isnan(value) else value for value in values]
     share, kind = max((share or 0.0, kind) for kind, share in zip(KINDS, shares, strict=True) if kind in _ON_PROMPT)

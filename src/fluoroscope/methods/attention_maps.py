@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fluoroscope.errors import ArgumentError
@@ -40,10 +40,22 @@ def sites_needed(weighting: Weighting) -> list[str]:
     return ["pattern.*"] if weighting == "pattern" else ["pattern.*", "v.*"]
 
 
+def in_sight(trace: Trace, layer: int, row: int = 0) -> Bool[Tensor, "query key"]:
+    """Which keys the mask of a layer leaves to each query, by its scores: a weight may round to 0 in plain sight.
+
+    Args:
+        trace: keeps `scores` of the layer.
+    """
+    scores = trace[f"scores.{layer}"][row]
+    return (scores > torch.finfo(scores.dtype).min / 2).any(0)
+
+
 def weighted(
     model: "Model", trace: Trace, layer: int, weighting: Weighting, row: int = 0
 ) -> Float[Tensor, "head query key"]:
     """The pattern of one layer, or the shares of what it moves: pattern times norm, each query summing to 1.
+
+    The shares of a query that moves nothing at all are 0.
 
     Args:
         trace: keeps `sites_needed`.
@@ -64,15 +76,21 @@ def weighted(
     return mass / mass.sum(-1, keepdim=True).clamp_min(torch.finfo(mass.dtype).tiny)
 
 
-def spread(shares: Float[Tensor, "*head query key"]) -> Float[Tensor, "*head query"]:
-    """Entropy over that of an even look at all keys in sight: 0 is one key, 1 all alike; NaN where one is in sight."""
+def spread(shares: Float[Tensor, "*head query key"], seen: Bool[Tensor, "query key"]) -> Float[Tensor, "*head query"]:
+    """Entropy over that of an even look at all keys in sight: 0 is one key, 1 all alike.
+
+    NaN where one key is in sight, or all shares are 0.
+
+    Args:
+        seen: of `in_sight`.
+    """
     whole = shares / shares.sum(-1, keepdim=True)  # an attention sink outside of the text takes part of the softmax
-    seen = (shares > 0).sum(-1)
-    return torch.where(seen > 1, torch.special.entr(whole).sum(-1) / seen.double().log(), torch.nan)
+    count = seen.sum(-1)
+    return torch.where(count > 1, torch.special.entr(whole).sum(-1) / count.double().log(), torch.nan)
 
 
 def distance(shares: Float[Tensor, "*head query key"]) -> Float[Tensor, "*head query"]:
-    """How many tokens back a head looks on average."""
+    """How many tokens back a head looks on average; NaN where all shares are 0."""
     places = torch.arange(shares.shape[-1], dtype=shares.dtype, device=shares.device)
     back = (places[:, None] - places).clamp_min(0)
     return (shares * back).sum(-1) / shares.sum(-1)
@@ -81,6 +99,8 @@ def distance(shares: Float[Tensor, "*head query key"]) -> Float[Tensor, "*head q
 @dataclass(frozen=True)
 class Looks:
     """How each head of a layer looks: means over all tokens but the first, which sees only itself.
+
+    NaN where no token has such a number.
 
     Args:
         spread: as `spread` says, over the tokens that see more than one key.
@@ -95,14 +115,18 @@ class Looks:
     distance: Float[Tensor, "head"]
 
 
-def looks(shares: Float[Tensor, "head query key"]) -> Looks:
-    """How each head looks on average."""
+def looks(shares: Float[Tensor, "head query key"], seen: Bool[Tensor, "query key"]) -> Looks:
+    """How each head looks on average.
+
+    Args:
+        seen: of `in_sight`.
+    """
     later = shares[:, 1:]
     return Looks(
-        spread=spread(shares)[:, 1:].nanmean(-1).nan_to_num(0.0),
+        spread=spread(shares, seen)[:, 1:].nanmean(-1),
         largest=later.amax(-1).mean(-1),
         first=later[..., 0].mean(-1),
-        distance=distance(shares)[:, 1:].mean(-1),
+        distance=distance(shares)[:, 1:].nanmean(-1),
     )
 
 
@@ -122,12 +146,15 @@ def rollout(layers: Iterable[Float[Tensor, "head query key"]]) -> Float[Tensor, 
     """Which tokens reach each position when attention is followed through all blocks, half of it staying where it is.
 
     The mean over heads plus the identity, each row normed, multiplied over the blocks (Abnar & Zuidema 2020,
-    "Quantifying Attention Flow in Transformers"). It knows nothing of MLPs, nor of what the heads move.
+    "Quantifying Attention Flow in Transformers"). It knows nothing of MLPs, nor of what the heads move. Where no head
+    moves anything, all of it stays.
     """
     way: Tensor | None = None
     for shares in layers:
         mean = shares.mean(0)
-        step = mean / mean.sum(-1, keepdim=True) + torch.eye(len(mean), dtype=mean.dtype, device=mean.device)
+        stay = torch.eye(len(mean), dtype=mean.dtype, device=mean.device)
+        total = mean.sum(-1, keepdim=True)
+        step = torch.where(total > 0, mean / total, stay) + stay
         way = step / 2 if way is None else step / 2 @ way
     if way is None:
         raise ValueError("there is no layer to follow")

@@ -61,12 +61,16 @@ def input_times_gradient(model: "Model", ids: Int[Tensor, "pos"], slot: int, met
 def integrated(
     model: "Model", ids: Int[Tensor, "pos"], slot: int, metric: Metric, baseline: Baseline, steps: int, within: float
 ) -> Integrated:
-    """Integrated gradients; the steps double until the error is `within` a share of the change, up to 1024."""
+    """Integrated gradients; the steps double until the error is `within` a share of the change, up to 1024.
+
+    Raises:
+        UnavailableError: the mean embedding is asked for, of a model that norms or projects its embedding.
+    """
     forward = _forward(model, ids, slot, metric)
     embeddings = model.trace(ids[None], sites=["embed"], logits=False)["embed"].detach()
     start = torch.zeros_like(embeddings)
     if baseline == "mean":
-        start += _mean(model, ids)
+        start += _mean(model, ids, embeddings[0])
     with torch.no_grad():
         ends = [float(forward(value)) for value in (start, embeddings)]
     while True:
@@ -91,12 +95,21 @@ def _forward(model: "Model", ids: Int[Tensor, "pos"], slot: int, metric: Metric)
     return forward
 
 
-def _mean(model: "Model", ids: Int[Tensor, "pos"]) -> Float[Tensor, "d_model"]:
-    """The mean of what any token adds: of the embedding's rows, times the factor that the family puts on them."""
-    added = model.trace(ids[None, :1], sites=["embed"], logits=False)["embed"][0, 0].detach()
+def _mean(model: "Model", ids: Int[Tensor, "pos"], added: Float[Tensor, "pos d_model"]) -> Float[Tensor, "d_model"]:
+    """The mean of what any token adds: of the embedding's rows, times the factor that the family puts on them.
+
+    Raises:
+        UnavailableError: what tokens add is not their row but for a factor.
+    """
     table = model.weights["W_E"].to(added.dtype)
-    row = table[ids[0]]
-    factor = float(added @ row / (row @ row))
+    rows = table[ids].double()
+    factor = float((added.double() * rows).sum() / rows.square().sum())
+    missed = (added.double() - factor * rows).norm() / added.double().norm()
+    if not float(missed) < 64 * torch.finfo(added.dtype).eps:
+        raise UnavailableError(
+            f"what a token adds to the stream of {model.name} is not W_E but for a factor, so it has no mean",
+            "Begin at baseline='zero'.",
+        )
     return table.mean(0) * factor
 
 

@@ -43,11 +43,11 @@ def _body(view: View) -> list[str]:
         case HeadGrid():
             return _heatmap(view.heatmap())
         case Tokens():
-            return [_text(view.items, view.marked)]
+            return [_text(view.items, view.marked, view.signed)]
         case Lines():
             return _lines(view)
         case Arcs():
-            return [_text(view.items, view.marked), "", *_links(view)]
+            return [_text(view.items, view.marked, view.signed), "", *_links(view)]
         case Graph():
             return [*_nodes(view), "", *_links(view)]
         case Scatter():
@@ -90,9 +90,14 @@ def _lines(view: Lines) -> list[str]:
     return _grid(["", *(label(line) for line in view.series)], rows, right=set(range(1, len(view.series) + 1)))
 
 
-def _text(items: Sequence[TokenMark], marked: int | None) -> str:
-    shown = (code(item.text) for item in items)
-    return " ".join(f"**{text}**" if index == marked else text for index, text in enumerate(shown))
+def _text(items: Sequence[TokenMark], marked: int | None, signed: bool) -> str:
+    """The tokens in their order, each with its value behind it."""
+    amounts = numbers([item.value for item in items], signed)
+    shown = [f"**{code(item.text)}**" if index == marked else code(item.text) for index, item in enumerate(items)]
+    if all(item.value is None for item in items):
+        return " ".join(shown)
+    pairs = zip(shown, amounts, items, strict=True)
+    return ", ".join(text if item.value is None else f"{text} {amount}" for text, amount, item in pairs)
 
 
 def _nodes(view: Graph) -> list[str]:
