@@ -54,6 +54,9 @@ def test_the_answer_is_the_models_own(specimen, prompt, answer):
     assert result.said == result.digits[0].token == f" {answer}"
     assert str(answer) in result.summary()
     assert "solves" in result.summary()
+    heads = result.summary().count(" of its effect)")
+    assert ("the head that carries most is" in result.summary()) == (heads == 1)
+    assert ("the heads that carry most are" in result.summary()) == (heads == 2)
 
 
 def test_a_wrong_answer_is_called_wrong_and_nothing_is_claimed(tiny_model):

@@ -17,7 +17,7 @@ import torch
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 import tiny
-from fluoroscope import ModelAnalyzer
+from fluoroscope import ModelAnalyzer, specimen
 from fluoroscope.analyses.convergence import convergence
 from fluoroscope.analyses.logit_lens import logit_lens
 from fluoroscope.compat.intervention import ActivationPatch
@@ -487,6 +487,68 @@ def test_the_blocks_of_the_readme(number, folder, plain, analyzer, monkeypatch):
     out = run(code, names)
     with torch.no_grad():
         CHECKS[number](names, hf, out)
+
+
+# ── the same README on the embedded model ────────────────────────────────────────────────────────────
+
+LENS = ["after ‘…’", "layer # ‘…’ # ‘…’ # ‘…’ # ‘…’ # ‘…’ #"]
+TABLE = ["specimen", "model type gpt#", "num layers #", "hidden size #", "num attention heads #"]
+SETTLES = ["token #: leads first at …, for good from … on"]
+PRINTED = {
+    0: LENS,
+    4: LENS,
+    6: TABLE,
+    8: ["layer #", "# after ‘…’: ‘…’ #", "layer #"],
+    10: ["[‘…’, ‘…’, ‘…’, ‘…’]", "dict_keys([‘…’, ‘…’, ‘…’, ‘…’, ‘…’, ‘…’])"],
+    13: ["Captured # layers", *LENS],
+    15: ["Generated: …", "Recorded # layers"],
+    16: ["Layer #: (‘…’, #)", *LENS],
+    17: ["Today is…"],
+    18: ["Layer #: #"],
+    21: SETTLES,
+    24: ["{#: #, #: #, #: #, #: #, #: #, #: #}"],
+    25: ["Today I feel…"],
+}
+"""How what a block prints begins, without what differs from model to model."""
+
+MASKS = [
+    (r"‘[^’]*’|'[^']*'", "‘…’"),
+    (r"^(Generated: |Today is|Today I feel).*", r"\1…"),
+    (r"(at|from) (embedding|block \d+)", r"\1 …"),
+    (r"-?\d+(\.\d+)?(e-\d+)?", "#"),
+    (r" +", " "),
+]
+
+
+def layout(out):
+    for pattern, stands in MASKS:
+        out = re.sub(pattern, stands, out, flags=re.MULTILINE)
+    lines = [line.strip() for line in out.splitlines() if line.strip()]
+    return [line for place, line in enumerate(lines) if place == 0 or line != lines[place - 1]]
+
+
+@needs_shared
+@pytest.mark.parametrize("number", PRINTED)
+def test_what_the_readme_prints_about_the_embedded_model(number, tmp_path, monkeypatch, embedded):
+    """As it stands there, but for the path of the model, which has six layers instead of twelve."""
+    monkeypatch.chdir(tmp_path)
+    for name in MODULES:
+        monkeypatch.setitem(sys.modules, name, importlib.import_module(f"fluoroscope.compat.{name}"))
+    monkeypatch.setitem(sys.modules, "model_analyzer", importlib.import_module("fluoroscope.analyzer"))
+    code, path = blocks()[number], specimen.folder("specimen").as_posix()
+    for old, new in [("../models/gpt2_model", path), (".pkl", ".safetensors"), ("'pickle'", "'safetensors'")]:
+        code = code.replace(old, new)
+    code = re.sub(r'"6"|h\.6', lambda found: found[0].replace("6", "3"), code)
+    intervention = importlib.import_module("fluoroscope.compat.intervention")
+    names = {"analyzer": embedded, "model": embedded.model, "tokenizer": embedded.tokenizer}
+    names["steer_generation"] = intervention.steer_generation
+    found = layout(run(code, names))
+    assert found[: len(PRINTED[number])] == PRINTED[number]
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    return ModelAnalyzer()
 
 
 def run(code, names):

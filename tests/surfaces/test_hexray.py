@@ -5,6 +5,7 @@ Layouts are frozen, digits are not: they are those of `registry.run` on the same
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -20,6 +21,7 @@ from fluoroscope.cli.main import outcome
 from fluoroscope.loading import load
 from fluoroscope.render.text import percent, prose, visible
 from fluoroscope.sites import Site
+from shared import SHARED, needs_shared
 
 ROOT = Path(__file__).resolve().parents[2]
 BEES = "Why do bees buzz?"
@@ -155,6 +157,58 @@ def test_logit_debugging(run, model, tmp_path):
     found = registry.run("logit_attribution", model, prompt=PHOENIX, top_k=32)
     kept = json.loads((folder / "logit_attribution.json").read_text(encoding="utf8"))
     assert type(found).from_json(json.dumps(kept)) == found
+
+
+README = SHARED / "seeds" / "hexray-readme.md"
+SEEN = [
+    (r'Token: "\n"', 'Token: "⏎"'),  # a token is shown, not printed
+    (r'"[^"]*" \(index', '"…" (index'),
+    (r"(Loading model) \S+", r"\1 …"),
+    (r"(pretrained model) \S+ into \S+", r"\1 …"),
+    (r"saved to: .*/", "saved to: …/"),
+    (r"(MLP |Attn|Head|L\d+[HN]\d+|Embed|PosEmbed|b_\w+)( *L\d+)?(?= *[:█░])", "PART"),
+    (r"[+-]?\d+(\.\d+)?", "#"),
+    (r"[█░]+", "█"),
+    (r" *:(?= #)", ":"),
+    (r" +", " "),
+]
+"""What differs from model to model, and what stands for it."""
+
+NOT_OURS = ("HookedTransformer", "it/s]", "B/s]", "[debug]")
+"""TransformerLens' own second line, downloads, and a list of hook names that was left in by mistake."""
+
+
+def shapes(text: str) -> list[str]:
+    """The layout of a transcript: lines without what differs from model to model, equal neighbours as one."""
+    for pattern, stands in SEEN:
+        text = re.sub(pattern, stands, text)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return [line for place, line in enumerate(lines) if place == 0 or line != lines[place - 1]]
+
+
+def transcripts() -> list[tuple[list[str], str]]:
+    """The command lines of HexRay's README, each with what it shows there."""
+    if not README.exists():
+        return []
+    blocks = re.findall(r"^```bash ?\n(.*?)^```", README.read_text("utf8"), re.MULTILINE | re.DOTALL)
+    texts = "".join(blocks).split("python hexray.py ")[1:]
+    return [(shlex.split(text.partition("\n")[0]), text.partition("\n")[2]) for text in texts]
+
+
+@needs_shared
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("number", range(3))
+def test_every_line_of_hexrays_readme_has_its_like_in_the_same_order(run, number, tmp_path, monkeypatch):
+    assert len(transcripts()) == 3
+    monkeypatch.chdir(tmp_path)
+    arguments, shown = transcripts()[number]
+    status, out, err = run(*arguments)
+    assert status == 0
+    loading = "".join(err.splitlines(keepends=True)[:2])
+    found = iter(shapes(loading + out + err.removeprefix(loading)))
+    lines = [line for line in shown.splitlines() if not any(mark in line for mark in NOT_OURS)]
+    for line in shapes("\n".join(lines)):
+        assert line in found, f"no {line!r} behind what stands before it in HexRay's README"
 
 
 # ── the debuggers ────────────────────────────────────────────────────────────────────────────────────

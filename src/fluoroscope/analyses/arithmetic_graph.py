@@ -155,7 +155,8 @@ class ArithmeticGraph(Result):
         found = f"The model solves {self.calculation} = {self.truth} with {percent(self.probability)}, and {solved} of "
         found += f"{tried} more with another operand"
         carried = list(filter(None, map(self._carrier, self.operands)))
-        told = [f"the heads that carry most are {' and '.join(carried)}"] if carried else []
+        most = "the heads that carry most are" if len(carried) > 1 else "the head that carries most is"
+        told = [f"{most} {' and '.join(carried)}"] if carried else []
         writer = max(self.movers, key=lambda mover: mover.writes.larger, default=None)
         if writer is not None and writer.writes.larger >= LEAST:
             told.append(f"{writer.label} writes the largest share of the answer ({number(writer.writes.larger)})")
@@ -265,7 +266,7 @@ def arithmetic_graph(
     asked = arithmetic.parse(prompt) if expression is None else arithmetic.locate(prompt, expression)
     bare, spelled = model.tokens(prompt).rows[0], operands.spelling(model, asked)
     if not 0 <= step < len(spelled.ids):
-        raise ArgumentError(f"the answer {asked.result} has no token {step}", f"It has {len(spelled.ids)}, from 0 on.")
+        raise ArgumentError(f"the answer {asked.result} has no token {step}", f"They run 0..{len(spelled.ids) - 1}.")
     sites = [*operand_flow.sites_needed(model), *model.sites("pattern")]
     clean = model.trace([*bare, *spelled.ids[:step]], sites=sites)
     trials: dict[Side, Trial] = {}
