@@ -206,6 +206,21 @@ def test_checkpoints_own_dtype_is_the_default(tmp_path: Path) -> None:
     assert load(tmp_path).dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize(("dtype", "digits"), [("float16", 3), ("bfloat16", 2)])
+def test_half_precision_on_a_cpu_is_remarked_with_the_digits_it_keeps(saved: Path, dtype: str, digits: int) -> None:
+    found = load(saved, dtype=dtype)
+    (remark,) = found.remarks()
+    assert remark.startswith(f"{dtype} on a CPU keeps {digits} digits")
+    assert remark.endswith("load it with dtype float32")
+    assert found.summary()["remarks"] == [remark]
+    assert torch.tensor(1 + 10.0**-digits, dtype=found.dtype) != 1
+    assert torch.tensor(1 + 10.0 ** -(digits + 1), dtype=found.dtype) == 1
+
+
+def test_single_and_double_precision_need_no_remark(saved: Path) -> None:
+    assert load(saved, dtype="float32").remarks() == load(saved, dtype="float64").remarks() == []
+
+
 def test_options_reach_hugging_face(saved: Path) -> None:
     assert load(saved, attn_implementation="eager").attention == "eager"
     assert load(saved).attention == "sdpa"

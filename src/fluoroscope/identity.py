@@ -1,6 +1,7 @@
-"""What a model is: the recipe that results carry, the fingerprint of its weights, its summary for people."""
+"""What a model is: the recipe that results carry, the fingerprint of its weights, summary and remarks for people."""
 
 import hashlib
+import math
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
@@ -99,7 +100,7 @@ def recipe(model: "Model", prompt: Tokens | None, seed: int | None, run: Run | N
         tokenizer=None
         if tokenizer is None
         else str(getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__),
-        dtype=str(model.dtype).removeprefix("torch."),
+        dtype=_short(model.dtype),
         device=str(model.device),
         attention=f"{model.attention}, explicit softmax where scores or pattern are asked for"
         if explicit
@@ -117,7 +118,7 @@ def _placed(edit: Any) -> str:
 
 
 def summary(model: "Model") -> dict[str, Any]:
-    """What kind of model it is: sizes, norm, positions, block shape, attention, parameters.
+    """What kind of model it is: sizes, norm, positions, block shape, attention, parameters, remarks.
 
     Tied weights count once, as torch holds them once; `tied_embeddings` says whether they are.
     """
@@ -139,12 +140,28 @@ def summary(model: "Model") -> dict[str, Any]:
         "activation": _first(config, "hidden_act", "activation_function", "hidden_activation", "activation"),
         "attention": model.attention,
         "softcap": arch.softcap,
-        "dtype": str(model.dtype).removeprefix("torch."),
+        "dtype": _short(model.dtype),
         "device": str(model.device),
         "tied_embeddings": _tied(model),
         "parameters": {"total": total, "trainable": trainable, "non_trainable": total - trainable},
         "weights": fingerprint(model.hf),
+        "remarks": remarks(model),
     }
+
+
+def remarks(model: "Model") -> list[str]:
+    """What to know about this model before its first number; empty for most."""
+    if model.device.type != "cpu" or torch.finfo(model.dtype).bits != 16:
+        return []
+    digits = math.floor(-math.log10(torch.finfo(model.dtype).eps))
+    return [
+        f"{_short(model.dtype)} on a CPU keeps {digits} digits of every value, and without special instructions takes "
+        "up to 100 times as long as float32: load it with dtype float32"
+    ]
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def positions(model: "Model") -> str:

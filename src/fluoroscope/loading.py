@@ -38,7 +38,7 @@ def load(
             plain PyTorch), switched to eval mode in place. "specimen" (also None) and "specimen-llama" are embedded.
         tokenizer: a tokenizer, or where to load it from; by default the one beside the weights, if any.
         device: where to put it; by default where the weights are (CPU for files).
-        dtype: 'float32', torch.bfloat16, …; by default the checkpoint's own.
+        dtype: 'float32', torch.bfloat16, …; by default the checkpoint's own (slow? see `Model.remarks`).
         revision: hub revision of weights and tokenizer.
         architecture: paths of a model that no architecture file describes.
         dims: sizes that the module's config does not tell.

@@ -249,8 +249,12 @@ class Model:
         return identity.recipe(self, prompt, seed, edits)
 
     def summary(self) -> dict[str, Any]:
-        """Type, sizes, norm, positions, block shape, attention and parameter counts."""
+        """Type, sizes, norm, positions, block shape, attention, parameter counts and remarks."""
         return identity.summary(self)
+
+    def remarks(self) -> list[str]:
+        """What to know before the first number, such as a precision that is slow on this device; empty for most."""
+        return identity.remarks(self)
 
     def layer_names(self) -> list[str]:
         """Module path of every block, in order."""

@@ -181,6 +181,19 @@ def test_wrong_requests_are_refused_before_the_model_is_loaded(fluoro, monkeypat
     assert "allow_pickle" not in err
 
 
+def test_a_slow_precision_is_remarked_once_unless_it_was_asked_for(fluoro, tmp_path, tiny_folder):
+    from fluoroscope.loading import load
+
+    half = load(tiny_folder, dtype="bfloat16")
+    half.hf.save_pretrained(tmp_path)
+    half.tokenizer.save_pretrained(tmp_path)
+    line = ["next-token", "ab", "--model", str(tmp_path)]
+    for more in ([], ["--json"]):
+        assert fluoro(*line, *more)[2] == f"note: {half.remarks()[0]}\n"
+    for more in (["--dtype", "float32"], ["--dtype", "bfloat16"], ["--quiet"]):
+        assert fluoro(*line, *more)[2] == ""
+
+
 def test_ctrl_c_and_cancel_exit_130(fluoro, monkeypatch):
     def interrupt(*args, **options):
         raise KeyboardInterrupt

@@ -63,15 +63,18 @@ def output_options(target: F) -> F:
     return target
 
 
-def load(model: str | None, dtype: str | None, device: str | None) -> "Model":
-    """The model that the options name."""
+def load(model: str | None, dtype: str | None, device: str | None, *, quiet: bool = False) -> "Model":
+    """The model that the options name; remarks about it go to stderr, but for a precision that was asked for."""
     with paused():
         from transformers.utils import logging
 
         from fluoroscope import loading
 
     logging.disable_progress_bar()
-    return loading.load(model, dtype=dtype, device=device)
+    loaded = loading.load(model, dtype=dtype, device=device)
+    for remark in [] if quiet or dtype is not None else loaded.remarks():
+        click.echo(f"note: {prose(remark)}", err=True)
+    return loaded
 
 
 @contextmanager
@@ -134,7 +137,7 @@ def _run(
     registry.check(spec, keywords)
     files = _files(html, out)
     with progress(quiet):
-        result = registry.run(spec.name, load(model, dtype, device), **keywords)
+        result = registry.run(spec.name, load(model, dtype, device, quiet=quiet), **keywords)
     for path in files:
         click.echo(f"saved {result.save(path)}", err=True)
     if as_json:
