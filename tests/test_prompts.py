@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from tokenizers import processors
 
 from fluoroscope.errors import TokenError
-from fluoroscope.prompts import encode
+from fluoroscope.prompts import encode, lead
 from fluoroscope.tokens import tokenize
 from tokenizer_kinds import TEXTS, batch_of, byte_level, every_tokenizer, tokenizer_of, tokens_of
 
@@ -193,3 +193,12 @@ def test_the_tokenizer_keeps_its_own_settings():
     assert len(tokens.pieces[0]) > 2
     assert tokenizer.padding_side == "left"
     assert tokenizer.backend_tokenizer.to_str() == settings_before
+
+
+@pytest.mark.parametrize("name", ["bytes", "byte-fallback", "word-piece", "stories", "gpt2"])
+def test_a_lead_is_what_stands_before_every_text(name):
+    tokenizer = tokenizer_of(name)
+    for text in ("a", "ab a", "b"):
+        assert encode(text, tokenizer) == [*lead(tokenizer), *encode(text, tokenizer, bos=False)]
+    assert lead(tokenizer) == ([] if name == "gpt2" else [tokenizer.bos_token_id])
+    assert lead(None) == []

@@ -52,6 +52,11 @@ def encode(text: str, tokenizer: "PreTrainedTokenizerBase | None", *, bos: bool 
     return whole
 
 
+def lead(tokenizer: "PreTrainedTokenizerBase | None") -> list[int]:
+    """What the tokenizer puts before every text, such as BOS; nothing without a tokenizer."""
+    return [] if tokenizer is None else encode("a", tokenizer)[: -len(encode("a", tokenizer, bos=False))]
+
+
 def from_array(array: Array) -> Int64[Tensor, "..."]:
     """The integers of a tensor or array; those beyond int64 become its largest, which is out of every range."""
     if isinstance(array, np.ndarray):

@@ -58,6 +58,13 @@ def by_biased(x, y):
     return float((x.T @ y).norm() ** 2 / ((x.T @ x).norm() * (y.T @ y).norm()))
 
 
+def test_with_many_samples_it_is_the_plain_closed_form():
+    x = noise(4000, 9)
+    y = x[:, :5] @ noise(5, 6, seed=1) + 0.5 * noise(4000, 6, seed=2)
+    assert geometry.linear_cka(x, y) == pytest.approx(by_biased(x, y), abs=2e-3)
+    assert 0.3 < by_biased(x, y) < 0.9
+
+
 def test_what_does_not_vary_has_no_cka():
     assert math.isnan(geometry.linear_cka(torch.ones(9, 4), noise(9, 4)))
 

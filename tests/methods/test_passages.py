@@ -1,6 +1,7 @@
 """Passages against the file itself: nothing lost, nothing twice, every paragraph by itself."""
 
 import pytest
+import torch
 
 import tiny
 from fluoroscope.errors import ArgumentError, TokenError
@@ -42,6 +43,7 @@ def test_each_passage_begins_as_every_text_does(tiny_model, file, monkeypatch):
         return ids if bos is False else [7, *ids]
 
     monkeypatch.setattr(passages, "encode", with_start)
+    monkeypatch.setattr(passages, "lead", lambda tokenizer: [7])
     found = list(passages.passages(tiny_model, file, context=9))
     assert {passage.ids[0] for passage in found} == {7}
     assert {passage.lead for passage in found} == {1}
@@ -84,3 +86,16 @@ def test_what_is_no_text_is_refused(tiny_model, tmp_path, file):
         list(passages.passages(tiny_model, file, context=0))
     with pytest.raises(TokenError, match="beyond the 64 tokens"):
         list(passages.passages(tiny_model, file, context=65))
+
+
+def test_values_are_those_of_each_passage_alone(tiny_model, tmp_path):
+    (tmp_path / "short").write_text("one two\n\nfour words, no more\n\nfive", encoding="utf8")
+    path, sites = str(tmp_path / "short"), [tiny_model.site(name) for name in ("resid_pre.0", "resid_post.1")]
+    found = passages.values(tiny_model, path, sites, 1000)
+    alone = [
+        torch.stack([tiny_model.trace(text, sites=sites)[site][0] for site in sites])
+        for _, text, _ in passages.paragraphs(path)
+    ]
+    by_length = torch.cat(sorted(alone, key=lambda each: -each.shape[1]), 1)
+    torch.testing.assert_close(found, by_length.double(), rtol=1e-4, atol=1e-4)
+    assert torch.equal(passages.values(tiny_model, path, sites, 5), found[:, :5])

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fluoroscope.errors import ArgumentError
 from fluoroscope.progress import track
-from fluoroscope.prompts import encode
+from fluoroscope.prompts import lead
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model
@@ -97,10 +97,8 @@ def earned(
 
 def _rows(model: "Model", seed: int) -> tuple[Int[Tensor, "row pos"], Int[Tensor, "row pos"]]:
     """Tokens said twice behind a lead-in, and as many that never repeat, each behind what begins every text."""
-    begin, special = list[int](), set[int]()
-    if model.tokenizer is not None:
-        begin = encode("a", model.tokenizer)[: -len(encode("a", model.tokenizer, bos=False))]
-        special = set(model.tokenizer.all_special_ids)
+    begin = lead(model.tokenizer)
+    special: set[int] = set() if model.tokenizer is None else set(model.tokenizer.all_special_ids)
     ordinary = torch.tensor([token for token in range(min(model.n_input, model.d_vocab)) if token not in special])
     room = min(len(ordinary), model.n_ctx or len(ordinary)) - LEAD - len(begin)
     if room < 2 * min(PERIODS):
@@ -110,9 +108,9 @@ def _rows(model: "Model", seed: int) -> tuple[Int[Tensor, "row pos"], Int[Tensor
         )
     period = min(PERIODS[seed % len(PERIODS)], room // 2)
     generator = torch.Generator().manual_seed(seed)
-    lead = int(torch.randint(0, LEAD + 1, (), generator=generator))
-    drawn = [torch.randperm(len(ordinary), generator=generator)[: lead + 2 * period] for _ in range(ROWS)]
+    ahead = int(torch.randint(0, LEAD + 1, (), generator=generator))
+    drawn = [torch.randperm(len(ordinary), generator=generator)[: ahead + 2 * period] for _ in range(ROWS)]
     fresh = ordinary[torch.stack(drawn)]
-    repeated = torch.cat((fresh[:, : lead + period], fresh[:, lead : lead + period]), dim=1)
+    repeated = torch.cat((fresh[:, : ahead + period], fresh[:, ahead : ahead + period]), dim=1)
     start = torch.tensor(begin, dtype=torch.long).expand(ROWS, -1)
     return torch.cat((start, repeated), 1), torch.cat((start, fresh), 1)

@@ -5,18 +5,19 @@ at most `context` tokens that do not overlap, so the first tokens of a passage s
 begins with what the tokenizer puts before every text (BOS, say), which counts as none of its tokens.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fluoroscope.errors import ArgumentError, TokenError
-from fluoroscope.prompts import encode
+from fluoroscope.prompts import encode, lead
+from fluoroscope.sites import Site
 from fluoroscope.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -75,25 +76,23 @@ def passages(model: "Model", path: str, context: int | None = None) -> Iterator[
     """
     size(path)
     most = room(model, context)
-    lead = encode("a", model.tokenizer)[: -len(encode("a", model.tokenizer, bos=False))]
-    if most <= len(lead):
-        raise ArgumentError(f"context={room} holds no token behind the {len(lead)} that begin every text")
+    begin = lead(model.tokenizer)
+    if most <= len(begin):
+        raise ArgumentError(f"context={most} holds no token behind the {len(begin)} that begin every text")
     index = 0
     for line, text, end in paragraphs(path):
-        ids = encode(text, model.tokenizer)[len(lead) :]
-        step = most - len(lead)
+        ids = encode(text, model.tokenizer)[len(begin) :]
+        step = most - len(begin)
         for start in range(0, len(ids), step):
-            yield Passage(index, (*lead, *ids[start : start + step]), len(lead), line, start, end)
+            yield Passage(index, (*begin, *ids[start : start + step]), len(begin), line, start, end)
             index += 1
-    if index == 0:
-        raise ArgumentError(f"there is no text in {path!r}", "Name a file with words in it.")
 
 
 def paragraphs(path: str) -> Iterator[tuple[int, str, int]]:
     """(line on which it begins, text, bytes read so far) of what blank lines separate.
 
     Raises:
-        ArgumentError: no UTF-8.
+        ArgumentError: no UTF-8, or no text.
     """
     begun, lines, done = 0, list[str](), 0
     with Path(path).open("rb") as file:
@@ -108,6 +107,8 @@ def paragraphs(path: str) -> Iterator[tuple[int, str, int]]:
             done += len(raw)
     if lines:
         yield begun, "\n".join(lines), done
+    if begun == 0:
+        raise ArgumentError(f"there is no text in {path!r}", "Name a file with words in it.")
 
 
 def batches(found: Iterable[Passage], at_once: int | None = None) -> Iterator[list[Passage]]:
@@ -129,6 +130,19 @@ def counted(batch: list[Passage], tokens: Tokens) -> Bool[Tensor, "row pos"]:
     leads = torch.tensor([passage.lead for passage in batch], device=tokens.ids.device)
     slots = torch.arange(tokens.ids.shape[1], device=tokens.ids.device)
     return tokens.mask & (slots >= tokens.first[:, None] + leads[:, None])
+
+
+def values(model: "Model", path: str, sites: Sequence[Site], most: int) -> Float[Tensor, "site token d_model"]:
+    """Values at the first `most` tokens of the passages of a file, in float64."""
+    found: list[Tensor] = []
+    for batch in batches(passages(model, path)):
+        tokens = model.tokens([list(passage.ids) for passage in batch])
+        trace = model.trace(tokens, sites=sites)
+        mask = counted(batch, tokens)
+        found.append(torch.stack([trace[site][mask] for site in sites]).double())
+        if sum(each.shape[1] for each in found) >= most:
+            break
+    return torch.cat(found, 1)[:, :most]
 
 
 def _decoded(raw: bytes, number: int, path: str) -> str:
