@@ -196,16 +196,10 @@ def test_what_people_read(tiny_model):
         result.attention(0, 9)
 
 
-def test_a_file_is_as_good_as_text(tiny_model, tmp_path):
-    path = tmp_path / "chat.json"
-    path.write_text(said({"messages": CHAT}), encoding="utf8")
-    assert conversation(tiny_model, str(path)) == conversation(tiny_model, said(CHAT))
-
-
 @pytest.mark.parametrize(
     ("arguments", "error", "says"),
     [
-        ({"chat": "How are you?"}, ArgumentError, "neither JSON"),
+        ({"chat": "How are you?"}, ArgumentError, "no JSON"),
         ({"chat": '[{"role": "user"}]'}, TokenError, "as its content"),
         ({"chat": '[{"content": "a"}]'}, TokenError, "no message"),
         ({"target": "qq"}, TokenError, "2 tokens"),

@@ -15,6 +15,7 @@ from fluoroscope.methods import decomposition, effects, knockout, readout, spans
 from fluoroscope.methods.effects import Shift
 from fluoroscope.render.text import percent, quoted
 from fluoroscope.result import Record, Result, number
+from fluoroscope.signature import JsonText
 from fluoroscope.sites import Site
 from fluoroscope.views import Bar, Bars, Column, HeadGrid, Heatmap, Lines, Mark, Row, Series, Table, View
 
@@ -215,12 +216,12 @@ class Conversation(Result):
 
 
 def conversation(
-    model: "Model", chat: str, *, target: str | None = None, foil: str | None = None, head: str | None = None
+    model: "Model", chat: JsonText, *, target: str | None = None, foil: str | None = None, head: str | None = None
 ) -> Conversation:
     """Reads a chat with the model's own template and measures what its turns do to one another and to the answer.
 
     Args:
-        chat: messages as JSON, [{"role": "user", "content": "…"}], or the name of a .json file that holds them.
+        chat: messages as JSON: [{"role": "user", "content": "…"}].
         target: the first token of the answer to explain, as text or id (#338); without it the model's own.
         foil: a token whose logit is taken off, as text or id.
         head: the one whose attention between turns to show, such as L3H0; without it the mean of all.
@@ -230,7 +231,7 @@ def conversation(
         TokenError: no template, one in which the contents cannot be proved to be spans, or several tokens as target.
         UnavailableError: attention of this family cannot be cut in every layer, or its logits not be decomposed.
     """
-    messages = chats.read(chat)
+    messages = chats.parse(chat)
     shown = None if head is None else model.site(head)
     if shown is not None and (shown.name not in ("z", "pattern") or shown.unit is None):
         raise ArgumentError(f"head={head!r} is no head", "Write it as L3H0.")

@@ -14,6 +14,7 @@ from fluoroscope.progress import track
 from fluoroscope.render.text import number
 from fluoroscope.result import Result
 from fluoroscope.result import number as finite
+from fluoroscope.signature import InputFile
 from fluoroscope.views import Heatmap, Lines, Mark, Series, View
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Similarity(Result):
 
 
 def similarity(
-    model: "Model", prompt: str, *, other: str | None = None, text: str | None = None, tokens: int = 2000
+    model: "Model", prompt: str, *, other: str | None = None, text: InputFile | None = None, tokens: int = 2000
 ) -> Similarity:
     """Compares all depths of the residual stream with each other, or those of two prompts.
 
