@@ -132,7 +132,7 @@ def _run(
     spec: Spec, *, model: str | None, dtype: str | None, device: str | None, as_json: bool, html: str | None,
     out: str | None, quiet: bool, **values: Any,
 ) -> None:  # fmt: skip
-    given = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    given: dict[str, Any] = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
     keywords = {name: value for name, value in given.items() if value not in (None, [])}
     for item in spec.parameters:
         if item.file == "contents" and item.name in keywords:
