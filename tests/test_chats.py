@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from fluoroscope.chats import read
+from fluoroscope.chats import parse
 from fluoroscope.errors import ArgumentError, TokenError
 from fluoroscope.tokens import Turn, tokenize
 from tokenizer_kinds import (
@@ -281,23 +281,17 @@ def test_slow_tokenizers_without_offsets_refuse_turns_they_cannot_prove(monkeypa
 # ── chats from outside ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_chat_is_read_from_text_and_from_a_file(tmp_path):
+def test_a_chat_is_read_from_its_text():
     messages = [{"role": "user", "content": "Grüße ⏎"}]
-    path = tmp_path / "chat.JSON"
     for form in (messages, {"messages": messages, "model": "any"}):
-        path.write_text(json.dumps(form, ensure_ascii=False), encoding="utf8")
-        assert read(f"\n {json.dumps(form)}") == read(str(path)) == messages
+        assert parse(f"\n {json.dumps(form)}") == messages
 
 
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("How do I paint a wall?", "neither JSON nor the name"),
-        ("", "neither JSON nor the name"),
-        ("chat.txt", "neither JSON nor the name"),
-        ("nowhere.json", "FileNotFoundError"),
-        ("a" * 5000 + ".json", "cannot read the chat"),
-        ("a\0.json", "cannot read the chat"),
+        ("How do I paint a wall?", "no JSON"),
+        ("", "no JSON"),
         ('[{"role": "user"', "no JSON"),
         ("[" * 100_000, "no JSON"),
         ("[]", "holds no message"),
@@ -309,14 +303,13 @@ def test_a_chat_is_read_from_text_and_from_a_file(tmp_path):
 )
 def test_what_is_no_chat_is_refused(source, says):
     with pytest.raises(ArgumentError, match=says) as caught:
-        read(source)
+        parse(source)
     assert '"role": "user"' in caught.value.hint
     assert len(str(caught.value)) < 300
 
 
-def test_the_content_of_a_file_that_is_no_chat_is_not_shown(tmp_path):
-    path = tmp_path / "secret.json"
-    path.write_text("secret words", encoding="utf8")
-    with pytest.raises(ArgumentError) as caught:
-        read(str(path))
-    assert "secret words" not in str(caught.value)
+def test_a_name_is_not_taken_for_a_file(tmp_path):
+    path = tmp_path / "chat.json"
+    path.write_text('[{"role": "user", "content": "secret"}]', encoding="utf8")
+    with pytest.raises(ArgumentError, match="no JSON"):
+        parse(str(path))

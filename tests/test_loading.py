@@ -140,6 +140,9 @@ def test_config_that_is_missing_or_no_json_is_refused(folder: Path) -> None:
     (folder / "config.json").write_text('{"model_type":')
     with pytest.raises(LoadError, match=r"not a valid JSON file.*save_pretrained"):
         load(folder)
+    (folder / "config.json").write_text("[]")
+    with pytest.raises(LoadError, match=r"no config.json that names a model type"):
+        load(folder)
     (folder / "config.json").unlink()
     with pytest.raises(LoadError, match=r"no config.json that names a model type"):
         load(folder)

@@ -54,6 +54,22 @@ def test_every_parameter_is_described(name):
     assert spec.headline.endswith((".", "?"))
 
 
+def test_files_are_marked_for_surfaces_that_must_not_open_them():
+    marked = {(spec.name, item.name): item.file for spec in registry.specs().values() for item in spec.parameters}
+    assert marked["max_activating", "text"] == marked["tuned_lens", "lens"] == "input"
+    assert marked["fit_tuned_lens", "file"] == "output"
+    assert marked["conversation", "chat"] == ".json"
+    assert marked["conversation", "chat_template"] == ".jinja"
+    assert marked["similarity", "other_model"] == "model"
+    assert marked["next_token", "prompt"] is None
+    assert registry.json_schema("max_activating")["properties"]["text"]["file"] == "input"
+    assert "file" not in registry.json_schema("next_token")["properties"]["prompt"]
+    for spec in registry.specs().values():
+        for item in spec.parameters:
+            named = "text file" in item.help or "the file" in item.help
+            assert named == (item.file in ("input", "output")), (spec.name, item.name)
+
+
 def test_listing_imports_neither_torch_nor_pydantic():
     code = (
         "import sys; from fluoroscope import registry; registry.specs()\n"

@@ -1,7 +1,7 @@
 import pytest
 
 from fluoroscope.errors import ArgumentError
-from fluoroscope.signature import Parameter, Spec, read
+from fluoroscope.signature import FILES, Parameter, Spec, read
 
 GOOD = '''"""What it answers.
 
@@ -65,6 +65,17 @@ def test_everything_is_read_from_the_source_without_running_it(write):
         kind="analysis",
         module="pkg.sample",
     )
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_has_to_do_with_files_is_marked(write, name):
+    source = GOOD.replace("prompt: str", f"prompt: {name}").replace("target: str | None", f"target: {name} | None")
+    found = {item.name: item for item in read(write(source), "pkg.sample", "analysis").parameters}
+    assert found["prompt"] == Parameter(
+        "prompt", "str", required=True, help="the text to look at: all of it.", file=FILES[name]
+    )
+    assert found["target"] == Parameter("target", "str", optional=True, file=FILES[name])
+    assert found["words"].file is found["grain"].file is None
 
 
 def test_names_for_people(write):

@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from fluoroscope.errors import ArgumentError, TokenError
@@ -22,7 +21,7 @@ _OURS = {"conversation", "add_generation_prompt", "tokenize", "return_dict", "re
     "truncation", "max_length", "tokenizer_kwargs", "return_assistant_tokens_mask", "sanitize_control_tokens"
 }  # fmt: skip
 
-_FORM = 'Write [{"role": "user", "content": "…"}], or name a .json file that holds it.'
+_FORM = 'Write [{"role": "user", "content": "…"}]; of a file give its text.'
 
 
 @dataclass(frozen=True)
@@ -85,23 +84,15 @@ class Chat:
     offsets: tuple[tuple[int, int], ...] | None
 
 
-def read(source: str) -> list[Message]:
-    """The messages of a chat given as JSON text, or as the path of a .json file that holds it.
+def parse(text: str) -> list[Message]:
+    """The messages of a chat in JSON; no file is opened, whatever the text says.
 
     Args:
-        source: a list of messages with "role" and "content", or an object that holds it as "messages".
+        text: a list of messages with "role" and "content", or an object that holds it as "messages".
 
     Raises:
-        ArgumentError: no such file, no JSON, or no list of messages.
+        ArgumentError: no JSON, or no list of messages.
     """
-    text = source
-    if not source.lstrip().startswith(("[", "{")):
-        if Path(source).suffix.lower() != ".json":
-            raise ArgumentError(f"{short(source)} is neither JSON nor the name of a .json file", _FORM)
-        try:
-            text = Path(source).read_text(encoding="utf8")
-        except (OSError, ValueError) as error:
-            raise ArgumentError(f"cannot read the chat {short(source)}: {type(error).__name__}", _FORM) from error
     try:
         found: Any = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
@@ -114,22 +105,6 @@ def read(source: str) -> list[Message]:
     if any(not isinstance(message, dict) for message in messages):
         raise ArgumentError("this JSON is no list of messages", _FORM)
     return messages
-
-
-def read_template(source: str) -> str:
-    """A chat template given as Jinja text, or as the path of a .jinja file that holds it.
-
-    Raises:
-        ArgumentError: no such file.
-    """
-    if Path(source).suffix.lower() not in (".jinja", ".jinja2"):
-        return source
-    try:
-        return Path(source).read_text(encoding="utf8")
-    except (OSError, ValueError) as error:
-        raise ArgumentError(
-            f"cannot read the chat template {short(source)}: {type(error).__name__}", "Name a .jinja file."
-        ) from error
 
 
 def encode_chat(

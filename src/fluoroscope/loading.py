@@ -144,7 +144,7 @@ def _check_described(name: str, revision: str | None, options: dict[str, Any], c
         config, _ = PreTrainedConfig.get_config_dict(name, revision=revision or "main", **chosen)
     except Exception as error:
         raise _unreadable(name, error, cut_off) from error
-    if not config.get("model_type"):
+    if not isinstance(config, dict) or not config.get("model_type"):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise LoadError(f"cannot load {name!r}: there is no config.json that names a model type", _LOCAL)
     architectures.described(config["model_type"])
 

@@ -120,9 +120,11 @@ def _field(parameter: Parameter) -> tuple[Any, Any]:
 
     kind: Any = Literal[parameter.choices] if parameter.choices else _TYPES[parameter.type]
     default: Any = ... if parameter.required else parameter.default
+    extra: dict[str, Any] | None = None if parameter.file is None else {"file": parameter.file}
     return (kind | None if parameter.optional else kind), Field(
-        default=default, alias=parameter.name, title=parameter.name, description=parameter.help or None
-    )
+        default=default, alias=parameter.name, title=parameter.name, description=parameter.help or None,
+        json_schema_extra=extra,
+    )  # fmt: skip
 
 
 def _all() -> Iterator[Spec]:

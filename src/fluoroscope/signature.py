@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from fluoroscope.errors import ArgumentError
 
@@ -14,6 +14,20 @@ Kind = Literal["analysis", "workflow", "plugin"]
 
 BASE_TYPES = ("str", "int", "float", "bool", "list[str]", "list[int]")
 """Annotations of parameters; each may have `| None`, and a `Literal` of strings is a `str` with choices."""
+
+InputFile = Annotated[str, "the name of a file that is read"]
+OutputFile = Annotated[str, "the name of a file that is written, and read first where a run goes on with it"]
+ModelName = Annotated[str, "a folder or hub id of a model that is loaded, or the name of an embedded one"]
+JsonText = Annotated[str, "JSON; a command line takes it from a .json file as well, an analysis opens none"]
+JinjaText = Annotated[str, "a Jinja template; from a .jinja file in the same way"]
+
+FileRole = Literal["input", "output", "model", ".json", ".jinja"]
+FILES: dict[str, FileRole] = {
+    "InputFile": "input", "OutputFile": "output", "ModelName": "model", "JsonText": ".json", "JinjaText": ".jinja"
+}  # fmt: skip
+"""Annotations of strings that have to do with files -> how; a suffix: the contents of such a file. A surface that takes
+text from strangers has to refuse every "input", "output" and "model", or to map them to its own; no other string opens
+a file."""
 
 RESERVED = frozenset({"model", "json", "html", "out", "quiet", "dtype", "device", "help"})
 """Names that every command has already."""
@@ -28,6 +42,7 @@ class Parameter:
         optional: whether None is accepted as well.
         choices: the only strings accepted; empty for any.
         help: the description in the docstring.
+        file: how it has to do with a file, see `FILES`; None where it does not.
     """
 
     name: str
@@ -37,6 +52,7 @@ class Parameter:
     help: str = ""
     choices: tuple[str, ...] = ()
     optional: bool = False
+    file: FileRole | None = None
 
 
 @dataclass(frozen=True)
@@ -106,33 +122,44 @@ def _parameter(path: Path, argument: ast.arg, default: ast.expr | None, descript
     text = "" if argument.annotation is None else ast.unparse(argument.annotation)
     kind = _annotation(argument.annotation)
     if kind is None:
-        allowed = f"Use one of {', '.join(BASE_TYPES)}, a Literal of strings, or one of them | None."
+        allowed = f"Use one of {', '.join((*BASE_TYPES, *FILES))}, a Literal of strings, or one of them | None."
         raise _broken(path, line, f"annotates {name!r} with {text or 'nothing'}", allowed)
-    base, optional, choices = kind
     try:
         value = None if default is None else ast.literal_eval(default)
     except ValueError as error:
         raise _broken(path, line, f"gives {name!r} a default that is no literal", "Write the value itself.") from error
-    if default is not None and not _fits(value, base, optional, choices):
+    if default is not None and not _fits(value, kind):
         raise _broken(path, line, f"gives {name!r}: {text} the default {value!r}", "Default and annotation must agree.")
-    return Parameter(name, base, value, default is None, description, choices, optional)
+    return Parameter(name, kind.base, value, default is None, description, kind.choices, kind.optional, kind.file)
 
 
-def _annotation(node: ast.expr | None) -> tuple[str, bool, tuple[str, ...]] | None:
+class _Kind(NamedTuple):
+    """What an annotation says, in the words of `Parameter`."""
+
+    base: str
+    optional: bool = False
+    choices: tuple[str, ...] = ()
+    file: FileRole | None = None
+
+
+def _annotation(node: ast.expr | None) -> _Kind | None:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr) and ast.unparse(node.right) == "None":
         inner = _annotation(node.left)
-        return None if inner is None or inner[1] else (inner[0], True, inner[2])
+        return None if inner is None or inner.optional else inner._replace(optional=True)
     if isinstance(node, ast.Subscript) and ast.unparse(node.value) in ("Literal", "typing.Literal"):
         items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         choices = tuple(item.value for item in items if isinstance(item, ast.Constant) and isinstance(item.value, str))
-        return ("str", False, choices) if len(choices) == len(items) else None
+        return _Kind("str", choices=choices) if len(choices) == len(items) else None
     text = "" if node is None else ast.unparse(node)
-    return (text, False, ()) if text in BASE_TYPES else None
+    if text in FILES:
+        return _Kind("str", file=FILES[text])
+    return _Kind(text) if text in BASE_TYPES else None
 
 
-def _fits(value: Any, base: str, optional: bool, choices: tuple[str, ...]) -> bool:
+def _fits(value: Any, kind: _Kind) -> bool:
+    base, choices = kind.base, kind.choices
     if value is None:
-        return optional
+        return kind.optional
     if isinstance(value, bool) or base == "bool":
         return isinstance(value, bool) and base == "bool"
     if base.startswith("list"):

@@ -1,3 +1,4 @@
+import contextlib
 import importlib
 import io
 import json
@@ -7,6 +8,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ import tiny
 from fluoroscope import registry, specimen
 from fluoroscope.architectures import model_types
 from fluoroscope.cli.main import main, outcome
+from fluoroscope.errors import FluoroscopeError
 from fluoroscope.progress import track
 from fluoroscope.sites import SITES
 from fluoroscope.trace import Trace
@@ -86,6 +89,29 @@ def test_what_people_read_fits_and_holds_nothing_hostile(name, columns, fluoro, 
     assert "\x1b" not in out
     assert "\t" not in out
     assert len(out.splitlines()) > 5
+
+
+OPENED: list[str] = []
+
+
+@cache
+def watch() -> None:
+    """From now on the names of opened files are kept; an audit hook cannot be taken away again."""
+    sys.addaudithook(lambda event, details: OPENED.append(str(details[0])) if event == "open" else None)
+
+
+@pytest.mark.parametrize("name", sorted(registry.specs()))
+def test_no_text_opens_a_file_unless_its_parameter_is_marked(name, tiny_model, tmp_path, monkeypatch):
+    watch()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "canary.json").write_text(VALUES["chat"], encoding="utf8")
+    texts = [item for item in registry.get(name).parameters if "str" in item.type and not item.choices]
+    for item in texts:
+        OPENED.clear()
+        given = ["canary.json"] if item.type.startswith("list") else "canary.json"
+        with contextlib.suppress(FluoroscopeError):
+            registry.run(name, tiny_model, **(values(name) | {item.name: given}))
+        assert ("canary.json" in OPENED) == (item.file in ("input", "model")), item.name
 
 
 def test_options_reach_the_function(fluoro, tiny_model):
@@ -179,6 +205,27 @@ def test_wrong_requests_are_refused_before_the_model_is_loaded(fluoro, monkeypat
     status, _, err = fluoro("trace", "a", "-s", "embed", "--out", "x.pkl")
     assert status == 2
     assert "allow_pickle" not in err
+
+
+def test_a_chat_may_come_from_a_file_that_the_command_line_reads(fluoro, tmp_path):
+    path = tmp_path / "chat.JSON"
+    path.write_text(VALUES["chat"], encoding="utf8")
+    assert fluoro("conversation", str(path), "--json") == fluoro("conversation", VALUES["chat"], "--json")
+    assert "Or the name of a .json file that holds it." in " ".join(fluoro("conversation", "--help")[1].split())
+    template = tmp_path / "plain one.jinja"
+    template.write_text("{% for m in messages %}{{ m.content }}{% endfor %}", encoding="utf8")
+    named, written = (
+        fluoro("conversation", VALUES["chat"], "--chat-template", each, "--json")
+        for each in (str(template), template.read_text(encoding="utf8"))
+    )
+    assert named == written
+    assert named[0] == 0
+    path.write_bytes(b"secret \xff words")
+    for name, reason in ((str(path), "no UTF-8"), ("nowhere.json", "No such file"), ("a" * 5000 + ".json", "too long")):
+        status, out, err = fluoro("conversation", name)
+        assert (status, out) == (2, "")
+        assert reason in err
+        assert "secret" not in err
 
 
 def test_a_slow_precision_is_remarked_once_unless_it_was_asked_for(fluoro, tmp_path, tiny_folder):

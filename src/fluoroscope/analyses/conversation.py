@@ -15,6 +15,7 @@ from fluoroscope.methods import decomposition, effects, knockout, readout, spans
 from fluoroscope.methods.effects import Shift
 from fluoroscope.render.text import percent, quoted
 from fluoroscope.result import Record, Result, number
+from fluoroscope.signature import JinjaText, JsonText
 from fluoroscope.sites import Site
 from fluoroscope.views import Bar, Bars, Column, HeadGrid, Heatmap, Lines, Mark, Row, Series, Table, View
 
@@ -216,28 +217,28 @@ class Conversation(Result):
 
 def conversation(
     model: "Model",
-    chat: str,
+    chat: JsonText,
     *,
     target: str | None = None,
     foil: str | None = None,
     head: str | None = None,
-    chat_template: str | None = None,
+    chat_template: JinjaText | None = None,
 ) -> Conversation:
     """Reads a chat by its template and measures what its turns do to one another and to the answer.
 
     Args:
-        chat: messages as JSON, [{"role": "user", "content": "…"}], or the name of a .json file that holds them.
+        chat: messages as JSON: [{"role": "user", "content": "…"}].
         target: the first token of the answer to explain, as text or id (#338); without it the model's own.
         foil: a token whose logit is taken off, as text or id.
         head: the one whose attention between turns to show, such as L3H0; without it the mean of all.
-        chat_template: Jinja text, or the name of a .jinja file; without it the template of the tokenizer.
+        chat_template: a Jinja text; without it the template of the tokenizer.
 
     Raises:
         ArgumentError: no chat, no such file, a site that is no head, or a foil that is the target.
         TokenError: no template, one in which the contents cannot be proved to be spans, or several tokens as target.
         UnavailableError: attention of this family cannot be cut in every layer, or its logits not be decomposed.
     """
-    messages = chats.read(chat)
+    messages = chats.parse(chat)
     shown = None if head is None else model.site(head)
     if shown is not None and (shown.name not in ("z", "pattern") or shown.unit is None):
         raise ArgumentError(f"head={head!r} is no head", "Write it as L3H0.")
@@ -278,7 +279,7 @@ def conversation(
 
 
 def _tokens(model: "Model", messages: list[chats.Message], template: str | None) -> "Tokens":
-    own = None if template is None else {"chat_template": chats.read_template(template)}
+    own = None if template is None else {"chat_template": template}
     return model.tokens(messages, chat_options=own)
 
 

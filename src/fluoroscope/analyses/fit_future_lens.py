@@ -13,6 +13,7 @@ from fluoroscope.methods import corpus, future_lens
 from fluoroscope.methods.translators import provenance
 from fluoroscope.render.text import percent
 from fluoroscope.result import Record, Result
+from fluoroscope.signature import InputFile, OutputFile
 from fluoroscope.views import Lines, Mark, Series, View
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class FutureLensFit(Result):
 
 
 def fit_future_lens(
-    model: "Model", text: str, *, file: str, ahead: int = 4, context: int | None = None
+    model: "Model", text: InputFile, *, file: OutputFile, ahead: int = 4, context: int | None = None
 ) -> FutureLensFit:
     """Least-squares maps from every depth to the final streams of the next positions.
 

@@ -10,6 +10,7 @@ from fluoroscope.errors import ArgumentError
 from fluoroscope.lens_fit import FitDepth, LensFit, check_file
 from fluoroscope.methods import corpus, jacobian_lens
 from fluoroscope.methods.translators import judge, provenance
+from fluoroscope.signature import InputFile, OutputFile
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model
@@ -21,9 +22,9 @@ class JacobianLensFit(LensFit):
 
 def fit_jacobian_lens(
     model: "Model",
-    text: str,
+    text: InputFile,
     *,
-    file: str,
+    file: OutputFile,
     rows: int = 64,
     reach: Literal["same", "later"] = "same",
     context: int | None = None,

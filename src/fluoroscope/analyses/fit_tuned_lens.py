@@ -11,6 +11,7 @@ from fluoroscope.errors import ArgumentError
 from fluoroscope.lens_fit import FitDepth, LensFit, check_file
 from fluoroscope.methods import corpus, tuned_lens
 from fluoroscope.methods.translators import judge, provenance
+from fluoroscope.signature import InputFile, OutputFile
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model
@@ -22,9 +23,9 @@ class TunedLensFit(LensFit):
 
 def fit_tuned_lens(
     model: "Model",
-    text: str,
+    text: InputFile,
     *,
-    file: str,
+    file: OutputFile,
     steps: int = 250,
     rows: int = 16,
     rate: float = 1.0,

@@ -16,6 +16,7 @@ from fluoroscope.methods import readout
 from fluoroscope.methods.translators import depth_sites, fitted
 from fluoroscope.render.text import percent, quoted
 from fluoroscope.result import Record, Result
+from fluoroscope.signature import InputFile
 from fluoroscope.views import Heatmap, Mark, View
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class FutureLens(Result):
 
 
 @torch.no_grad()
-def future_lens(model: "Model", prompt: str, *, lens: str | None = None, position: int = -1) -> FutureLens:
+def future_lens(model: "Model", prompt: str, *, lens: InputFile | None = None, position: int = -1) -> FutureLens:
     """Reads every depth at one position for the next token and those behind it.
 
     Args:

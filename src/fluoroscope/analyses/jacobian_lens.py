@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from fluoroscope.lens import Lens, look
 from fluoroscope.methods import jacobian_lens as method
 from fluoroscope.methods.translators import fitted
+from fluoroscope.signature import InputFile
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model
@@ -24,7 +25,7 @@ def jacobian_lens(
     model: "Model",
     prompt: str,
     *,
-    lens: str | None = None,
+    lens: InputFile | None = None,
     top_k: int = 3,
     position: int | None = None,
     target: str | None = None,

@@ -15,6 +15,7 @@ from fluoroscope.methods import passages, running, units
 from fluoroscope.pieces import split
 from fluoroscope.render.text import number, percent, quoted, visible
 from fluoroscope.result import Record, Result
+from fluoroscope.signature import InputFile
 from fluoroscope.sites import Site
 from fluoroscope.views import Column, Row, Table, TokenMark, Tokens, View
 
@@ -176,7 +177,7 @@ class MaxActivating(Result):
 
 def max_activating(
     model: "Model",
-    text: str,
+    text: InputFile,
     site: str,
     *,
     top_k: int = 5,

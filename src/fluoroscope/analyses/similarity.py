@@ -18,6 +18,7 @@ from fluoroscope.progress import track
 from fluoroscope.render.text import number, prose
 from fluoroscope.result import Recipe, Record, Result
 from fluoroscope.result import number as finite
+from fluoroscope.signature import InputFile, ModelName
 from fluoroscope.views import Column, Heatmap, Lines, Mark, Row, Series, Table, View
 
 if TYPE_CHECKING:
@@ -192,8 +193,8 @@ def similarity(
     prompt: str,
     *,
     other: str | None = None,
-    other_model: str | None = None,
-    text: str | None = None,
+    other_model: ModelName | None = None,
+    text: InputFile | None = None,
     tokens: int = 2000,
 ) -> Similarity:
     """Compares all depths of the residual stream with each other, or with those of another prompt or model.

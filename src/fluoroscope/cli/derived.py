@@ -31,7 +31,7 @@ _CLICK_TYPES: dict[str, click.ParamType[Any]] = {"str": click.STRING, "int": cli
 def command(spec: Spec) -> click.Command:
     """The command of an analysis: required parameters are arguments, all others options."""
     own = [_parameter(parameter) for parameter in spec.parameters]
-    arguments = [f"{item.name.upper()}: {item.help}" for item in spec.parameters if _positional(item)]
+    arguments = [f"{item.name.upper()}: {_help(item)}" for item in spec.parameters if _positional(item)]
     callback = model_options(output_options(partial(_run, spec)))
     text = "\n\n".join([spec.doc, *arguments])
     return click.command(spec.command, params=own, help=text, short_help=spec.headline)(callback)
@@ -132,8 +132,11 @@ def _run(
     spec: Spec, *, model: str | None, dtype: str | None, device: str | None, as_json: bool, html: str | None,
     out: str | None, quiet: bool, **values: Any,
 ) -> None:  # fmt: skip
-    given = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    given: dict[str, Any] = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
     keywords = {name: value for name, value in given.items() if value not in (None, [])}
+    for item in spec.parameters:
+        if _suffix(item) and item.name in keywords:
+            keywords[item.name] = _contents(keywords[item.name], _suffix(item))
     registry.check(spec, keywords)
     files = _files(html, out)
     with progress(quiet):
@@ -146,6 +149,24 @@ def _run(
         click.echo(prose(result.summary()))
     else:
         _show(result)
+
+
+def _suffix(parameter: Parameter) -> str:
+    """The suffix of files whose contents may stand for a value; empty for none."""
+    return parameter.file if parameter.file is not None and parameter.file.startswith(".") else ""
+
+
+def _contents(given: str, suffix: str) -> str:
+    """The value itself, or what the file holds that is named: only here, where the person at the keyboard names it."""
+    if Path(given).suffix.lower() != suffix:
+        return given
+    try:
+        return Path(given).read_text(encoding="utf8")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8"
+        raise ArgumentError(
+            f"cannot read {given!r}: {reason}", f"Name a {suffix} file, or write what it would hold."
+        ) from error
 
 
 def _files(html: str | None, out: str | None) -> list[str]:
@@ -180,9 +201,16 @@ def _parameter(parameter: Parameter) -> click.Parameter:
     if _positional(parameter):
         return click.Argument([parameter.name], type=kind, nargs=-1 if many else 1, required=True)
     note = "" if parameter.required or parameter.default in (None, []) else f" [default: {_written(parameter.default)}]"
-    text = f"{parameter.help[:1].upper()}{parameter.help[1:]}{note}"
+    text = _help(parameter)
+    text = f"{text[:1].upper()}{text[1:]}{note}"
     names = [f"--{name}/--no-{name}" if parameter.type == "bool" else f"--{name}", parameter.name]
     return click.Option(names, type=kind, multiple=many, required=parameter.required, default=None, help=text)
+
+
+def _help(parameter: Parameter) -> str:
+    """Its description, and that a command line may name a file."""
+    suffix = _suffix(parameter)
+    return f"{parameter.help} Or the name of a {suffix} file that holds it." if suffix else parameter.help
 
 
 def _written(value: Any) -> str:
