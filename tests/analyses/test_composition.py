@@ -9,6 +9,7 @@ from fluoroscope.analyses.head_types import head_types
 from fluoroscope.errors import ArgumentError, UnavailableError
 from fluoroscope.loading import load
 from fluoroscope.methods import composition as method
+from fluoroscope.render.text import number
 from fluoroscope.sites import Site
 
 
@@ -68,6 +69,11 @@ def test_what_people_read(tiny_model):
     assert [pair.score for pair in pairs] == sorted((pair.score for pair in pairs), reverse=True)
     assert all(pair.above == pytest.approx(pair.score - result.chance) for pair in pairs)
     assert result.chance == pytest.approx(23**-0.5)
+    for pair in pairs:
+        senders, receivers = method.sender(tiny_model, 0), method.receiver(tiny_model, 1, pair.kind)
+        spread = method.leeway(senders, 23)[int(pair.earlier[-1])] * method.leeway(receivers, 23)[int(pair.later[-1])]
+        assert pair.deviations == pytest.approx((pair.score**2 - 1 / 23) / float(spread))
+    assert f"{number(pairs[0].deviations)} standard deviations" in result.summary()
     table, *maps = result.views()
     assert [row.cells[1] for row in table.rows] == [pair.label for pair in pairs]
     assert [[mark.label for mark in view.rows] for view in maps] == [["L0H0", "L0H1", "L0H2"]] * 3

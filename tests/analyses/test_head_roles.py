@@ -90,6 +90,10 @@ def test_the_specimens_labels_here_stand_beside_those_on_random_tokens():
     model = load()
     result, types = head_roles(model, PROMPT, seeds=2), head_types(model, seeds=2)
     assert [head.battery for head in result.heads] == [head.labels for head in types.heads]
+    assert [head.unsure for head in result.heads] == [head.unsure for head in types.heads]
+    doubted = next(head for head in result.heads if head.unsure and head.battery)
+    row = next((row for row in result.views()[0].rows if row.site == doubted.site), None)
+    assert row is None or f"{doubted.unsure[0]}?" in row.cells[3]
     confirmed = {head.site for head in types.of("induction")}
     here = next(head for head in result.heads if head.site in confirmed and head.label == "induction")
     assert here.induction_score > 0.5

@@ -5,7 +5,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from fluoroscope import specimen
-from fluoroscope.analyses.head_types import head_types
+from fluoroscope.analyses.head_types import HeadTypes, head_types
 from fluoroscope.errors import ArgumentError
 from fluoroscope.loading import load
 
@@ -111,6 +111,39 @@ def test_the_specimens_heads_are_those_of_its_card():
     assert at_work, "on a sentence that repeats, some of them do what they do on random tokens"
     assert here[at_work[0]].weight > 0.5
     assert f"induction ({induction[0]}" in result.summary()
+
+
+def test_a_label_at_the_cut_says_so():
+    """The cut is set between the scores of single seeds and inside the interval of all of them."""
+    model = load()
+    result = head_types(model, seeds=5)
+    wide = max((h for h in result.heads), key=lambda h: h.score("induction").high - h.score("induction").low)
+    score = wide.score("induction")
+    assert score.low < score.mean < score.high
+    for cut, earned in ((score.mean - 1e-6, "yes"), (score.mean + 1e-6, "no")):
+        again = head_types(model, seeds=5, threshold=cut)
+        head = next(each for each in again.heads if each.site == wide.site)
+        assert "induction" in head.unsure
+        assert ("induction" in head.labels) == (earned == "yes")
+        assert head in again.near("induction")
+        row = next(r for r in again.views()[0].rows if r.site == wide.site and r.cells[1] == "induction")
+        assert row.cells == (
+            wide.label, "induction", score.mean, score.low, score.high, score.control, f"{earned}, hangs on the seeds"
+        )  # fmt: skip
+        assert f"hang{'' if 's hang on' in again.summary() else 's'} on the seeds" in again.summary()
+        assert f"{wide.label} induction {score.mean:.2f}" in again.summary()
+    sure = head_types(model, seeds=5, threshold=score.high + 1e-6)
+    head = next(each for each in sure.heads if each.site == wide.site)
+    assert "induction" not in (*head.unsure, *head.labels)
+
+
+def test_one_seed_tells_no_interval():
+    result = head_types(load(), seeds=1)
+    assert {score.low for head in result.heads for score in head.scores} == {None}
+    assert {head.unsure for head in result.heads} == {()}
+    assert "One seed tells no interval" in result.views()[0].caption
+    assert "hang" not in result.summary()
+    assert HeadTypes.from_json(result.to_json()) == result
 
 
 def test_bad_requests_are_refused(tiny_model, by_hand):

@@ -70,6 +70,21 @@ def test_chance_is_what_random_rotations_score(case):
     error = torch.tensor(squares).std().item() / len(squares) ** 0.5
     assert composition.chance(model) ** 2 == pytest.approx(mean, abs=4 * error)
     assert error < mean / 20
+    room = [float(composition.leeway(each[None], composition.directions(model))) for each in (first, second)]
+    assert composition.directions(model) == size
+    assert room[0] * room[1] == pytest.approx(torch.tensor(squares).std().item(), rel=0.12)
+
+
+def test_leeway_by_hand():
+    """One direction against one: a squared coordinate of a unit vector, whose variance is 2 (n - 1) / (n^2 (n + 2)).
+    Circuits that use all directions alike score the same however they are turned."""
+    one = torch.zeros(1, 2, 9, dtype=torch.float64)
+    one[0, 1, 4] = -3
+    found = float(composition.leeway(one, 9)) ** 2
+    assert found == pytest.approx((2 * 8 / (81 * 11)) ** 0.5)
+    assert float(composition.leeway(one.mT, 9)) ** 2 == pytest.approx(found)
+    assert composition.leeway(2 * torch.eye(9, dtype=torch.float64)[None], 9).tolist() == [0]
+    assert composition.leeway(torch.zeros(1, 2, 9), 9).isnan().all()
 
 
 @pytest.mark.parametrize("rank", [1, 2, 4])

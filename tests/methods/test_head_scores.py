@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fluoroscope.loading import load
-from fluoroscope.methods.head_scores import COMPARING, KINDS, PERIODS, battery, masks, scores
+from fluoroscope.methods.head_scores import COMPARING, KINDS, PERIODS, battery, earned, even, masks, scores
 
 
 def test_scores_are_their_definitions():
@@ -56,3 +56,53 @@ def test_seeds_go_through_all_periods(monkeypatch):
     battery(model, range(len(PERIODS)))
     assert len(lengths) == len(PERIODS)
     assert all(2 * period <= length <= 2 * period + 8 for period, length in zip(PERIODS, sorted(lengths), strict=True))
+
+
+def test_what_is_earned_is_the_mean_over_seeds_with_its_interval():
+    """By hand for five seeds: Student's t is 2.776."""
+    shares = torch.tensor([0.30, 0.50, 0.40, 0.45, 0.35], dtype=torch.float64)
+    found = shares[:, None, None, None].expand(-1, len(KINDS), 1, 1)
+    control = torch.full_like(found, torch.nan)
+    for kind in COMPARING:
+        control = control.index_fill(1, torch.tensor([KINDS.index(kind)]), 0.1)
+    result = earned(found, control)
+    for place, kind in enumerate(KINDS):
+        mean = 0.3 if kind in COMPARING else 0.4
+        assert float(result.mean[place]) == pytest.approx(mean)
+        assert float(result.spread[place]) == pytest.approx(0.0790569, abs=1e-6)
+        reach = 2.776445 * 0.0790569 / 5**0.5
+        assert [float(result.low[place]), float(result.high[place])] == pytest.approx([mean - reach, mean + reach])
+    alone = tuple(kind for kind in KINDS if kind not in COMPARING)
+    assert result.labels(0, 0, 0.35) == (alone, KINDS)
+    assert result.labels(0, 0, 0.45) == ((), alone)
+    assert result.labels(0, 0, 0.39) == (alone, (*alone[:1], *COMPARING, *alone[1:]))
+    assert result.labels(0, 0, 0.1) == (KINDS, ())
+    once = earned(found[:1], control[:1])
+    assert once.spread.tolist() == [[[0]]] * len(KINDS)
+    assert once.labels(0, 0, 0.3) == (alone, ())
+
+
+def test_intervals_end_where_shares_do():
+    found = torch.tensor([0.0, 1.0, 0.98], dtype=torch.float64)[:, None, None, None].expand(-1, len(KINDS), 1, 1)
+    control = torch.full_like(found, torch.nan)
+    result = earned(found, control)
+    assert result.high.max() == 1
+    assert result.low[KINDS.index("previous")] == 0
+    assert result.low[KINDS.index("induction")] < 0
+
+
+def test_an_even_look_by_loops():
+    """Only lengths matter: of seed 0 the lead-in and twice the first period."""
+    model, seen = load(), []
+    trace = model.trace
+    model.trace = lambda ids, **options: seen.append(ids[0].tolist()) or trace(ids, **options)
+    try:
+        battery(model, [0, 3])
+    finally:
+        del model.trace
+    lengths = [len(ids) for ids in seen[::2]]
+    by_hand = [sum(1 / (query + 1) for query in range(1, n)) / (n - 1) for n in lengths]
+    found = dict(zip(KINDS, even(model, [0, 3]).tolist(), strict=True))
+    assert found["first"] == found["current"] == pytest.approx(sum(by_hand) / 2)
+    assert found["previous"] < found["first"]
+    assert {found[kind] for kind in COMPARING} == {0}

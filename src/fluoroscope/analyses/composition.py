@@ -15,10 +15,13 @@ from fluoroscope.methods.composition import KINDS, Kind
 from fluoroscope.progress import track
 from fluoroscope.render.text import number
 from fluoroscope.result import Record, Result
+from fluoroscope.result import number as finite
 from fluoroscope.sites import Site
 from fluoroscope.views import Column, Grid, HeadGrid, Heatmap, Mark, Row, Table, View
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from fluoroscope.model import Model
 
 _READERS = {"q": "queries", "k": "keys", "v": "values"}
@@ -33,6 +36,8 @@ class Pair(Record):
         earlier, later: canonical names of their z.
         score: norm of the product over the product of the norms, from 0 to 1.
         above: that minus chance.
+        deviations: how many standard deviations the squared score is over its mean, among all rotations of one
+            circuit against the other; None where all rotations score alike.
     """
 
     kind: Kind
@@ -40,6 +45,7 @@ class Pair(Record):
     later: str
     score: float
     above: float
+    deviations: float | None
 
     @property
     def label(self) -> str:
@@ -48,12 +54,21 @@ class Pair(Record):
 
 
 class Scores(Record):
-    """The scores of one kind: `scores[earlier][later]`, None where the one is not before the other, or is zero."""
+    """The scores of one kind.
+
+    Args:
+        earlier, later: canonical names of the z of the heads.
+        scores: `scores[earlier][later]`, None where the one is not before the other, or is zero.
+        leeway, later_leeway: of each earlier and later head; the product of two is the standard deviation of their
+            squared score over all rotations. None for a head of zeros.
+    """
 
     kind: Kind
     earlier: tuple[str, ...]
     later: tuple[str, ...]
     scores: Grid
+    leeway: tuple[float | None, ...]
+    later_leeway: tuple[float | None, ...]
 
 
 class Composition(Result):
@@ -76,13 +91,21 @@ class Composition(Result):
     def pairs(self) -> list[Pair]:
         """The `top_k` pairs of highest score, of any kind."""
         found = [
-            Pair(kind=grid.kind, earlier=earlier, later=later, score=score, above=score - self.chance)
+            (score, grid, row, column)
             for grid in self.grids
-            for earlier, row in zip(grid.earlier, grid.scores, strict=True)
-            for later, score in zip(grid.later, row, strict=True)
+            for row, line in enumerate(grid.scores)
+            for column, score in enumerate(line)
             if score is not None
         ]
-        return sorted(found, key=lambda pair: -pair.score)[: self.top_k]
+        found.sort(key=lambda each: -each[0])
+        return [self._pair(*each) for each in found[: self.top_k]]
+
+    def _pair(self, score: float, grid: Scores, row: int, column: int) -> Pair:
+        spread = (grid.leeway[row] or 0.0) * (grid.later_leeway[column] or 0.0)
+        return Pair(
+            kind=grid.kind, earlier=grid.earlier[row], later=grid.later[column], score=score, above=score - self.chance,
+            deviations=(score**2 - self.chance**2) / spread if spread else None,
+        )  # fmt: skip
 
     def summary(self) -> str:
         first, *others = self.pairs() or [None]
@@ -93,7 +116,7 @@ class Composition(Result):
         then = f"; then {told}" if told else ""
         return (
             f"The {_READERS[first.kind]} of {read} read most of what {written} writes: score {number(first.score)}, "
-            f"{number(first.above, signed=True)} over the {number(self.chance)} of chance{then}."
+            f"{number(first.above, signed=True)} over the {number(self.chance)} of chance{_told(first)}{then}."
         )
 
     def views(self) -> list[View]:
@@ -101,16 +124,19 @@ class Composition(Result):
         return [self._table(), *map(draw, self.grids)]
 
     def _table(self) -> Table:
-        names = ("kind", "pair", "over chance", "score")
+        names = ("kind", "pair", "over chance", "score", "deviations")
         return Table(
             title="The pairs that compose most",
             caption="Kind: whether the later head reads the earlier one through its queries (q), keys (k) or values "
             "(v). Score: Frobenius norm of the product of their circuits over the product of the norms. Chance, "
             f"{number(self.chance)}: the root mean square over all rotations of one against the other, 1 / sqrt of the "
-            f"directions of the stream. Norm gains are folded in.{self._rotary()} Weights alone: heads that could "
+            "directions of the stream. Deviations: by how many of its standard deviations over these rotations the "
+            f"squared score is above chance. Norm gains are folded in.{self._rotary()} Weights alone: heads that could "
             "speak to each other, not that they do.",
             columns=tuple(Column(name=name) for name in names),
-            rows=tuple(Row(cells=(p.kind, p.label, p.above, p.score), site=p.later) for p in self.pairs()),
+            rows=tuple(
+                Row(cells=(p.kind, p.label, p.above, p.score, p.deviations), site=p.later) for p in self.pairs()
+            ),
         )
 
     def _rotary(self) -> str:
@@ -147,6 +173,10 @@ class Composition(Result):
 
     def _above(self, score: float | None) -> float | None:
         return None if score is None else score - self.chance
+
+
+def _told(pair: Pair) -> str:
+    return "" if pair.deviations is None else f" ({number(pair.deviations)} standard deviations)"
 
 
 def _strongest(rows: Grid) -> list[int]:
@@ -202,17 +232,27 @@ def _rank(site: Site) -> int:
 def _scores(model: "Model", kind: Kind, earlier: list[Site], later: list[Site]) -> Scores:
     rows, columns = _by_layer(earlier), _by_layer(later)
     values: list[list[float | None]] = [[None] * len(later) for _ in earlier]
+    room: list[list[float | None]] = [[None] * len(earlier), [None] * len(later)]
+    count = method.directions(model)
     for below in track(sorted(rows), f"{kind}-composition"):
         senders = method.sender(model, below)[[site.unit for site, _ in rows[below]]]
+        _fill(room[0], rows[below], method.leeway(senders, count))
         for above in sorted(layer for layer in columns if layer > below):
             receivers = method.receiver(model, above, kind)[[site.unit for site, _ in columns[above]]]
+            _fill(room[1], columns[above], method.leeway(receivers, count))
             found = method.scores(senders, receivers).tolist()
             for (_, row), line in zip(rows[below], found, strict=True):
                 for (_, column), score in zip(columns[above], line, strict=True):
                     values[row][column] = None if isnan(score) else score
     return Scores(
-        kind=kind, earlier=tuple(map(str, earlier)), later=tuple(map(str, later)), scores=tuple(map(tuple, values))
-    )
+        kind=kind, earlier=tuple(map(str, earlier)), later=tuple(map(str, later)), scores=tuple(map(tuple, values)),
+        leeway=tuple(room[0]), later_leeway=tuple(room[1]),
+    )  # fmt: skip
+
+
+def _fill(places: list[float | None], heads: list[tuple[Site, int]], found: "Tensor") -> None:
+    for (_, place), value in zip(heads, found.tolist(), strict=True):
+        places[place] = finite(value)
 
 
 def _by_layer(heads: list[Site]) -> dict[int, list[tuple[Site, int]]]:

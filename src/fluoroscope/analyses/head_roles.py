@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fluoroscope.methods.head_roles import Roles
+    from fluoroscope.methods.head_scores import Earned
     from fluoroscope.model import Model
     from fluoroscope.trace import Trace
 
@@ -50,7 +51,8 @@ class HeadRole(Record):
         induction_score: the same for the tokens that followed these places.
         label: previous, duplicate or induction, whichever score is largest, if it reaches the threshold; else diffuse.
         why: the weight that did most for the label's score; of a diffuse head its largest, but for the first token.
-        battery: the labels it earns on random tokens; None if these were left out.
+        battery: the labels it earns on random tokens, by the mean over seeds; None if these were left out.
+        unsure: the kinds, labels there or not, whose 95 % interval over seeds holds the threshold; empty for one seed.
         entropy: of its attention over that of an even look at all keys in sight, from 0 to 1, mean over tokens.
         concentration: its largest weight, mean over tokens.
         value_norm: length of what it writes behind W_O, mean over tokens; None where this model has no such site.
@@ -64,6 +66,7 @@ class HeadRole(Record):
     label: str
     why: Look | None
     battery: tuple[str, ...] | None
+    unsure: tuple[str, ...] | None
     entropy: float | None
     concentration: float
     value_norm: float | None
@@ -115,8 +118,10 @@ class HeadRoles(Result):
         named = [head for head in self.heads if head.label != "diffuse" and head.battery is not None]
         if not named:
             return ""
-        held = sum(head.label in (head.battery or ()) for head in named)
-        return f" Random tokens confirm {held} of {len(named)} labels."
+        held = [head for head in named if head.label in (head.battery or ())]
+        unsure = sum(head.label in (head.unsure or ()) for head in held)
+        doubt = f", {unsure} of these with another choice of seeds perhaps not" if unsure else ""
+        return f" Random tokens confirm {len(held)} of {len(named)} labels{doubt}."
 
     def views(self) -> list[View]:
         told = {
@@ -134,7 +139,8 @@ class HeadRoles(Result):
         )
         elsewhere = "" if not self.seeds else (
             f" On random tokens: the labels of head_types, {self.seeds} seeds, which also name heads that look at the "
-            "first token (first) or at themselves (current)."
+            "first token (first) or at themselves (current); with a question mark where the 95 % interval of the score "
+            "holds the threshold."
         )  # fmt: skip
         battery = [Column(name="on random tokens")] if self.seeds else []
         columns = [*(Column(name=name) for name in ("head", "here", "score")), *battery]
@@ -154,7 +160,7 @@ class HeadRoles(Result):
         )
 
     def _cells(self, head: HeadRole) -> tuple[str | int | float | None, ...]:
-        battery = [", ".join(head.battery or ()) or "none"] if self.seeds else []
+        battery = [_elsewhere(head)] if self.seeds else []
         why = head.why
         pair = ("", "", "", "", None)
         if why is not None:
@@ -173,12 +179,19 @@ class HeadRoles(Result):
         )  # fmt: skip
 
 
+def _elsewhere(head: HeadRole) -> str:
+    """The labels on random tokens, those that hang on the seeds with a question mark."""
+    earned, unsure = head.battery or (), head.unsure or ()
+    named = [f"{kind}?" if kind in unsure else kind for kind in head_scores.KINDS if kind in (*earned, *unsure)]
+    return ", ".join(named) or "none"
+
+
 def _few(heads: list[HeadRole]) -> str:
     named = [f"{head.name} {head.score or 0.0:.2f}" for head in heads[:3]]
     return ", ".join([*named, *(["…"] if len(heads) > 3 else [])])
 
 
-def head_roles(model: "Model", prompt: str, *, threshold: float = 0.4, seeds: int = 2) -> HeadRoles:
+def head_roles(model: "Model", prompt: str, *, threshold: float = 0.4, seeds: int = 5) -> HeadRoles:
     """Scores and labels every head by what it does on a prompt, beside what it does on random tokens.
 
     Args:
@@ -206,8 +219,7 @@ def head_roles(model: "Model", prompt: str, *, threshold: float = 0.4, seeds: in
     heads: list[HeadRole] = []
     for layer in (site.layer or 0 for site in trace.sites if site.name == "pattern"):
         norms = _norms(model, trace, layer) if layer in written else [None] * model.n_heads
-        battery = None if elsewhere is None else elsewhere[:, layer]
-        heads += _heads(trace, layer, mask, norms, battery, threshold)
+        heads += _heads(trace, layer, mask, norms, elsewhere, threshold)
     return HeadRoles(recipe=trace.recipe, tokens=tokens, heads=tuple(heads), threshold=threshold, seeds=seeds)
 
 
@@ -222,7 +234,7 @@ def _heads(
     layer: int,
     mask: "Tensor",
     norms: list[float] | list[None],
-    battery: "Tensor | None",
+    battery: "Earned | None",
     least: float,
 ) -> list[HeadRole]:
     pattern = trace[f"pattern.{layer}"][0]
@@ -234,13 +246,11 @@ def _heads(
         scores = [None if isnan(score) else score for score in found.scores[:, unit].tolist()]
         top = tuple(Look(query=q, key=k, weight=w) for q, k, w in method.pairs(pattern[unit], _PAIRS))
         label, why = _label(found, unit, scores, least) or ("diffuse", top[0] if top else None)
-        earned = None if battery is None else [
-            kind for kind, share in zip(head_scores.KINDS, battery[:, unit].tolist(), strict=True) if share >= least
-        ]  # fmt: skip
+        earned, unsure = (None, None) if battery is None else battery.labels(layer, unit, least)
         heads.append(
             HeadRole(
                 site=str(Site("z", layer, unit)), **dict(zip(_MEANINGS, scores, strict=True)), label=label, why=why,
-                battery=None if earned is None else tuple(earned),
+                battery=earned, unsure=unsure,
                 entropy=None if isnan(spread[unit]) else spread[unit], concentration=largest[unit], value_norm=norm,
                 top=top,
             )

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import head_scores, readout
-from fluoroscope.methods.head_scores import COMPARING, KINDS
+from fluoroscope.methods.head_scores import COMPARING, KINDS, Earned
+from fluoroscope.render.text import number
 from fluoroscope.result import Record, Result
+from fluoroscope.result import number as finite
 from fluoroscope.sites import Site
 from fluoroscope.views import Column, HeadGrid, Row, Table, View
 
@@ -39,18 +41,16 @@ class HeadScore(Record):
         kind: one of previous, duplicate, induction, first, current.
         mean: share of attention from 0 to 1, mean over seeds; for kinds that compare tokens the control is taken off.
         spread: standard deviation over seeds, 0 for one seed.
+        low, high: the 95 % interval of the mean by Student's t over seeds; None for one seed.
         control: the share at the same places where no token repeats; None for kinds that compare none.
     """
 
     kind: str
     mean: float
     spread: float
+    low: float | None
+    high: float | None
     control: float | None
-
-    @property
-    def numbers(self) -> tuple[float, float, float | None]:
-        """Mean, spread and control."""
-        return self.mean, self.spread, self.control
 
 
 class OnPrompt(Record):
@@ -72,11 +72,20 @@ class OnPrompt(Record):
 
 
 class HeadType(Record):
-    """One head: its scores, the labels they earn, and what it does on the prompt if one was given."""
+    """One head.
+
+    Args:
+        site: canonical name of its z.
+        scores: one of each kind.
+        labels: the kinds whose mean reaches the threshold.
+        unsure: the kinds, labels or not, whose interval holds the threshold: other seeds may say otherwise.
+        on_prompt: what it does there; None without a prompt.
+    """
 
     site: str
     scores: tuple[HeadScore, ...]
     labels: tuple[str, ...]
+    unsure: tuple[str, ...]
     on_prompt: OnPrompt | None
 
     def score(self, kind: str) -> HeadScore:
@@ -95,38 +104,68 @@ class HeadTypes(Result):
     Args:
         threshold: the least share of attention that earns a label.
         seeds: of the random tokens.
+        even: by kind in the order of KINDS, what a head would earn that looks at all tokens alike.
         tokens: of the prompt; None without one.
     """
 
     heads: tuple[HeadType, ...]
     threshold: float
     seeds: tuple[int, ...]
+    even: tuple[float, ...]
     tokens: tuple[str, ...] | None
 
     def of(self, kind: str) -> list[HeadType]:
         """The heads with a label, strongest first."""
-        return sorted((head for head in self.heads if kind in head.labels), key=lambda head: -head.score(kind).mean)
+        return self._by_score(kind, [head for head in self.heads if kind in head.labels])
+
+    def near(self, kind: str) -> list[HeadType]:
+        """The heads with a label or at the threshold, strongest first."""
+        return self._by_score(kind, [head for head in self.heads if kind in (*head.labels, *head.unsure)])
+
+    def _by_score(self, kind: str, heads: list[HeadType]) -> list[HeadType]:
+        return sorted(heads, key=lambda head: -head.score(kind).mean)
 
     def summary(self) -> str:
         told = [f"{len(heads)} {_NAMES[kind]} ({_few(heads, kind)})" for kind in KINDS if (heads := self.of(kind))]
         bare = sum(not head.labels for head in self.heads)
-        return f"{len(self.heads)} heads: {', '.join([*told, f'{bare} without a label'])}."
+        return f"{len(self.heads)} heads: {', '.join([*told, f'{bare} without a label'])}{self._doubts()}."
+
+    def _doubts(self) -> str:
+        found = [(head, kind) for kind in KINDS for head in self.near(kind) if kind in head.unsure]
+        if not found:
+            return ""
+        nearest = sorted(found, key=lambda each: abs(each[0].score(each[1]).mean - self.threshold))[:3]
+        named = ", ".join(f"{head.label} {_NAMES[kind]} {head.score(kind).mean:.2f}" for head, kind in nearest)
+        more = ", …" if len(found) > 3 else ""
+        return f"; {len(found)} label{' hangs' if len(found) == 1 else 's hang'} on the seeds ({named}{more})"
 
     def views(self) -> list[View]:
         return [self._table(), *([self._prompt_table()] if self.tokens else []), *map(self._grid, KINDS)]
 
     def _table(self) -> Table:
         rows = [
-            Row(cells=(h.label, _NAMES[kind], *h.score(kind).numbers), site=h.site)
+            Row(
+                cells=(h.label, _NAMES[kind], score.mean, score.low, score.high, score.control, _earned(h, kind)),
+                site=h.site,
+            )
             for kind in KINDS
-            for h in self.of(kind)
+            for h in self.near(kind)
+            for score in [h.score(kind)]
         ]
+        n = len(self.seeds)
+        sure = "One seed tells no interval."
+        if n > 1:
+            sure = (
+                f"From and to: the 95 % interval of the mean (Student's t, n = {n}); a label whose interval holds the "
+                "cut, given or not, hangs on the seeds."
+            )
         return Table(
             title="Heads with a label",
-            caption=f"Share of attention on random tokens, mean and standard deviation over {len(self.seeds)} seeds, "
-            f"each with other tokens, period and place; a label takes {self.threshold:g}. Control: the share at the "
-            "same places where no token repeats, already taken off.",
-            columns=tuple(Column(name=name) for name in ("head", "label", "score", "spread", "control")),
+            caption=f"Share of attention on random tokens, mean over {n} seed{'s' if n > 1 else ''}, each with other "
+            f"tokens, period and place; a label takes {self.threshold:g}, an even look would earn "
+            f"{number(max(self.even))} at most. {sure} Control: the share at the same places where no token repeats, "
+            "already taken off.",
+            columns=tuple(Column(name=name) for name in ("head", "kind", "score", "from", "to", "control", "label")),
             rows=tuple(rows),
         )
 
@@ -157,6 +196,10 @@ class HeadTypes(Result):
         )  # fmt: skip
 
 
+def _earned(head: HeadType, kind: str) -> str:
+    return ("yes" if kind in head.labels else "no") + (", hangs on the seeds" if kind in head.unsure else "")
+
+
 def _few(heads: list[HeadType], kind: str) -> str:
     named = [f"{head.label} {head.score(kind).mean:.2f}" for head in heads[:3]]
     return ", ".join([*named, *(["…"] if len(heads) > 3 else [])])
@@ -177,35 +220,35 @@ def head_types(model: "Model", *, prompt: str | None = None, threshold: float = 
     if not 0 < threshold <= 1:
         raise ArgumentError(f"threshold={threshold:g} is no share of attention", "Give a number above 0, at most 1.")
     found, control = head_scores.battery(model, range(seeds))
+    battery = head_scores.earned(found, control)
     trace = None if prompt is None else model.trace(prompt, sites=["pattern.*"], logits=False)
     if trace is not None:
         readout.only_slot(trace.tokens, -1)
     heads: list[HeadType] = []
-    for layer in range(model.n_layers):
+    measured = [layer for layer in range(model.n_layers) if not bool(battery.mean[:, layer].isnan().any())]
+    for layer in measured:
         here = None if trace is None else trace.values.get(Site("pattern", layer))
         for head in range(model.n_heads):
-            scores = _scores(found[:, :, layer, head], control[:, :, layer, head])
-            if scores is None:
-                continue
-            labels = tuple(score.kind for score in scores if score.mean >= threshold)
+            scores = _scores(battery, control, layer, head)
             on_prompt = None if trace is None or here is None else _on_prompt(trace, here[0, head], threshold)
-            heads.append(HeadType(site=str(Site("z", layer, head)), scores=scores, labels=labels, on_prompt=on_prompt))
+            labels, unsure = battery.labels(layer, head, threshold)
+            site = str(Site("z", layer, head))
+            heads.append(HeadType(site=site, scores=scores, labels=labels, unsure=unsure, on_prompt=on_prompt))
     return HeadTypes(
         recipe=model.recipe() if trace is None else trace.recipe, heads=tuple(heads), threshold=threshold,
-        seeds=tuple(range(seeds)), tokens=None if trace is None else tuple(trace.tokens.pieces[0]),
+        seeds=tuple(range(seeds)), even=tuple(head_scores.even(model, range(seeds)).tolist()),
+        tokens=None if trace is None else tuple(trace.tokens.pieces[0]),
     )  # fmt: skip
 
 
-def _scores(found: Float[Tensor, "seed kind"], control: Float[Tensor, "seed kind"]) -> tuple[HeadScore, ...] | None:
-    """None where this layer has no patterns."""
-    if bool(found.isnan().any()):
-        return None
-    content = found - control.nan_to_num(0.0)
-    means, spreads = content.mean(0).tolist(), content.std(0, correction=min(1, len(content) - 1)).tolist()
-    controls = [None if isnan(value) else value for value in control.mean(0).tolist()]
+def _scores(
+    battery: Earned, control: Float[Tensor, "seed kind layer head"], layer: int, head: int
+) -> tuple[HeadScore, ...]:
+    figures = (battery.mean, battery.spread, battery.low, battery.high, control.mean(0))
+    rows = zip(*(figure[:, layer, head].tolist() for figure in figures), strict=True)
     return tuple(
-        HeadScore(kind=kind, mean=mean, spread=spread, control=taken_off)
-        for kind, mean, spread, taken_off in zip(KINDS, means, spreads, controls, strict=True)
+        HeadScore(kind=kind, mean=mean, spread=spread, low=finite(low), high=finite(high), control=finite(taken_off))
+        for kind, (mean, spread, low, high, taken_off) in zip(KINDS, rows, strict=True)
     )
 
 

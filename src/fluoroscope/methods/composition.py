@@ -21,13 +21,35 @@ KINDS: tuple[Kind, ...] = ("q", "k", "v")
 """Through the queries, the keys or the values of the later head."""
 
 
+def directions(model: "Model") -> int:
+    """Those of the stream that heads read: all, or all but the mean."""
+    return model.d_model - (1 if centred(model) else 0)
+
+
 def chance(model: "Model") -> float:
     """The root mean square score of any two circuits that are turned against each other at random.
 
     Exactly 1 / sqrt(n), whatever their singular values, where n is the number of directions of the stream that are
     read: E |A U B|^2 = |A|^2 |B|^2 / n over all rotations U.
     """
-    return (model.d_model - (1 if centred(model) else 0)) ** -0.5
+    return directions(model) ** -0.5
+
+
+def leeway(factors: Float[Tensor, "head rows columns"], directions: int) -> Float[Tensor, "head"]:
+    """How much room each circuit leaves to chance: the product of those of two circuits is the standard deviation of
+    their squared score over all rotations of one against the other.
+
+    Exact, by Var tr(X U Y U^T) = 2 / ((n - 1) (n + 2)) (tr X^2 - (tr X)^2 / n) (tr Y^2 - (tr Y)^2 / n) for symmetric X
+    and Y. A circuit of many equal singular values leaves little, one of a single direction most; NaN for one of zeros.
+
+    Args:
+        factors: what stands for the circuits, from `sender` or `receiver`.
+    """
+    short = factors if factors.shape[-2] <= factors.shape[-1] else factors.mT
+    gram = short @ short.mT
+    purity = gram.square().sum((-2, -1)) / gram.diagonal(dim1=-2, dim2=-1).sum(-1).square()
+    n = max(directions, 2)
+    return (purity - 1 / n).clamp_min(0).sqrt() * (2 / ((n - 1) * (n + 2))) ** 0.25
 
 
 def sender(model: "Model", layer: int) -> Float[Tensor, "head d_head d_model"]:

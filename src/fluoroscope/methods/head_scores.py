@@ -6,6 +6,7 @@ the tokens are (Olsson et al. 2022, "In-context Learning and Induction Heads").
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from fluoroscope.errors import ArgumentError
+from fluoroscope.methods import confidence
 from fluoroscope.progress import track
 from fluoroscope.prompts import lead
 
@@ -88,11 +90,46 @@ def battery(
     return found, control
 
 
-def earned(
-    found: Float[Tensor, "seed kind layer head"], control: Float[Tensor, "seed kind layer head"]
-) -> Float[Tensor, "kind layer head"]:
-    """What a battery says of each head: mean over its seeds, the control taken off; NaN where nothing was measured."""
-    return (found - control.nan_to_num(0.0)).mean(0)
+def even(model: "Model", seeds: Sequence[int]) -> Float[Tensor, "kind"]:
+    """What a head earns that looks at all tokens alike, mean over the seeds: 0 where a control is taken off."""
+    found: list[Tensor] = []
+    for seed in seeds:
+        ids = _rows(model, seed)[0][0].tolist()
+        seen = torch.ones(len(ids), len(ids), dtype=torch.float64).tril()
+        found.append(scores((seen / seen.sum(-1, keepdim=True))[None], masks(ids))[:, 0])
+    own = torch.tensor([kind not in COMPARING for kind in KINDS])
+    return torch.stack(found).mean(0).where(own, 0.0)
+
+
+@dataclass(frozen=True)
+class Earned:
+    """What a battery says of each head, the control taken off; NaN where nothing was measured.
+
+    Args:
+        mean: over the seeds.
+        spread: standard deviation over the seeds; 0 for one.
+        low, high: the 95 % interval of the mean, for other seeds; NaN for one.
+    """
+
+    mean: Float[Tensor, "kind layer head"]
+    spread: Float[Tensor, "kind layer head"]
+    low: Float[Tensor, "kind layer head"]
+    high: Float[Tensor, "kind layer head"]
+
+    def labels(self, layer: int, head: int, threshold: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The kinds of a head whose mean reaches the threshold, and those whose interval holds it."""
+        figures = zip(KINDS, *(each[:, layer, head].tolist() for each in (self.mean, self.low, self.high)), strict=True)
+        told = [(kind, mean >= threshold, low < threshold <= high) for kind, mean, low, high in figures]
+        return tuple(kind for kind, yes, _ in told if yes), tuple(kind for kind, _, unsure in told if unsure)
+
+
+def earned(found: Float[Tensor, "seed kind layer head"], control: Float[Tensor, "seed kind layer head"]) -> Earned:
+    """The scores of a battery over its seeds; intervals end where shares do, at 0 (less the control, at -1) and 1."""
+    content = found - control.nan_to_num(0.0)
+    low, high = confidence.interval(content)
+    least = torch.tensor([-1.0 if kind in COMPARING else 0.0 for kind in KINDS], dtype=low.dtype)[:, None, None]
+    spread = content.std(0, correction=min(1, len(content) - 1))
+    return Earned(content.mean(0), spread, low.maximum(least), high.clamp_max(1.0))
 
 
 def _rows(model: "Model", seed: int) -> tuple[Int[Tensor, "row pos"], Int[Tensor, "row pos"]]:
