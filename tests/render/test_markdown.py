@@ -7,8 +7,23 @@ from markdown_it import MarkdownIt
 
 from fluoroscope.render import markdown
 from fluoroscope.render.text import prose, visible
-from fluoroscope.views import Arc, Arcs, Bar, Bars, Column, Edge, Graph, Node, Point, Row, Scatter, Table, TokenMark
-from render.samples import HOSTILE, every_view
+from fluoroscope.views import (
+    Arc,
+    Arcs,
+    Bar,
+    Bars,
+    Column,
+    Edge,
+    Graph,
+    Node,
+    Point,
+    Row,
+    Scatter,
+    Table,
+    TokenMark,
+    Tokens,
+)
+from render.samples import HOSTILE, every_view, square
 
 PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 
@@ -102,3 +117,17 @@ def test_points_are_a_table_of_their_places():
     lines = markdown.draw(Scatter(title="t", axes=("one", "two"), points=points))
     assert lines[-4] == "|  | one | two | group |"
     assert lines[-2:] == ["| `·a` | +0.500 | -1.000 | g |", "| b | +2.000 | 0 |  |"]
+
+
+def test_tokens_with_values_are_listed_below_their_text():
+    items = (TokenMark(text=" a", value=0.25), TokenMark(text="b"))
+    lines = markdown.draw(Tokens(title="t", unit="share", items=items, marked=0))
+    assert lines[2] == "**`·a`** `b`"
+    assert lines[-2:] == ["| 0 | `·a` | 0.250 |", "| 1 | `b` | – |"]
+    assert len(markdown.draw(Tokens(title="t", items=items[1:]))) == 3
+
+
+def test_of_a_large_heatmap_the_largest_cells_are_listed():
+    lines = markdown.draw(square(60))
+    assert "The 20 largest of 60 x 60 numbers; the JSON has all." in lines
+    assert lines[-20].split(" | ")[:5] == ["| `token·59`", "59", "`token·59`", "59", "-1.967 |"]
