@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
 from fluoroscope.errors import ArgumentError, ArtifactError
+from fluoroscope.render.text import prose
 from fluoroscope.result import SCHEMA, SUFFIXES, Recipe, Record, Result, number
 from render.samples import HOSTILE, every_view
 
@@ -141,6 +142,13 @@ def test_a_notebook_shows_a_fragment_without_scripts():
     assert "<script" not in shown
     assert "Head count" in shown
     assert "&lt;script&gt;" in shown
+
+
+def test_a_notebook_is_offered_html_markdown_and_the_sentence():
+    offered = result()._repr_mimebundle_(include=None, exclude=None)
+    assert offered["text/html"] == result()._repr_html_()
+    assert offered["text/markdown"] == result().to_markdown()
+    assert offered["text/plain"] == f"Head count: {prose(result().summary())}"
 
 
 def test_a_base_result_has_no_answer():

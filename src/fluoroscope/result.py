@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fluoroscope.errors import ArgumentError, ArtifactError
+from fluoroscope.render.text import prose
 from fluoroscope.views import Graph, View
 
 if TYPE_CHECKING:
@@ -145,6 +146,11 @@ class Result(Record):
                 f"{self.title()} draws no graph, so there is none to write as .dot", "Use another suffix."
             )
         return dot.source(graphs[0])
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """What a notebook may show; a program that shows text alone gets the sentence, not all numbers."""
+        plain = f"{self.title()}: {prose(self.summary())}"
+        return {"text/plain": plain, "text/html": self._repr_html_(), "text/markdown": self.to_markdown()}
 
     def _repr_html_(self) -> str:
         from fluoroscope.render import document

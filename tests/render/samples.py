@@ -123,3 +123,21 @@ def every_view(text: str = HOSTILE) -> list[View]:
             rows=(Row(cells=(text, text, 7, 0.25), site="resid_post.1"), Row(cells=("b", "c", None, None))),
         ),
     ]
+
+
+def thick_graph() -> Graph:
+    """Twelve edges into one node and long labels: more numbers than there is room for."""
+    nodes = tuple(Node(id=f"n{n}", rank=n % 3, label=f"mlp_out.{n} @ token", value=n / 7) for n in range(12))
+    edges = tuple(Edge(source=node.id, target="end", value=(-1) ** n * 10.0**-n) for n, node in enumerate(nodes))
+    return Graph(title="t", unit="u", signed=True, nodes=(*nodes, Node(id="end", rank=9, label="end")), edges=edges)
+
+
+def square(side: int) -> Heatmap:
+    """As many rows as columns, with the largest number in the last corner and none in the first."""
+    marks = tuple(Mark(label=f"token {n}", token=True) for n in range(side))
+    values = [[-(row + column) / side for column in range(side)] for row in range(side)]
+    grid = [
+        tuple(None if row == column == 0 else value for column, value in enumerate(line))
+        for row, line in enumerate(values)
+    ]
+    return Heatmap(title="t", unit="u", signed=True, rows=marks, columns=marks, values=tuple(grid))

@@ -1,12 +1,34 @@
 import subprocess
 import sys
+from itertools import pairwise
 
 import matplotlib
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
 from fluoroscope.render import figure, figure_charts
-from fluoroscope.views import Arc, Arcs, Bar, Bars, Edge, Graph, Heatmap, Mark, Node, Point, Scatter, TokenMark
-from render.samples import HOSTILE, every_view
+from fluoroscope.views import (
+    Arc,
+    Arcs,
+    Bar,
+    Bars,
+    Column,
+    Edge,
+    Graph,
+    Heatmap,
+    Lines,
+    Mark,
+    Node,
+    Point,
+    Row,
+    Scatter,
+    Series,
+    Table,
+    TokenMark,
+    Tokens,
+)
+from render.samples import HOSTILE, every_view, square, thick_graph
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])
@@ -22,7 +44,7 @@ def test_global_state_of_matplotlib_stays_as_it_was():
 import sys, matplotlib
 before = matplotlib.rcParams.copy()
 from render.samples import every_view
-from fluoroscope.render import figure, figure_charts
+from fluoroscope.render import figure
 figure.image(figure.page("t", "s", every_view()), "png")
 assert "matplotlib.pyplot" not in sys.modules
 assert matplotlib.rcParams.copy() == before
@@ -108,3 +130,99 @@ def test_numbers_have_as_many_digits_as_there_is_room():
     row = (0.00002, 12.345, 0.0, 123456.0, *([1.0] * 10))
     assert figure_charts._fitting(_grid((row,)), 200)[0][:3] == ["+2.0e-5", "+12.35", "0"]
     assert figure_charts._fitting(_grid((row,)), 40)[0][:4] == ["+0.0", "+12.3", "0", "+1.2e+5"]
+
+
+def shown(drawn):
+    """Every text of a figure with its sides in pixels, once it is laid out."""
+    canvas = FigureCanvasAgg(drawn)
+    canvas.draw()
+    hidden = [
+        each for axes in drawn.axes if not axes.axison for each in axes.get_xticklabels() + axes.get_yticklabels()
+    ]
+    for artist in drawn.findobj(Text):
+        if (
+            artist not in hidden
+            and artist.get_visible()
+            and artist.get_text().strip()
+            and artist.get_window_extent().width
+        ):
+            yield artist.get_text(), artist.get_window_extent(canvas.get_renderer())
+
+
+@pytest.mark.parametrize("text", ["a", "a label of some length", " Wilhelmina"])
+def test_no_text_leaves_the_figure(text):
+    drawn = figure.page("t", "a sentence of many words " * 12, [*every_view(text), square(60), thick_graph()])
+    width, height = drawn.bbox.size
+    for words, sides in shown(drawn):
+        assert sides.x0 >= -1, words
+        assert sides.x1 <= width + 1, words
+        assert sides.y0 >= -1, words
+        assert sides.y1 <= height + 1, words
+
+
+@pytest.mark.parametrize("columns", [3, 14, 60, 300])
+def test_names_of_columns_do_not_touch_each_other(columns):
+    marks = tuple(Mark(label=" Wilhelmina" if n == 1 else f" token{n}", token=True) for n in range(columns))
+    rows = tuple(Mark(label=f"L{n}") for n in range(6))
+    view = Heatmap(title="t", unit="u", rows=rows, columns=marks, values=((0.5,) * columns,) * 6)
+    names = [sides for words, sides in shown(figure.page("t", "s", [view])) if words.startswith("·")]
+    assert len(names) >= min(columns, 30)
+    for left, right in pairwise(sorted(names, key=lambda sides: sides.x0)):
+        assert left.x1 <= right.x0 + 1
+
+
+def test_bars_of_either_sign_leave_their_names_and_numbers_alone():
+    items = (Bar(label="10 together", value=-17.3, remark="less than 0.01 %, ‘·is’"), Bar(label="L3H7", value=-0.02))
+    drawn = figure.page("t", "s", [Bars(title="t", unit="u", signed=True, items=items)])
+    texts = dict(shown(drawn))
+    assert texts["10 together"].x1 < drawn.axes[0].bbox.x0
+    assert drawn.axes[0].bbox.x1 < texts["-17.30"].x0
+    assert texts["-17.30"].x1 < texts["less than 0.01 %, ‘·is’"].x0
+
+
+def test_tokens_show_their_numbers_and_do_not_touch():
+    items = tuple(TokenMark(text=f" Wilhelmina{n}", value=n / 7) for n in range(30))
+    texts = dict(shown(figure.page("t", "s", [Tokens(title="t", unit="u", items=items, marked=3)])))
+    assert "4.143" in texts
+    words = [sides for text, sides in texts.items() if "Wilhelmina" in text]
+    assert len(words) == 30
+    for index, one in enumerate(words):
+        assert not any(one.overlaps(other) for other in words[:index])
+
+
+def test_a_table_keeps_its_words_apart_and_says_what_it_leaves_out():
+    row = Row(cells=("a sentence that needs several lines to be read " * 3, 0.25, "x" * 30, 12))
+    columns = tuple(Column(name=f"the column {n}") for n in range(4))
+    drawn = figure.page("t", "s", [Table(title="t", columns=columns, rows=(row,) * 70)])
+    texts = list(shown(drawn))
+    assert "10 more rows are in the JSON" in dict(texts)
+    top = [sides for words, sides in texts[:40] if words not in ("t\ns", "t")]
+    for index, one in enumerate(top):
+        assert not any(one.overlaps(other) for other in top[:index])
+    assert " ".join(words for words, _ in texts[:20] if words.split()[0] in ("a", "that", "needs")).startswith(
+        "a sentence"
+    )
+
+
+def test_a_scale_says_what_the_colours_mean_and_that_more_is_beyond():
+    view = _grid(((0.5, -2.0), (1.0, None)))
+    assert {"+2", "-2", "0"} <= set(dict(shown(figure.page("t", "s", [view]))))
+    inset = figure.page("t", "s", [view.model_copy(update={"maximum": 1.0})]).axes[0].child_axes[0]
+    assert inset._colorbar.extend == "both"
+
+
+def test_lines_are_told_apart_beside_the_picture():
+    series = tuple(Series(label=f"$s{n}", values=(1.0, float(n))) for n in range(12))
+    view = Lines(title="t", unit="u", x=(Mark(label="a"), Mark(label="b")), series=series)
+    drawn = figure.page("t", "s", [view])
+    texts = dict(shown(drawn))
+    assert all(texts[each.label].x0 > drawn.axes[0].bbox.x1 for each in series)
+    assert len({(line.get_color(), str(line._unscaled_dash_pattern)) for line in drawn.axes[0].lines}) == 12
+
+
+def test_a_large_heatmap_has_a_size_and_names_that_can_be_read():
+    drawn = figure.page("t", "s", [square(400)])
+    assert drawn.get_size_inches()[1] < 16
+    names = [sides for words, sides in shown(drawn) if words.startswith("token") and sides.width > sides.height]
+    for lower, upper in pairwise(sorted(names, key=lambda sides: sides.y0)):
+        assert lower.y1 <= upper.y0 + 2

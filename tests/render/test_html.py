@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from fluoroscope.render import html
 from fluoroscope.render.text import prose, visible
@@ -24,7 +25,7 @@ from fluoroscope.views import (
     TokenMark,
     Tokens,
 )
-from render.samples import every_view
+from render.samples import HOSTILE, every_view, square, thick_graph
 
 OURS = (
     {"html", "head", "meta", "title", "style", "body", "main", "h1", "p", "figure", "figcaption", "b", "span", "br"}
@@ -177,3 +178,112 @@ def test_a_point_is_drawn_where_its_numbers_are_and_tells_them():
     assert [a.get("data-site") for tag, a in parsed.tags if tag == "tr"] == [None, None, "z.1.2", None]
     assert {"right, 0 to 4", "up, 0 to 2", "one", "two", "three"} <= set(parsed.texts)
     assert ("figure", {"class": "scatter"}) in parsed.tags
+
+
+# ── what may not happen to any picture ───────────────────────────────────────────────────────────────
+
+LONG = "日本語のとても長い" * 30
+
+
+class Texts(HTMLParser):
+    """Every text of an SVG as its left, upper, right and lower side in the units of its picture, and the picture."""
+
+    def __init__(self, source: str, sizes: dict[str, float]) -> None:
+        super().__init__(convert_charrefs=True)
+        self.sizes, self.view, self.text, self.boxes = sizes, None, None, []
+        self.feed(source)
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        if tag == "svg":
+            self.view = tuple(map(float, attributes["viewbox"].split()))
+        self.text = attributes if tag == "text" else None
+
+    def handle_data(self, data):
+        if self.text is not None and "transform" not in self.text:
+            width = cell_len(data) * self.sizes.get(self.text.get("class", ""), self.sizes[""])
+            x, y = float(self.text["x"]), float(self.text["y"])
+            anchor = self.text.get("text-anchor", "middle")
+            left = x - {"start": 0, "middle": width / 2, "end": width}[anchor]
+            self.boxes.append(((left, y - 10, left + width, y + 4), self.view, data))
+        self.text = None
+
+
+WIDTHS = {"": 7.2, "token": 7.9, "token marked": 7.9, "amount": 6.7}
+"""Of a character: 13 pixels of a proportional font, the same of a monospaced one, and 11 of that."""
+
+
+@pytest.mark.parametrize("text", [HOSTILE, LONG, "a"])
+def test_no_text_of_a_picture_is_cut_off_at_its_edge(text):
+    for view in [*every_view(text), thick_graph(), square(60)]:
+        for (left, top, right, bottom), (x, y, width, height), shown in Texts(html.draw(view), WIDTHS).boxes:
+            assert x - 1 <= left, (view.kind, shown)
+            assert right <= x + width + 1, (view.kind, shown)
+            assert y <= top, (view.kind, shown)
+            assert bottom <= y + height, (view.kind, shown)
+
+
+def test_no_number_of_a_graph_covers_another():
+    boxes = [box for box, _, shown in Texts(html.draw(thick_graph()), WIDTHS).boxes]
+    for index, (left, top, right, bottom) in enumerate(boxes):
+        for other in boxes[:index]:
+            assert left >= other[2] or other[0] >= right or top >= other[3] - 2 or other[1] >= bottom - 2
+
+
+def test_several_lines_have_a_legend_that_tells_them_apart():
+    series = tuple(Series(label=f"s{n}", values=(1.0, float(n))) for n in range(12))
+    view = Lines(title="t", unit="u", x=(Mark(label="a"), Mark(label="b")), series=series)
+    source = html.draw(view)
+    legend, _, picture = source.partition('<div class="wide"')
+    keys, lines = (
+        [
+            (a["class"], a.get("stroke-dasharray"))
+            for tag, a in Page(part).tags
+            if tag == "path" and a["class"] != "axis"
+        ]
+        for part in (f"{legend}</figure>", f"<figure><div {picture}")
+    )
+    assert len(set(keys)) == 12
+    assert lines == keys
+    assert [text for text in Page(f"{legend}</figure>").texts if text[:1] == "s"] == [each.label for each in series]
+    alone = html.draw(view.model_copy(update={"series": series[:1]}))
+    assert "legend" not in alone
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_a_legend_says_when_a_value_is_beyond_the_strongest_colour(signed):
+    def legend(*values):
+        view = Heatmap(
+            title="t", unit="u", signed=signed, maximum=2.0, rows=(Mark(label="r"),),
+            columns=tuple(Mark(label=f"c{n}") for n in range(len(values))), values=(values,),
+        )  # fmt: skip
+        return " ".join("".join(Page(html.draw(view)).texts).split("c1")[-1].split()[-6:])
+
+    assert legend(1.0, 2.0).endswith("+2" if signed else "0 2")
+    assert legend(1.0, 2.5).endswith("2 or more")
+    assert "less" not in legend(1.0, 2.5)
+    if signed:
+        assert "-2 or less" in legend(-2.5, 1.0)
+
+
+def test_every_picture_has_its_numbers_as_a_table():
+    for view in every_view("a"):
+        cells = [text for text in Page(html.draw(view)).texts if re.fullmatch(r"[-+]?\d.*|–", text.strip())]
+        least = {"heatmap": 6, "head_grid": 6, "lines": 6, "scatter": 4}
+        assert len(cells) >= least.get(view.kind, 3), view.kind
+    tokens = next(view for view in every_view(" a") if view.kind == "tokens")
+    rows = Page(html.draw(tokens)).texts
+    assert {"-1.000", "+0.500", "index", "token"} <= set(rows)
+    plain = Tokens(title="t", items=(TokenMark(text="a"),))
+    assert "Numbers" not in Page(html.draw(plain)).texts
+
+
+def test_scatter_pictures_stand_side_by_side_and_tell_below_what_they_show():
+    points = (Point(label="a", x=0, y=0), Point(label="b", x=4, y=1))
+    scatter = Scatter(title="t", caption="caption", axes=("right", "up"), points=points)
+    bars = Bars(title="u", unit="u", items=(Bar(label="a", value=1.0),))
+    source = html.draw_all([bars, scatter, scatter, bars])
+    assert source.count('<div class="beside">') == 1
+    beside = source.partition('<div class="beside">')[2].partition("\n</div>")[0]
+    assert beside.count("<figure") == 2
+    assert beside.index("</svg>") < beside.index("caption</span>")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluoroscope.render.layout import layered
+from fluoroscope.render.layout import curve, layered, number_places
 from fluoroscope.views import Edge, Graph, Node
 
 
@@ -90,3 +90,38 @@ def test_a_chain_is_drawn_straight():
 
 def test_no_nodes_are_no_trouble():
     assert layered(graph([], [])) == (1.0, 0, {}, ())
+
+
+def on_the_curve(route, steps=40):
+    """Points of the curve, by de Casteljau."""
+    first, *bends = curve(route)
+    for start in range(0, len(bends), 3):
+        for step in range(steps + 1):
+            level = [first, *bends[start : start + 3]]
+            while len(level) > 1:
+                level = [(a + (c - a) * step / steps, b + (d - b) * step / steps) for (a, b), (c, d) in pairwise(level)]
+            yield level[0]
+        first = bends[start + 2]
+
+
+def apart(a, b):
+    return a[0] >= b[2] - 1e-9 or b[0] >= a[2] - 1e-9 or a[1] >= b[3] - 1e-9 or b[1] >= a[3] - 1e-9
+
+
+@given(graphs())
+def test_numbers_stand_on_their_edges_and_cover_no_node_and_no_number(view):
+    layout = layered(view)
+    taken = [(x - 0.4, y - 0.2, x + 0.4, y + 0.2) for x, y in layout.nodes.values()]
+    places = number_places(layout.routes, [(0.4, 0.15)] * len(layout.routes), taken)
+    boxes = [(x - 0.2, y - 0.075, x + 0.2, y + 0.075) for x, y in filter(None, places)]
+    for number, own in enumerate(boxes):
+        assert all(apart(own, other) for other in (*taken, *boxes[:number]))
+    for place, route in zip(places, layout.routes, strict=True):
+        assert place is None or min(abs(x - place[0]) + abs(y - place[1]) for x, y in on_the_curve(route)) < 0.2
+
+
+def test_a_number_without_room_is_left_out():
+    route = ((0.0, 0.0), (0.0, 1.0))
+    found = number_places([route] * 9, [(1.0, 0.3)] * 9, [])
+    assert found[0] is not None
+    assert found[-1] is None

@@ -23,7 +23,7 @@ from fluoroscope.views import (
     TokenMark,
     Tokens,
 )
-from render.samples import HOSTILE, every_view
+from render.samples import HOSTILE, every_view, square
 
 PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 
@@ -97,14 +97,6 @@ def test_a_graph_lists_its_nodes_by_rank_and_its_edges_by_size():
     ]  # fmt: skip
 
 
-def test_tokens_carry_their_values():
-    items = (TokenMark(text=" a", value=0.25), TokenMark(text="b"), TokenMark(text="c", value=-12.5))
-    view = Tokens(title="t", unit="u", signed=True, items=items, marked=2)
-    assert markdown.draw(view)[-1] == "`·a` +0.25, `b`, **`c`** -12.50"
-    plain = Tokens(title="t", items=(TokenMark(text=" a"), TokenMark(text="b")), marked=1)
-    assert markdown.draw(plain)[-1] == "`·a` **`b`**"
-
-
 def test_arcs_name_their_tokens_and_where_they_stand():
     items = (TokenMark(text="a"), TokenMark(text="a"))
     view = Arcs(title="t", unit="u", items=items, arcs=(Arc(source=1, target=0, value=1.0),), marked=1)
@@ -125,3 +117,17 @@ def test_points_are_a_table_of_their_places():
     lines = markdown.draw(Scatter(title="t", axes=("one", "two"), points=points))
     assert lines[-4] == "|  | one | two | group |"
     assert lines[-2:] == ["| `·a` | +0.500 | -1.000 | g |", "| b | +2.000 | 0 |  |"]
+
+
+def test_tokens_with_values_are_listed_below_their_text():
+    items = (TokenMark(text=" a", value=0.25), TokenMark(text="b"))
+    lines = markdown.draw(Tokens(title="t", unit="share", items=items, marked=0))
+    assert lines[2] == "**`·a`** `b`"
+    assert lines[-2:] == ["| 0 | `·a` | 0.250 |", "| 1 | `b` | – |"]
+    assert len(markdown.draw(Tokens(title="t", items=items[1:]))) == 3
+
+
+def test_of_a_large_heatmap_the_largest_cells_are_listed():
+    lines = markdown.draw(square(60))
+    assert "The 20 largest of 60 x 60 numbers; the JSON has all." in lines
+    assert lines[-20].split(" | ")[:5] == ["| `token·59`", "59", "`token·59`", "59", "-1.967 |"]

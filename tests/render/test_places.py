@@ -70,7 +70,7 @@ def apart(a, b):
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0.01, 0.3)), max_size=25), st.booleans())
 def test_no_label_covers_a_point_or_a_label(placed, above):
     spots, widths = [(x, y) for x, y, _ in placed], [width for *_, width in placed]
-    found = labels(spots, widths, 0.05, 0.02, (0.01, 0.01), above)
+    found = labels(spots, widths, 0.05, 0.02, (0.01, 0.01), above=above)
     boxes = [box(each, width, 0.05) for each, width in zip(found, widths, strict=True) if each]
     assert all(apart(a, b) for place, a in enumerate(boxes) for b in boxes[:place])
     for each, width, own in zip(found, widths, spots, strict=True):

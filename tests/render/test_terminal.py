@@ -26,7 +26,7 @@ from fluoroscope.views import (
     TokenMark,
     Tokens,
 )
-from render.samples import HOSTILE, every_view
+from render.samples import HOSTILE, every_view, square
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -135,16 +135,6 @@ def test_the_marked_token_stands_out_without_colour():
     assert text(view)[1].split() == ["a", "[·b]"]
 
 
-def test_the_values_of_tokens_stand_below_them_for_those_who_see_no_colour():
-    items = (TokenMark(text="a", value=0.25), TokenMark(text=" to", value=-1.5), TokenMark(text="c"))
-    view = Tokens(title="t", unit="u", signed=True, items=items, marked=1)
-    line, below = text(view)[1:]
-    assert line.split() == ["a", "[·to]", "c"]
-    assert below.split() == ["+.25", "-1.5"]
-    assert line.index("]") == below.index("-1.5") + 3
-    assert len(text(Tokens(title="t", items=(TokenMark(text="a"),)))) == 2, "no values, no line for them"
-
-
 def test_lines_rise_and_fall_with_their_values():
     view = Lines(
         title="t",
@@ -241,3 +231,69 @@ def test_labels_without_room_are_counted():
     shown = sum(line.count("name") for line in lines)
     assert f"{9 - shown} of 10 labels have no room here" in " ".join(" ".join(lines[-2:]).split())
     assert any("end ●" in line for line in lines)
+
+
+def test_tokens_have_their_numbers_below_them():
+    items = (TokenMark(text=" a", value=0.5), TokenMark(text="a long word", value=-0.25), TokenMark(text="b"))
+    head, above, below = text(Tokens(title="t", unit="u", signed=True, items=items, marked=1))
+    assert head == "t · u"
+    assert above.split("  ")[1:] == ["·a", "[a·long·word] b"] or above.split() == ["·a", "[a·long·word]", "b"]
+    assert below.split() == ["+.50", "-.25", "–"]
+    assert [above.index("·a"), above.index("]"), above.index("b")] == [
+        below.index("+.50"), below.index("-.25") + 3, below.index("–"),
+    ]  # fmt: skip
+    assert len(text(Tokens(title="t", unit="u", items=items[2:]))) == 2
+
+
+def test_small_numbers_keep_their_digits_and_what_rounds_to_nothing_has_no_sign():
+    def cells(*values):
+        return " ".join(text(HeadGrid(title="t", unit="u", values=(values,)))[2].split()[1:])
+
+    assert cells(0.5, -0.25, 0.001, None) == "+.50 -.25 .00 –"
+    assert cells(-0.015, 0.0041, 0.0004) == "-.015 +.004 .000"
+    assert cells(-0.0015, 0.0) == "-.0015 0"
+    assert cells(1e-9, -2e-9) == ".00000 .00000"
+
+
+def test_columns_keep_five_letters_of_their_names_and_blocks_are_of_one_size():
+    names = tuple(Mark(label=f" name{n}x", token=True) for n in range(14))
+    view = Heatmap(title="t", unit="u", rows=(Mark(label="r"),), columns=names, values=((0.5,) * 14,))
+    heads = [line for line in text(view)[1:] if "name" in line]
+    assert [len(line.split()) for line in heads] == [7, 7]
+    assert all(f"·name{n}" in " ".join(heads) for n in range(14))
+
+
+def test_rows_without_room_are_counted():
+    lines = text(square(100))
+    assert any("rows 0 to 35 of 100 do not fit here" in line for line in lines)
+    assert len(lines) < 300
+
+
+def test_a_remark_is_whole_where_the_bar_can_give_way():
+    items = (Bar(label="a", value=1.0, remark="less than 0.01 %, ‘·to’"),)
+    assert text(Bars(title="t", unit="u", items=items))[1].endswith("less than 0.01 %, ‘·to’")
+    assert "█" * 8 in text(Bars(title="t", unit="u", items=items), 40)[1]
+
+
+def test_words_of_a_table_are_whole_if_a_narrower_gap_can_save_them():
+    columns = tuple({"name": name} for name in ("token", "part 1", "logits", "part 2", "logits"))
+    row = Row(cells=("<|endoftext|>", "mlp_out.3", 2.16, "mlp_out.0", 1.984))
+    view = Table(title="t", columns=columns, rows=(row,))  # type: ignore[arg-type]
+    assert text(view, 53)[2].split() == ["<|endoftext|>", "mlp_out.3", "2.160", "mlp_out.0", "1.984"]
+    assert text(view, 49)[2].split() == ["<|endoftext|>", "mlp_out.3", "2.160", "mlp_out.0", "1.984"]
+    sentence = Table(
+        title="t", columns=({"name": "what it says"}, {"name": "word"}),  # type: ignore[arg-type]
+        rows=(Row(cells=("one two three four five six", "indivisible_word_of_28_signs")),),
+    )  # fmt: skip
+    assert "indivisible_word_of_28_signs" in " ".join(text(sentence, 48))
+
+
+def test_percentages_are_aligned_like_numbers():
+    rows = tuple(Row(cells=(share,)) for share in ("9.2 %", "88.6 %", "less than 0.01 %"))
+    view = Table(title="t", columns=({"name": "share"},), rows=rows)  # type: ignore[arg-type]
+    assert len({len(line) for line in text(view)[2:]}) == 1
+
+
+def test_a_number_stays_with_its_percent_sign():
+    lines = [line.plain for line in terminal.draw(Tokens(title="t", caption="word " * 6 + "99.1 %", items=()), 36)]
+    assert any(line.endswith("99.1 %") for line in lines)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from fluoroscope.render import html, stylesheet
+from fluoroscope.render.markup import escaped
 from fluoroscope.render.text import facts
 from fluoroscope.views import View
 
@@ -30,17 +31,17 @@ def page(title: str, summary: str, views: Sequence[View], recipe: Mapping[str, o
 
 def report(title: str, lead: Sequence[str], sections: Sequence[Section]) -> str:
     """Several results as one file: what was asked, the sentence of each, then each with all its pictures."""
-    asked = "\n".join(f'<p class="lead">{html.escaped(paragraph)}</p>' for paragraph in lead)
+    asked = "\n".join(f'<p class="lead">{escaped(paragraph)}</p>' for paragraph in lead)
     contents = "\n".join(
-        f'<li><a href="#{escape(section.name)}">{html.escaped(section.title)}</a>: {html.escaped(section.summary)}</li>'
+        f'<li><a href="#{escape(section.name)}">{escaped(section.title)}</a>: {escaped(section.summary)}</li>'
         for section in sections
     )
-    head = f"<h1>{html.escaped(title)}</h1>\n{asked}\n<ol>\n{contents}\n</ol>"
+    head = f"<h1>{escaped(title)}</h1>\n{asked}\n<ol>\n{contents}\n</ol>"
     return _document(title, "\n".join(['<main class="fluoroscope">', head, *map(_section, sections), "</main>"]))
 
 
 def _section(section: Section) -> str:
-    links = ", ".join(f'<a href="{escape(file)}">{html.escaped(file)}</a>' for file in section.files)
+    links = ", ".join(f'<a href="{escape(file)}">{escaped(file)}</a>' for file in section.files)
     beside = f'<p class="muted">Files: {links}</p>\n' if links else ""
     content = _content(section.title, section.summary, section.views, section.recipe, "h2")
     return f'<section id="{escape(section.name)}">\n{content}\n{beside}</section>'
@@ -53,7 +54,7 @@ def _document(title: str, body: str) -> str:
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width">\n<meta name="color-scheme" content="light dark">\n'
-        f"<title>{html.escaped(title)} – Fluoroscope</title>\n<style>{stylesheet.rules()}</style>\n</head>\n"
+        f"<title>{escaped(title)} – Fluoroscope</title>\n<style>{stylesheet.rules()}</style>\n</head>\n"
         f'<body class="fluoroscope-page">\n{body}\n</body>\n</html>\n'
     )
 
@@ -68,11 +69,8 @@ def _body(title: str, summary: str, views: Sequence[View], recipe: Mapping[str, 
 
 
 def _content(title: str, summary: str, views: Sequence[View], recipe: Mapping[str, object], heading: str = "h1") -> str:
-    rows = "".join(
-        f"<tr><th>{html.escaped(name)}</th><td>{html.escaped(value)}</td></tr>" for name, value in facts(recipe)
-    )
-    figures = "\n".join(html.draw(view) for view in views)
+    rows = "".join(f"<tr><th>{escaped(name)}</th><td>{escaped(value)}</td></tr>" for name, value in facts(recipe))
     return (
-        f'<{heading}>{html.escaped(title)}</{heading}>\n<p class="summary">{html.escaped(summary)}</p>\n{figures}\n'
+        f'<{heading}>{escaped(title)}</{heading}>\n<p class="summary">{escaped(summary)}</p>\n{html.draw_all(views)}\n'
         f'<details><summary>Recipe</summary><table class="recipe"><tbody>{rows}</tbody></table></details>'
     )

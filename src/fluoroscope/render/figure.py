@@ -10,12 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from fluoroscope.render import figure_charts, figure_networks
+from fluoroscope.render import figure_charts, figure_networks, figure_tables
+from fluoroscope.render.figure_charts import ROW, TALLEST
 from fluoroscope.render.figure_text import LETTERS, THEME, WIDTH, cut, font, printable
 from fluoroscope.render.text import prose
 from fluoroscope.views import Arcs, Bars, Graph, HeadGrid, Heatmap, Lines, Scatter, Table, Tokens, View
 
-_ROW = 0.28
+_LINE = 0.24
 _HEAD = 0.9
 _RANK = 0.68
 _ABREAST = 3
@@ -36,12 +37,12 @@ def page(
         size: width and height in inches; as large as the views need if not given.
     """
     rows = list(_rows(views, abreast))
-    heights = [max(_height(view) for view in row) for row in rows]
+    letters = int(LETTERS * (size[0] if size else WIDTH) / WIDTH)
+    heights = [max(_height(view, letters // len(row)) for view in row) for row in rows]
     width, height = size or (WIDTH, sum(heights) + 0.9)
-    letters = int(LETTERS * width / WIDTH)
     layout = ConstrainedLayoutEngine(h_pad=0.12)
     figure = Figure(figsize=(width, height), layout=layout, facecolor=THEME.page)
-    wrapped = textwrap.fill(prose(summary), letters)
+    wrapped = textwrap.fill(prose(summary), int(1.15 * letters))
     figure.suptitle(printable(f"{prose(title)}\n{wrapped}".rstrip()), x=0.01, ha="left", **font(size=10))
     if rows:
         grid = figure.add_gridspec(len(rows), 1, height_ratios=heights)
@@ -71,7 +72,7 @@ def image(figure: Figure, suffix: str) -> bytes:
 def _draw(axes: Axes, view: View, room: int, side: float) -> None:
     """`room` is the width in letters of a title, `side` the smaller side of the picture in inches."""
     unit = "" if isinstance(view, Table) or not view.unit else f" · {prose(view.unit)}"
-    axes.set_title(printable(cut(prose(view.title) + unit, room)), loc="left", **font(size=10, weight="bold"))
+    axes.set_title(cut(prose(view.title) + unit, room), loc="left", **font(size=10, weight="bold"))
     axes.set_facecolor(THEME.page)
     axes.tick_params(length=0, labelsize=8, labelcolor=THEME.ink)
     for edge in ("top", "right", "left"):
@@ -85,9 +86,9 @@ def _draw(axes: Axes, view: View, room: int, side: float) -> None:
         case HeadGrid():
             figure_charts.heatmap(axes, view.heatmap(), room)
         case Tokens():
-            figure_charts.tokens(axes, view)
+            figure_charts.tokens(axes, view, room)
         case Lines():
-            figure_charts.lines(axes, view)
+            figure_charts.lines(axes, view, room)
         case Arcs():
             figure_networks.arcs(axes, view)
         case Graph():
@@ -95,21 +96,23 @@ def _draw(axes: Axes, view: View, room: int, side: float) -> None:
         case Scatter():
             figure_networks.scatter(axes, view, WIDTH / _ABREAST / side)
         case Table():
-            figure_charts.table(axes, view)
+            figure_tables.table(axes, view, room)
         case _:
             assert_never(view)
 
 
-def _height(view: View) -> float:
+def _height(view: View, room: int) -> float:
+    """Inches that a view takes, of which `room` is the width in letters."""
     match view:
         case Bars():
-            return _HEAD + _ROW * len(view.items)
+            return _HEAD + ROW * len(view.items)
         case Heatmap():
-            return _HEAD + _ROW * len(view.rows) * (1.6 if view.tokens else 1)
+            rows = ROW * len(view.rows) * (1.6 if view.tokens else 1)
+            return _HEAD + min(TALLEST, rows) + figure_charts.names_height(view, room)
         case HeadGrid():
-            return _HEAD + _ROW * len(view.values)
+            return _height(view.heatmap(), room)
         case Tokens():
-            return _HEAD / 2 + _ROW * len(figure_charts.token_lines(view))
+            return _HEAD / 2 + figure_charts.tokens_height(view, room)
         case Lines():
             return _HEAD + 2.2
         case Arcs():
@@ -119,6 +122,6 @@ def _height(view: View) -> float:
         case Scatter():
             return _HEAD + WIDTH / _ABREAST
         case Table():
-            return _HEAD / 2 + _ROW * (len(view.rows) + 1)
+            return _HEAD / 2 + _LINE * figure_tables.lines(view, room)
         case _:
             assert_never(view)

@@ -6,13 +6,13 @@ from matplotlib.path import Path
 
 from fluoroscope.render import palette
 from fluoroscope.render.figure_text import LABEL, THEME, WIDTH, cut, font, label, printable
-from fluoroscope.render.layout import Point, curve, layered, number_places
+from fluoroscope.render.layout import Layout, Point, curve, layered, number_places
 from fluoroscope.render.places import axis_label, labels, sheet
 from fluoroscope.render.text import number, prose, visible
 from fluoroscope.views import Arcs, Graph, Scatter
 
 _NODE, _HALF, _LETTER = 0.8, 0.22, 0.062
-_MOST_EDGES = 40
+_DIGIT, _LINE = 0.055, 0.16
 _CELL = 10
 _MARKERS, _KEYS = "os^D", "●■▲◆"
 _SCATTER_CHARACTER = 0.026
@@ -33,7 +33,7 @@ def arcs(axes: Axes, view: Arcs) -> None:
     size = 9 if len(view.items) <= 16 else 7
     for index, item in enumerate(view.items):
         weight = "bold" if index == view.marked else "normal"
-        text = printable(cut(visible(item.text), _CELL))
+        text = cut(visible(item.text), _CELL)
         text += "" if item.value is None else f"\n{number(item.value, view.signed)}"
         turned = 60 if len(view.items) > 16 else 0
         axes.text(index, -0.02, text, rotation=turned, **font(size=size, ha="center", va="top", weight=weight))
@@ -57,10 +57,21 @@ def graph(axes: Axes, view: Graph) -> None:
         axes.add_patch(Rectangle(corner, _NODE, 2 * _HALF, facecolor=THEME.page, edgecolor=side, zorder=3))
         text = cut(label(node), room) + ("" if node.value is None else f"\n{number(node.value, view.signed)}")
         axes.text(x, y, text, **font(size=7, ha="center", va="center", zorder=4))
-    if len(routes) <= _MOST_EDGES:
-        for edge, (x, y) in zip(view.edges, number_places(routes), strict=True):
-            box = {"facecolor": THEME.page, "edgecolor": "none", "pad": 0.5}
-            axes.text(x, y, number(edge.value, view.signed), bbox=box, **font(size=6, ha="center", va="center"))
+    _amounts(axes, view, routes, layout)
+
+
+def _amounts(axes: Axes, view: Graph, routes: list[list[Point]], layout: Layout) -> None:
+    """The numbers of the edges, the largest first, as far as there is room."""
+    column = WIDTH / max(1.0, layout.columns)
+    pairs = sorted(zip(view.edges, routes, strict=True), key=lambda pair: -abs(pair[0].value or 0.0))
+    texts = [number(edge.value, view.signed) for edge, _ in pairs]
+    taken = [(x - _NODE / 2, y - _HALF, x + _NODE / 2, y + _HALF) for x, y in layout.nodes.values()]
+    sizes = [(_DIGIT * len(text) / column, _LINE) for text in texts]
+    places = number_places([route for _, route in pairs], sizes, taken)
+    box = {"facecolor": THEME.page, "edgecolor": "none", "pad": 0.5}
+    for text, place in zip(texts, places, strict=True):
+        if place is not None:
+            axes.text(*place, text, bbox=box, **font(size=6, ha="center", va="center"))
 
 
 def _arrow(axes: Axes, points: list[Point], value: float | None, strongest: float) -> None:
@@ -81,10 +92,10 @@ def scatter(axes: Axes, view: Scatter, letter: float) -> None:
     axes.spines["bottom"].set_visible(False)
     for (name, start, end), (low, high) in zip(edges, view.bounds(), strict=True):
         axes.plot(*zip(start, end, strict=True), color=THEME.line, linewidth=0.8, zorder=0)
-        told = printable(cut(prose(name) + (f", {low:.3g} to {high:.3g}" if len(edges) == 2 else ""), 2 * LABEL))
+        told = cut(prose(name) + (f", {low:.3g} to {high:.3g}" if len(edges) == 2 else ""), 2 * LABEL)
         x, y, turn = axis_label(start, end, len(edges))
-        style = {"rotation": 90, "ha": "right", "va": "center"} if turn else {"ha": "center", "va": "top"}
-        axes.text(x - 0.02 * turn, y - 0.02 * (not turn), told, **font(size=7, color=THEME.muted, **style))
+        style = font(size=7, color=THEME.muted, rotation=90 * turn, ha="right" if turn else "center")
+        axes.text(x - 0.02 * turn, y - 0.02 * (not turn), told, va="center" if turn else "top", **style)
     colours = (THEME.toward[-1], THEME.against[-1], THEME.muted)
     of = view.group_indices()
     for group in sorted(set(of)):

@@ -5,6 +5,7 @@ from typing import Any
 
 from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
+from rich.cells import cell_len, set_cell_size
 
 from fluoroscope.render import palette
 from fluoroscope.render.text import prose, visible
@@ -14,6 +15,9 @@ THEME = palette.LIGHT
 WIDTH, LETTERS = 9.0, 100
 """Width of a figure in inches, and how many letters of size 10 there are in a line."""
 
+LETTER = 0.068
+"""Width of a letter of size 8 in inches."""
+
 LABEL = 24
 """Letters of the longest label."""
 
@@ -22,17 +26,18 @@ _FALLBACKS = ("DejaVu Sans", "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP"
 
 def label(mark: Mark) -> str:
     """The name of a place."""
-    return printable(cut(visible(mark.label) if mark.token else prose(mark.label), LABEL))
+    return cut(visible(mark.label) if mark.token else prose(mark.label), LABEL)
 
 
 def cut(text: str, room: int) -> str:
-    """The text, or as much of it as there is room for."""
-    return text if len(text) <= room else text[: room - 1] + "…"
+    """As much of a text as there is room for, in characters that can be drawn."""
+    shown = printable(text)
+    return shown if cell_len(shown) <= room else set_cell_size(shown, room - 1).rstrip() + "…"
 
 
-def font(**more: Any) -> dict[str, Any]:
+def font(*, mono: bool = False, **more: Any) -> dict[str, Any]:
     """Properties of a text that is never read as mathematics or TeX, whatever the user's rcParams say."""
-    names = [name for name, _ in _fonts()]
+    names = ["DejaVu Sans Mono"] * mono + [name for name, _ in _fonts()]
     return {"color": THEME.ink, "fontfamily": names, "parse_math": False, "usetex": False} | more
 
 

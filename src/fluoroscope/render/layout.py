@@ -13,10 +13,13 @@ from fluoroscope.views import Graph
 Point = tuple[float, float]
 """Column and row; a node is one column wide, and rows count from 0."""
 
+Box = tuple[float, float, float, float]
+"""Left, upper, right and lower side."""
+
 _SWEEPS = 8
 _BEND = 0.3
 _SIDE, _GAP = 0.6, 0.12
-_TURNS = (0.45, 0.75)
+_WAYS = (0.75, 0.6, 0.45, 0.3, 0.15, 0.9)
 
 
 class Place(NamedTuple):
@@ -93,17 +96,34 @@ def curve(points: Sequence[Point]) -> list[Point]:
     return bends
 
 
-def number_places(routes: Sequence[Sequence[Point]]) -> list[Point]:
-    """Where the number of each edge stands: on its last stretch, higher and lower by turns, as neighbours are close."""
-    ends = sorted((route[-1][1], route[-1][0], number) for number, route in enumerate(routes))
-    turn = {number: place % 2 for place, (_, _, number) in enumerate(ends)}
-    found: list[Point] = []
-    for number, route in enumerate(routes):
-        (x, y), (to_x, to_y) = route[-2:]
-        way = _TURNS[turn[number]]
-        across, down = 3 * way**2 - 2 * way**3, 1.5 * way - 1.5 * way**2 + way**3  # of `curve`, at this parameter
-        found.append((x + across * (to_x - x), y + down * (to_y - y)))
+def number_places(
+    routes: Sequence[Sequence[Point]], sizes: Sequence[tuple[float, float]], taken: Sequence[Box]
+) -> list[Point | None]:
+    """Where the number of each edge stands, as near to its end as no box and no earlier number is; None for no place.
+
+    Args:
+        sizes: width and height of each number, in the unit of the routes.
+        taken: left, upper, right and lower side of what must not be covered.
+    """
+    boxes = list(taken)
+    found: list[Point | None] = []
+    for route, (width, height) in zip(routes, sizes, strict=True):
+        found.append(None)
+        for (x, y), (to_x, to_y) in reversed([*pairwise(route)]):
+            for way in _WAYS if found[-1] is None else ():
+                # the place on `curve` at this parameter
+                across = x + (3 * way**2 - 2 * way**3) * (to_x - x)
+                down = y + (1.5 * way - 1.5 * way**2 + way**3) * (to_y - y)
+                box = (across - width / 2, down - height / 2, across + width / 2, down + height / 2)
+                if not any(_overlap(box, other) for other in boxes):
+                    found[-1] = (across, down)
+                    boxes.append(box)
+                    break
     return found
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _ordered(rows: list[list[Place]], links: Links) -> list[list[Place]]:

@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import assert_never
 
-from fluoroscope.render import palette
+from fluoroscope.render import dense, palette
 from fluoroscope.render.cells import links, numeric, text_cells
 from fluoroscope.render.text import decimals, facts, number, numbers, prose, visible
 from fluoroscope.views import Arcs, Bars, Graph, HeadGrid, Heatmap, Lines, Mark, Scatter, Table, TokenMark, Tokens, View
 
 _BAR = 20
+_MOST_CELLS = 20
 _ACTIVE = re.compile(
     r"[\\`*<&\[\]|$~@#]"  # emphasis, code, HTML, links, table cells, mathematics, mentions
     r"|(?<![a-zA-Z0-9])_|_(?![a-zA-Z0-9])"  # an underscore inside a word means nothing
@@ -43,11 +44,11 @@ def _body(view: View) -> list[str]:
         case HeadGrid():
             return _heatmap(view.heatmap())
         case Tokens():
-            return [_text(view.items, view.marked, view.signed)]
+            return _tokens(view)
         case Lines():
             return _lines(view)
         case Arcs():
-            return [_text(view.items, view.marked, view.signed), "", *_links(view)]
+            return [_text(view.items, view.marked), "", *_links(view)]
         case Graph():
             return [*_nodes(view), "", *_links(view)]
         case Scatter():
@@ -73,6 +74,8 @@ def _bar(share: float) -> str:
 
 
 def _heatmap(view: Heatmap) -> list[str]:
+    if dense.is_dense(view):
+        return _largest(view)
     rows: list[list[str]] = []
     digits = decimals(view.values)
     for index, mark in enumerate(view.rows):
@@ -80,6 +83,24 @@ def _heatmap(view: Heatmap) -> list[str]:
         tokens = [f"{code(token)} " for token in view.tokens[index]] if view.tokens else [""] * len(amounts)
         rows.append([label(mark), *(token + text for token, text in zip(tokens, amounts, strict=True))])
     return _grid(["", *(label(mark) for mark in view.columns)], rows)
+
+
+def _largest(view: Heatmap) -> list[str]:
+    """The cells of a large heatmap that are largest in size."""
+    places = [
+        (abs(value), row, column)
+        for row, line in enumerate(view.values)
+        for column, value in enumerate(line)
+        if value is not None
+    ]
+    top = sorted(places, reverse=True)[:_MOST_CELLS]
+    amounts = numbers([view.values[row][column] for _, row, column in top], view.signed)
+    rows = [
+        [label(view.rows[row]), str(row), label(view.columns[column]), str(column), amount]
+        for (_, row, column), amount in zip(top, amounts, strict=True)
+    ]
+    told = f"The {len(top)} largest of {len(view.rows)} x {len(view.columns)} numbers; the JSON has all."
+    return [told, "", *_grid(["row", "index", "column", "index", plain(view.unit)], rows, right={1, 3, 4})]
 
 
 def _lines(view: Lines) -> list[str]:
@@ -90,14 +111,22 @@ def _lines(view: Lines) -> list[str]:
     return _grid(["", *(label(line) for line in view.series)], rows, right=set(range(1, len(view.series) + 1)))
 
 
-def _text(items: Sequence[TokenMark], marked: int | None, signed: bool) -> str:
-    """The tokens in their order, each with its value behind it."""
-    amounts = numbers([item.value for item in items], signed)
-    shown = [f"**{code(item.text)}**" if index == marked else code(item.text) for index, item in enumerate(items)]
-    if all(item.value is None for item in items):
-        return " ".join(shown)
-    pairs = zip(shown, amounts, items, strict=True)
-    return ", ".join(text if item.value is None else f"{text} {amount}" for text, amount, item in pairs)
+def _text(items: Sequence[TokenMark], marked: int | None) -> str:
+    shown = (code(item.text) for item in items)
+    return " ".join(f"**{text}**" if index == marked else text for index, text in enumerate(shown))
+
+
+def _tokens(view: Tokens) -> list[str]:
+    """The text; below it each token with its value, if there are any."""
+    values = [item.value for item in view.items]
+    text = [_text(view.items, view.marked)]
+    if all(value is None for value in values):
+        return text
+    rows = [
+        [str(index), code(item.text), amount]
+        for index, (item, amount) in enumerate(zip(view.items, numbers(values, view.signed), strict=True))
+    ]
+    return [*text, "", *_grid(["index", "token", plain(view.unit)], rows, right={0, 2})]
 
 
 def _nodes(view: Graph) -> list[str]:

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from html import escape
 
+from rich.cells import cell_len
+
 from fluoroscope.render import palette
 from fluoroscope.render.layout import Point, curve, layered, number_places
+from fluoroscope.render.markup import cut, named
 from fluoroscope.render.text import number, prose, visible
 from fluoroscope.views import Arc, Arcs, Edge, Graph, Mark, Node, TokenMark
 
@@ -12,14 +15,14 @@ _CHARACTER = 7.9
 _LONGEST = 20
 _BOX, _ROW, _PAD = 38, 92, 12
 _THINNEST, _THICKEST = 1.0, 7.0
-_MOST_NUMBERS = 40
+_SMALL, _LINE = 6.7, 15.0
 _TOKEN_GAP, _HIGHEST = 14, 150
 
 
 def graph(view: Graph) -> str:
     """Nodes as boxes in ranks, edges as curves from top to bottom, as thick as their value."""
     layout = layered(view)
-    box = max((len(_label(node)) for node in view.nodes), default=4) * _CHARACTER + 18
+    box = max((cell_len(_label(node)) for node in view.nodes), default=4) * _CHARACTER + 18
     column = box + 26
 
     def pixel(point: Point) -> Point:
@@ -31,16 +34,31 @@ def graph(view: Graph) -> str:
     pairs = [*zip(view.edges, routes, strict=True)]
     curves = [_curve(view, edge, points, strongest) for edge, points in pairs]
     boxes = [_box(view, node, pixel(layout.nodes[node.id]), box) for node in view.nodes]
-    amounts = [
-        f'<text class="amount" x="{x:.1f}" y="{y + 4:.1f}">{number(edge.value, view.signed)}</text>'
-        for edge, (x, y) in zip(view.edges, number_places(routes), strict=True)
-    ]
-    return _svg("graph", size, [*curves, *boxes, *(amounts if len(pairs) <= _MOST_NUMBERS else [])], prose(view.title))
+    amounts = _amounts(view, routes, [(pixel(layout.nodes[node.id]), box) for node in view.nodes])
+    return _svg("graph", size, [*curves, *boxes, *amounts], prose(view.title))
+
+
+def _amounts(view: Graph, routes: Sequence[Sequence[Point]], boxes: Sequence[tuple[Point, float]]) -> list[str]:
+    """The numbers of the edges, the largest first, as far as there is room; all are in the table below."""
+    pairs = sorted(zip(view.edges, routes, strict=True), key=lambda pair: -abs(pair[0].value or 0.0))
+    texts = [number(edge.value, view.signed) for edge, _ in pairs]
+    taken = [(x - width / 2, y - _BOX / 2, x + width / 2, y + _BOX / 2) for (x, y), width in boxes]
+    sizes = [(len(text) * _SMALL + 4, _LINE) for text in texts]
+    places = number_places([route for _, route in pairs], sizes, taken)
+    drawn: list[str] = []
+    for text, (width, height), place in zip(texts, sizes, places, strict=True):
+        if place is not None:
+            x, y = place
+            under = f"M{x - width / 2:.1f} {y - height / 2:.1f}h{width:.1f}v{height:.1f}h{-width:.1f}z"
+            drawn.append(
+                f'<path class="under" d="{under}"/><text class="amount" x="{x:.1f}" y="{y + 4:.1f}">{text}</text>'
+            )
+    return drawn
 
 
 def arcs(view: Arcs) -> str:
     """A text in a row, and over it arcs as thick as their value, each with its arrow at the target."""
-    widths = [len(_token(item)) * _CHARACTER + _TOKEN_GAP for item in view.items]
+    widths = [cell_len(_token(item)) * _CHARACTER + _TOKEN_GAP for item in view.items]
     centres = [_PAD + sum(widths[:index]) + width / 2 for index, width in enumerate(widths)]
     base = 20 + min(_HIGHEST, 26 * _reach(view))
     strongest = palette.strongest([[arc.value for arc in view.arcs]])
@@ -115,7 +133,7 @@ def _box(view: Graph, node: Node, centre: Point, width: float) -> str:
 
 
 def _about(view: Graph, node: Node) -> str:
-    parts = [visible(node.label) if node.token else prose(node.label), prose(node.group)]
+    parts = [named(node), prose(node.group)]
     parts += [] if node.value is None else [_value(node.value, view.unit, view.signed)]
     return ", ".join(part for part in parts if part)
 
@@ -129,12 +147,8 @@ def _value(value: float | None, unit: str, signed: bool) -> str:
 
 
 def _token(item: TokenMark) -> str:
-    return _cut(visible(item.text))
+    return cut(visible(item.text), _LONGEST)
 
 
 def _label(mark: Mark) -> str:
-    return _cut(visible(mark.label) if mark.token else prose(mark.label))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return cut(named(mark), _LONGEST)

@@ -67,7 +67,14 @@ def _flat(place: list[float]) -> Spot:
 
 
 def labels(
-    spots: Sequence[Spot], widths: Sequence[float], height: float, gap: float, size: Spot, above: bool = True
+    spots: Sequence[Spot],
+    widths: Sequence[float],
+    height: float,
+    gap: float,
+    size: Spot,
+    *,
+    above: bool = True,
+    floor: float = 0.0,
 ) -> list[Label | None]:
     """A place for each label beside its point that covers no point and no label; None where there is no room.
 
@@ -77,6 +84,7 @@ def labels(
         gap: between the middle of a point and its label.
         size: half the width and height of a point.
         above: whether a label may stand above or below its point as well.
+        floor: where the sheet ends below; what stands under it belongs to the axis.
     """
     taken = [(x - size[0], y - size[1], x + size[0], y + size[1]) for x, y in spots]
     found: list[Label | None] = []
@@ -86,7 +94,12 @@ def labels(
         others = [("middle", x - width / 2, y + height), ("middle", x - width / 2, y - height)] if above else []
         for anchor, left, middle in beside + others:
             box = (left, middle - height / 2, left + width, middle + height / 2)
-            inside = box[0] >= -_HAIR and box[2] <= 1 + _HAIR and box[1] >= -height and box[3] <= 1 + height
+            inside = (
+                box[0] >= -_HAIR
+                and box[2] <= 1 + _HAIR
+                and box[1] >= floor - height / 2 - _HAIR
+                and box[3] <= 1 + height
+            )
             if inside and not any(_overlap(box, other) for place, other in enumerate(taken) if place != own):
                 taken.append(box)
                 found[-1] = Label({"start": left, "end": left + width, "middle": x}[anchor], middle, anchor)

@@ -1,16 +1,21 @@
 """The scatter picture of an HTML page, as SVG without style attributes."""
 
+from collections.abc import Sequence
 from html import escape
 
-from fluoroscope.render.places import Spot, axis_label, labels, sheet
-from fluoroscope.render.text import number, prose, visible
-from fluoroscope.views import Mark, Point, Scatter
+from rich.cells import cell_len
 
-_SIDE, _LEFT, _TOP, _BOTTOM = 360, 26, 12, 30
-_WIDTH, _HEIGHT = _LEFT + _SIDE + 12, _TOP + _SIDE + _BOTTOM
+from fluoroscope.render.markup import anchored, cut, named
+from fluoroscope.render.places import Spot, axis_label, labels, sheet
+from fluoroscope.render.text import number, prose
+from fluoroscope.views import Point, Scatter
+
+_SIDE, _LEFT, _TOP, _BOTTOM = 360, 26, 22, 30
+_WIDTH = _LEFT + _SIDE + 12
 _STYLES, _SHAPES = 3, 4
 _CHARACTER, _LINE, _RADIUS = 7.4, 15.0, 4.0
 _LONGEST = 24
+_LEAST = 0.75
 
 
 def picture(view: Scatter) -> str:
@@ -18,21 +23,33 @@ def picture(view: Scatter) -> str:
     spots, axes = sheet(view)
     groups = view.groups()
     parts = [
-        _axis(start, end, prose(name) + (f", {low:.3g} to {high:.3g}" if len(axes) == 2 else ""), len(axes))
-        for (name, start, end), (low, high) in zip(axes, view.bounds(), strict=True)
+        _axis(start, end, cut(prose(name), _LONGEST), bounds if len(axes) == 2 else None)
+        for (name, start, end), bounds in zip(axes, view.bounds(), strict=True)
     ]
-    names = [_shown(point) for point in view.points]
+    names = [cut(named(point), _LONGEST) for point in view.points]
     radius = _RADIUS / _SIDE
-    widths = [_CHARACTER * len(name) / _SIDE for name in names]
-    beside = labels(spots, widths, _LINE / _SIDE, 7 / _SIDE, (radius, radius))
+    widths = [_CHARACTER * cell_len(name) / _SIDE for name in names]
+    low, high = _extent(axes)
+    beside = labels(spots, widths, _LINE / _SIDE, 7 / _SIDE, (radius, radius), floor=low)
     of = view.group_indices()
     for point, group, name, spot, found in zip(view.points, of, names, spots, beside, strict=True):
         parts.append(_point(point, spot, group, view))
         if found is not None:
             x, y = _on_page((found.x, found.y))
             parts.append(f'<text x="{x:.1f}" y="{y + 4:.1f}" text-anchor="{found.anchor}">{escape(name)}</text>')
-    head = f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(prose(view.title))}">'
+    top, height = (1 - high) * _SIDE, (high - low) * _SIDE + _TOP + _BOTTOM
+    size = f'viewBox="0 {top:.0f} {_WIDTH} {height:.0f}"'
+    head = f'<svg class="chart" {size} role="img" aria-label="{escape(prose(view.title))}">'
     return "\n".join([_legend(groups), head, *parts, "</svg>"])
+
+
+def _extent(axes: Sequence[tuple[str, Spot, Spot]]) -> Spot:
+    """Lower and upper end of what is used of the sheet; names of axes need some of it whatever the points do."""
+    if len(axes) > 2:
+        return 0.0, 1.0
+    heights = [y for _, start, end in axes for _, y in (start, end)]
+    middle, half = (min(heights) + max(heights)) / 2, max(_LEAST, max(heights) - min(heights)) / 2
+    return middle - half, middle + half
 
 
 def _legend(groups: list[str]) -> str:
@@ -49,7 +66,7 @@ def _legend(groups: list[str]) -> str:
 
 def _point(point: Point, spot: Spot, group: int, view: Scatter) -> str:
     places = ", ".join(f"{name} {number(value)}" for name, value in zip(view.axes, point.place, strict=True))
-    about = ", ".join(part for part in (_label(point), prose(point.group or ""), prose(places)) if part)
+    about = ", ".join(part for part in (named(point), prose(point.group or ""), prose(places)) if part)
     return _shape(_on_page(spot), group, f"<title>{escape(about)}</title>")
 
 
@@ -67,25 +84,18 @@ def _shape(centre: Spot, group: int, inner: str = "") -> str:
             return f'<path class="{name}" d="M{x:.1f} {y - r:.1f}l{r} {r}l{-r} {r}l{-r} {-r}z">{inner}</path>'
 
 
-def _axis(start: Spot, end: Spot, text: str, axes: int) -> str:
+def _axis(start: Spot, end: Spot, name: str, bounds: Spot | None) -> str:
+    """A line with its name; on a plane also with its ends."""
+    text = name if bounds is None else f"{name}, {bounds[0]:.3g} to {bounds[1]:.3g}"
     (a, b), (c, d) = _on_page(start), _on_page(end)
     line = f'<path class="axis" d="M{a:.1f} {b:.1f}L{c:.1f} {d:.1f}"/>'
-    x, y, turned = axis_label(start, end, axes)
+    x, y, turned = axis_label(start, end, 3 if bounds is None else 2)
     x, y = _on_page((x, y))
     if turned:
         around = f'transform="rotate(-90 {x - 10:.1f} {y:.1f})"'
         return f'{line}<text x="{x - 10:.1f}" y="{y:.1f}" text-anchor="middle" {around}>{escape(text)}</text>'
-    return f'{line}<text x="{x:.1f}" y="{y + 18:.1f}" text-anchor="middle">{escape(text)}</text>'
+    return f'{line}<text {anchored(text, x, _CHARACTER, _WIDTH)} y="{y + 18:.1f}">{escape(text)}</text>'
 
 
 def _on_page(spot: Spot) -> Spot:
     return _LEFT + spot[0] * _SIDE, _TOP + (1 - spot[1]) * _SIDE
-
-
-def _shown(mark: Mark) -> str:
-    text = _label(mark)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-
-
-def _label(mark: Mark) -> str:
-    return visible(mark.label) if mark.token else prose(mark.label)

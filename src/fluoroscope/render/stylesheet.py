@@ -26,5 +26,7 @@ def _colours(theme: palette.Theme) -> str:
         for step in range(STEPS + 1):
             value = -step if scale == "against" else step
             colour = palette.shade(theme, value or 0, STEPS, scale != "amount")
-            rules.append(f".fluoroscope .{scale}{step} {{ background: {colour}; color: {palette.ink(colour)}; }}")
+            rules.append(
+                f".fluoroscope .{scale}{step} {{ background: {colour}; fill: {colour}; color: {palette.ink(colour)}; }}"
+            )
     return "\n".join(rules)

@@ -65,7 +65,7 @@ def _tokens(items: Sequence[TokenMark], marked: int | None, signed: bool, width:
     values = [item.value for item in items]
     maximum = palette.strongest([values])
     valued = any(value is not None for value in values)
-    amounts = ["" if value is None else text for value, text in zip(values, short([values], signed)[0], strict=True)]
+    amounts = short([values], signed)[0] if valued else [""] * len(items)
     above, below = Text(" "), Text(" ")
     for index, (item, amount) in enumerate(zip(items, amounts, strict=True)):
         text = fit(visible(item.text), min(cell_len(visible(item.text)), width - 6))
