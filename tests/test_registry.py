@@ -78,6 +78,14 @@ def test_listing_imports_neither_torch_nor_pydantic():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_one_analysis_is_found_without_reading_the_others(monkeypatch):
+    expected = registry.specs()
+    monkeypatch.setattr(registry, "specs", lambda: pytest.fail("read all"))
+    assert all(registry.find(name) == spec for name, spec in expected.items())
+    monkeypatch.undo()
+    assert [registry.find(name) for name in ("__init__", "../registry", "", "next_tokn")] == [None] * 4
+
+
 def test_an_analysis_is_found_by_name_and_by_command():
     assert registry.get("next-token") is registry.get("next_token")
     with pytest.raises(ArgumentError, match=r"unknown analysis 'next_tokn'\. Did you mean 'next_token'"):

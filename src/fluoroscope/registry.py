@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 GROUP = "fluoroscope.analyses"
 """Entry point group of analyses in other packages."""
 
+_ROOT = Path(__file__).parent
+_FOLDERS: tuple[tuple[str, Kind], ...] = (("workflows", "workflow"), ("analyses", "analysis"))
+
 _TYPES: dict[str, Any] = {
     "str": str,
     "int": int,
@@ -52,16 +55,26 @@ def specs() -> dict[str, Spec]:
     return found
 
 
+def find(name: str) -> Spec | None:
+    """The specification of an analysis, by its Python name or its command; one that is built in is read alone."""
+    name = name.replace("-", "_")
+    for folder, kind in _FOLDERS:
+        path = _ROOT / folder / f"{name}.py"
+        if name.isidentifier() and not name.startswith("_") and path.is_file():
+            return _built_in(path, folder, kind)
+    return specs().get(name)
+
+
 def get(name: str) -> Spec:
     """The specification of an analysis, by its Python name or its command.
 
     Raises:
         ArgumentError: there is none of that name.
     """
-    known = specs()
-    if name.replace("-", "_") not in known:
-        raise ArgumentError(f"unknown analysis {name!r}", nearest(name.replace("-", "_"), known))
-    return known[name.replace("-", "_")]
+    spec = find(name)
+    if spec is None:
+        raise ArgumentError(f"unknown analysis {name!r}", nearest(name.replace("-", "_"), specs()))
+    return spec
 
 
 def run(name: str, model: "Model", /, **keywords: Any) -> "Result":
@@ -128,13 +141,16 @@ def _field(parameter: Parameter) -> tuple[Any, Any]:
 
 
 def _all() -> Iterator[Spec]:
-    root = Path(__file__).parent
-    folders: tuple[tuple[str, Kind], ...] = (("workflows", "workflow"), ("analyses", "analysis"))
-    for folder, kind in folders:
-        for path in sorted((root / folder).glob("[!_]*.py")):
-            yield read(path, f"fluoroscope.{folder}.{path.stem}", kind)
+    for folder, kind in _FOLDERS:
+        for path in sorted((_ROOT / folder).glob("[!_]*.py")):
+            yield _built_in(path, folder, kind)
     for entry in sorted(entry_points(group=GROUP)):
         yield read(_locate(entry), entry.value, "plugin")
+
+
+@cache
+def _built_in(path: Path, folder: str, kind: Kind) -> Spec:
+    return read(path, f"fluoroscope.{folder}.{path.stem}", kind)
 
 
 def _locate(entry: EntryPoint) -> Path:

@@ -25,8 +25,8 @@ class Catalogue(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in self.commands:
             return self.commands[cmd_name]
-        known = {spec.command: spec for spec in registry.specs().values()}
-        return derived.command(known[cmd_name]) if cmd_name in known else None
+        spec = registry.find(cmd_name)
+        return derived.command(spec) if spec is not None and spec.command == cmd_name else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
