@@ -69,6 +69,24 @@ def test_heads_that_move_nothing_have_no_way_and_their_block_lets_everything_sta
     assert len(result.views()) == 6
 
 
+def test_where_a_block_has_no_pattern_there_is_no_way_through_all_blocks():
+    """Only the middle block of this model attends, the others are linear attention."""
+    result = attention_patterns(common.model("qwen3_next"), common.ids(1))
+    assert {head.site.split(".")[1] for head in result.heads} == {"1"}
+    assert result.rollout is None
+    assert not [view for view in result.views() if "rollout" in view.title]
+    assert AttentionPatterns.from_json(result.to_json()) == result
+
+
+@pytest.mark.parametrize("case", ["mistral", "gemma2", "gpt_oss", "olmo2"])
+@pytest.mark.parametrize("weighting", ["pattern", "value", "output"])
+def test_a_rollout_sums_to_1_on_every_kind_of_attention(case, weighting):
+    """Windows, softcaps, sinks that take a part of every row, post-norms."""
+    result = attention_patterns(common.model(case), common.ids(1), weighting=weighting, position=7)
+    assert sum(result.rollout) == pytest.approx(1.0, abs=1e-6)
+    assert result.rollout[8:] == (0.0,) * 5
+
+
 def test_a_head_that_looks_hard_at_one_token_is_not_spread_widely():
     """The weights on all other tokens round to 0 at every second token: these looks count, as looks of spread 0."""
     model = common.model("gpt2")

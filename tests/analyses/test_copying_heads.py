@@ -1,9 +1,12 @@
 """Heads that carry a token to the end: their numbers, the specimen's, and what is refused."""
 
+import json
+
 import pytest
 import torch
 
 from architectures import common
+from fluoroscope import specimen
 from fluoroscope.analyses.copying_heads import CopyingHeads, copying_heads
 from fluoroscope.analyses.head_types import head_types
 from fluoroscope.analyses.logit_attribution import logit_attribution
@@ -26,6 +29,25 @@ def test_the_specimens_induction_heads_carry_a_repeated_passage():
     assert carrier.attention > 0.5
     assert carrier.from_target == pytest.approx(carrier.contribution, rel=0.2)
     assert result.moving()[0].label in result.summary()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "order"),
+    [
+        ("When Mary and John went to the store, John gave a drink to", "receiver first"),
+        ("When John and Mary went to the store, John gave a drink to", "receiver second"),
+    ],
+)
+def test_the_specimens_name_movers_are_those_of_its_card(prompt, order):
+    result = copying_heads(load(), prompt, target=" Mary", foil=" John", steps=0, top_k=8)
+    measured = json.loads((specimen.folder() / "measured.json").read_text(encoding="utf8"))
+    [movers] = [each["heads"] for each in measured["gate"] if each["name"] == f"IOI: name movers, {order}"]
+    found = [head.label for head in result.moving()]
+    assert set(movers[:3]) <= set(found)
+    assert set(found[:2]) <= set(movers)
+    strongest = result.moving()[0]
+    assert strongest.attention > 0.5
+    assert strongest.effect < 0, "without it the name loses"
 
 
 @pytest.mark.parametrize("case", ["gpt2", "llama", "qwen2", "phi3", "gemma2"])

@@ -1,5 +1,7 @@
 """Labels against a model whose heads are set by hand, and against the card of the specimen."""
 
+import json
+
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -97,15 +99,17 @@ def test_on_a_prompt_too_the_first_token_is_no_earlier_occurrence(by_hand):
 
 
 def test_the_specimens_heads_are_those_of_its_card():
+    """The card was measured by the trainer's own battery, on tokens of its own; heads on the brink may differ."""
     model = load()
-    result = head_types(model, prompt="The cat sat on the mat. The cat sat on the", seeds=2)
+    result = head_types(model, prompt="The cat sat on the mat. The cat sat on the")
+    measured = json.loads((specimen.folder() / "measured.json").read_text(encoding="utf8"))["gate"]
+    for kind, finding in (("previous", "previous-token"), ("induction", "induction")):
+        [named] = [each for each in measured if each["name"] == f"copying: best {finding} score"]
+        scores, found = named["details"]["scores"], {head.label: head.score(kind).mean for head in result.of(kind)}
+        assert set(named["heads"]) <= set(found)
+        assert {head for head, score in scores.items() if score > 0.6} <= set(found)
+        assert {head for head, score in found.items() if score > 0.5} <= set(scores)
     induction = [head.label for head in result.of("induction")]
-    for line in specimen.card().splitlines():
-        if line.startswith("| copying: best induction score"):
-            assert set(line.split("|")[-2].strip().split(", ")) <= set(induction)
-            break
-    else:
-        pytest.fail("the card names no induction heads")
     here = {head.label: head.on_prompt for head in result.heads}
     at_work = [label for label in induction if here[label].label == "induction"]
     assert at_work, "on a sentence that repeats, some of them do what they do on random tokens"

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from fluoroscope.analyses.head_types import head_types
 from fluoroscope.interventions import zero
 from fluoroscope.loading import load
 from fluoroscope.model import Model
@@ -137,6 +138,14 @@ def test_l3h6_looks_at_the_previous_token() -> None:
     scores = patterns.diagonal(-1, dim1=-2, dim2=-1).mean((1, 3))  # [layer, head]
     assert float(scores[3, 6]) == pytest.approx(0.747, abs=0.005)  # the very tokens are not published
     assert divmod(int(scores.argmax()), stories().n_heads) == (3, 6)
+
+
+def test_head_types_say_the_same() -> None:
+    """On the product's own random tokens, bytes among them."""
+    result = head_types(stories())
+    assert result.of("previous")[0].label == "L3H6"
+    assert result.of("induction") == result.of("duplicate") == []
+    assert max(head.score("induction").mean for head in result.heads) < 0.05
 
 
 def test_there_is_no_induction_head() -> None:

@@ -61,7 +61,8 @@ class AttentionPatterns(Result):
         position: index of the token from which the heads look.
         weighting: what the shares are of.
         heads: all whose attention can be read, by layer.
-        rollout: share of each token that reaches the position when attention is followed through all blocks.
+        rollout: share of each token that reaches the position when attention is followed through all blocks; None
+            where a block has no pattern to follow.
         head: the head of `shares`; None if none was asked for.
         shares: `shares[query][key]` of that head.
         top_k: how many heads the table names.
@@ -71,7 +72,7 @@ class AttentionPatterns(Result):
     position: int
     weighting: Literal["pattern", "value", "output"]
     heads: tuple[HeadLook, ...]
-    rollout: tuple[float, ...]
+    rollout: tuple[float, ...] | None
     head: str | None
     shares: tuple[tuple[float, ...], ...] | None
     top_k: int
@@ -89,7 +90,7 @@ class AttentionPatterns(Result):
 
     def views(self) -> list[View]:
         chosen = [self._heatmap()] if self.shares is not None else []
-        return [*chosen, self._table(), self._rollout(), *self._grids()]
+        return [*chosen, self._table(), *self._rollout(), *self._grids()]
 
     def _heatmap(self) -> Heatmap:
         marks = tuple(Mark(label=token, token=True) for token in self.tokens)
@@ -114,8 +115,10 @@ class AttentionPatterns(Result):
             ),
         )  # fmt: skip
 
-    def _rollout(self) -> Tokens:
-        return Tokens(
+    def _rollout(self) -> list[Tokens]:
+        if self.rollout is None:
+            return []
+        picture = Tokens(
             title=f"Tokens that reach {quoted(self.tokens[self.position])} by attention rollout",
             caption="The mean of all heads, half of it staying in place, followed through every block. It knows "
             "nothing of MLPs: an upper bound on reach, no proof of use.",
@@ -123,6 +126,7 @@ class AttentionPatterns(Result):
             items=tuple(TokenMark(text=t, value=v) for t, v in zip(self.tokens, self.rollout, strict=True)),
             marked=self.position,
         )
+        return [picture]
 
     def _grids(self) -> list[HeadGrid]:
         told = {
@@ -181,13 +185,14 @@ def attention_patterns(
     layers = [layer for layer in range(model.n_layers) if Site("pattern", layer) in trace.values]
     maps = {layer: attention_maps.weighted(model, trace, layer, weighting) for layer in layers}
     shares = None if chosen is None else maps[chosen.layer or 0][chosen.unit or 0]
+    way = attention_maps.rollout(maps.values())[slot] if len(maps) == model.n_layers else None
     return AttentionPatterns(
         recipe=trace.recipe,
         tokens=tuple(tokens),
         position=slot,
         weighting=weighting,
         heads=tuple(look for layer, found in maps.items() for look in _looks(trace, layer, found, slot)),
-        rollout=tuple(attention_maps.rollout(maps.values())[slot].tolist()),
+        rollout=None if way is None else tuple(way.tolist()),
         head=None if chosen is None else str(Site("z", chosen.layer, chosen.unit)),
         shares=None if shares is None else tuple(map(tuple, shares.tolist())),
         top_k=top_k,
