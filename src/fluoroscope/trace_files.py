@@ -167,8 +167,11 @@ def _read_pt(path: Path) -> _Held:
     _check_archive(path)
     try:
         held = torch.load(path, weights_only=True)
-    except Exception as error:  # whatever its unpickler finds
-        raise ArtifactError(f"{path} cannot be read as tensors: {error}") from error
+    except Exception as error:  # whatever its unpickler finds; its own words say how to run it all the same
+        raise ArtifactError(
+            f"{path} holds more than tensors and plain values, which would run code when it is opened",
+            "Ask whoever made it for safetensors.",
+        ) from error
     return held["tensors"], held["meta"]
 
 
@@ -184,6 +187,8 @@ def _read_pickle(path: Path) -> _Held:
 
 def _check_archive(path: Path) -> None:
     """Both zip formats store members as they are, each with a checksum; a compressed one may be a bomb."""
+    if not path.is_file():
+        raise ArtifactError(f"there is no file {str(path)!r}")
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -201,7 +206,7 @@ def _trace(tensors: dict[str, Tensor], meta: dict[str, Any], tokenizer: Any) -> 
     from fluoroscope.trace import Trace
 
     if meta["kind"] != _KIND:
-        raise ArtifactError(f"the file holds a {meta['kind']}, no trace")
+        raise ArtifactError(f"the file holds {meta['kind']!r}, no trace")
     values = dict(tensors)
     tokens = Tokens(ids=values.pop("ids"), mask=values.pop("mask"), pad=meta["pad"], tokenizer=tokenizer)
     return Trace(tokens, {Site.parse(name): v for name, v in values.items()}, Recipe(**meta["recipe"]))

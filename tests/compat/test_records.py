@@ -99,12 +99,19 @@ def test_what_a_file_cannot_be_is_said(records, tmp_path, name, options, message
 
 def test_another_file_is_told_apart(tiny_model, tmp_path):
     path = tiny_model.trace("abc").save(tmp_path / "trace.safetensors")
-    with pytest.raises(ArtifactError, match="holds a trace"):
+    with pytest.raises(ArtifactError, match="holds 'trace', no activation records"):
         load_activations(path)
     meta = {"kind": "activation records", "records": [{"layers": ["x"]}]}
     artifact.write_tensors(tmp_path / "half.safetensors", {"y": torch.ones(2)}, meta)
     with pytest.raises(ArtifactError, match="damaged"):
         load_activations(tmp_path / "half.safetensors")
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "npz", "pt"])
+def test_a_file_that_is_not_there_is_not_called_damaged(tmp_path, suffix):
+    with pytest.raises(ArtifactError, match=r"no file|No such file") as told:
+        load_activations(tmp_path / f"none.{suffix}")
+    assert "damaged" not in str(told.value)
 
 
 def test_a_layer_by_name_or_number():

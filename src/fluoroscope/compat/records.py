@@ -127,7 +127,7 @@ def load_activations(path: str | Path, format: str | None = None) -> list[Activa
         raise ArtifactError(f"{path} holds shapes, no tensors", "Save as .safetensors to get the records back.")
     tensors, meta = trace_files.read(path)
     if meta.get("kind") != _KIND:
-        raise ArtifactError(f"{path} holds a {meta.get('kind')}, no {_KIND}", "Trace.load reads traces.")
+        raise ArtifactError(f"{path} holds {meta.get('kind')!r}, no {_KIND}", "Trace.load reads traces.")
     try:
         return [_read(number, told, tensors) for number, told in enumerate(meta["records"])]
     except (KeyError, TypeError, ValueError) as error:
