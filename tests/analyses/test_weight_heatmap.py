@@ -140,6 +140,58 @@ def test_weights_that_are_no_plain_matrix_are_refused():
         weight_heatmap(common.model("mixtral"), "W_in.0")
 
 
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [
+        ("mixtral", "model.layers.1.mlp.gate.weight"),
+        ("gpt2", "transformer.h.1.ln_1.weight"),
+        ("gpt2", "lm_head.weight"),
+        ("deepseek_v3", "model.layers.0.self_attn.kv_b_proj.weight"),
+        ("qwen3_next", "model.layers.0.linear_attn.conv1d.weight"),
+        ("gpt_oss", "model.layers.2.self_attn.sinks"),
+    ],
+)
+def test_what_has_no_address_is_shown_under_hugging_faces_name_as_it_is_stored(case, name):
+    stored = common.plain(case).get_parameter(name).detach().double()
+    result = weight_heatmap(common.model(case), name, cells=128)
+    [panel] = result.panels
+    matrix = stored.squeeze().numpy().reshape(-1, stored.shape[-1])
+    assert panel.shape == matrix.shape
+    assert (result.weight, panel.address) == (name, name)
+    assert panel.frobenius == pytest.approx(np.linalg.norm(matrix))
+    assert panel.singular_values == pytest.approx(np.linalg.svd(matrix)[1][:10], rel=1e-9)
+    if panel.shape[0] <= 128:
+        np.testing.assert_array_equal(whole(panel), matrix)
+    assert "Across: column." in result.views()[0].caption
+
+
+def test_experts_are_matrices_of_their_own():
+    model, name = common.model("mixtral"), "model.layers.0.mlp.experts.down_proj"
+    stored = common.plain("mixtral").get_parameter(name).detach().double().numpy()
+    result = weight_heatmap(model, name, cells=64)
+    assert [panel.address for panel in result.panels] == [f"{name}.{expert}" for expert in range(4)]
+    for expert, panel in enumerate(result.panels):
+        np.testing.assert_array_equal(whole(panel), stored[expert])
+        assert weight_heatmap(model, f"{name}.{expert}", cells=64).panels == (panel,)
+    table = result.views()[0]
+    assert (table.title, table.columns[0].name) == (f"The matrices of {name}", "matrix")
+    assert {row.site for row in table.rows} == {None}
+    assert f"{name} has 4 matrices; the strongest, {name}." in result.summary()
+    assert WeightHeatmap.from_json(result.to_json()) == result
+
+
+def test_wrong_names_of_parameters_are_refused(monkeypatch):
+    model = common.model("mixtral")
+    with pytest.raises(ArgumentError, match=r"Did you mean 'model\.layers\.0\.mlp\.experts\.down_proj'"):
+        weight_heatmap(model, "model.layers.0.mlp.experts.down_prj")
+    for name in ("model.layers.0.mlp.experts.down_proj.4", "model.norm.weight.0", "lm_head.weight.0"):
+        with pytest.raises(ArgumentError, match="no such matrix"):
+            weight_heatmap(model, name)
+    monkeypatch.setattr("fluoroscope.methods.weight_maps._MOST", 3)
+    with pytest.raises(ArgumentError, match=r"is 4 matrices\. Name one of them"):
+        weight_heatmap(model, "model.layers.0.mlp.experts.down_proj")
+
+
 def test_the_bias_of_the_unembedding_is_one_number_per_token():
     result = weight_heatmap(common.model("phimoe"), "b_U", top_k=4)
     bias = common.plain("phimoe").lm_head.bias.detach().double()

@@ -1,10 +1,13 @@
 """Norms and ranks against matrices whose spectrum is known, maps against loops over entries."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from architectures import common
+from fluoroscope.errors import UnavailableError
 from fluoroscope.methods import weight_maps
 
 
@@ -51,3 +54,30 @@ def test_largest_entries_are_found_with_their_sign_and_place():
     matrix[2, 1], matrix[0, 3], matrix[1, 0] = -5.0, 4.0, 3.0
     assert weight_maps.largest(matrix, 2) == [(2, 1, -5.0), (0, 3, 4.0)]
     assert len(weight_maps.largest(matrix, 99)) == 12
+
+
+def test_a_description_is_of_the_whole_matrix():
+    matrix = with_spectrum([3.0, 1.0, 0.5], 6, 3)
+    found = weight_maps.described(matrix, 2, 4)
+    assert found.shape == (6, 3)
+    assert found.frobenius == pytest.approx(math.sqrt(9 + 1 + 0.25)) == pytest.approx(found.rms * math.sqrt(18))
+    assert found.values.tolist() == pytest.approx([3.0, 1.0, 0.5])
+    assert found.map.means.shape == (2, 2)
+    assert len(found.largest) == 4
+
+
+def test_a_weight_that_is_not_stored_as_plain_numbers_is_refused():
+    layer = torch.nn.Linear(3, 2)
+    layer.weight = torch.nn.Parameter(torch.zeros(2, 3, dtype=torch.int8), requires_grad=False)
+    with pytest.raises(UnavailableError, match=r"weight is stored as Parameter torch\.int8"):
+        weight_maps.addressed(SimpleNamespace(hf=layer), "weight")
+
+
+def test_addresses_of_the_vocabulary_come_first_in_any_spelling():
+    model = common.model("gpt2")
+    for name in ("W_Q.1", "attn.L1.W_Q", "blocks.1.attn.W_Q"):
+        found = weight_maps.addressed(model, name)
+        assert (found.address, found.axes) == ("W_Q.1", ("d_model", "d_head"))
+        assert list(found.matrices) == [f"W_Q.1.{head}" for head in range(4)]
+    assert weight_maps.addressed(model, "transformer.wte.weight").axes == ("row", "column")
+    assert weight_maps.addressed(model, "b_out.0").axes == ("", "d_model")

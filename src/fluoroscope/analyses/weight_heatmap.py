@@ -1,7 +1,8 @@
 """A weight matrix as a picture: its map, norms, singular values, rank and largest entries.
 
 Addresses are those of the weights: W_Q.3.0 (layer 3, head 0), W_V.3 (every head of a layer), W_in.1, W_E, W_U, b_out.2;
-HexRay's attn.L3.W_Q and mlp.L1.W_in mean the same. Values are as the model stores them; no norm is folded in.
+HexRay's attn.L3.W_Q and mlp.L1.W_in mean the same. What has none of these (norms, routers, experts) is named as Hugging
+Face names it, such as model.layers.3.mlp.gate.weight. Values are as the model stores them; no norm is folded in.
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -29,6 +30,8 @@ _NAMES = {
     "head": "head",
     "kv_head": "kv head",
     "": "one row",
+    "row": "row",
+    "column": "column",
 }
 
 
@@ -86,8 +89,9 @@ class WeightHeatmap(Result):
     Args:
         weight: its address.
         meaning: what it does.
-        axes: what its rows and its columns are; x @ W, so rows are inputs.
-        panels: one per head where it has heads that are matrices, else one.
+        axes: what its rows and its columns are; x @ W, so rows are inputs. Of a parameter that is shown as it is
+            stored: row and column.
+        panels: one per head, expert or other first index where it has several matrices, else one.
         longest, shortest: tokens by the norm of their row or column, where it has any.
     """
 
@@ -104,7 +108,9 @@ class WeightHeatmap(Result):
         rank = "no rank, all zero" if first.effective_rank is None else f"effective rank {number(first.effective_rank)}"
         peak = first.largest[0]
         where = f"row {peak.row}, column {peak.column}" + ("" if peak.token is None else f" ({quoted(peak.token)})")
-        lead = f"{self.weight} has {len(self.panels)} heads; the strongest, " if len(self.panels) > 1 else ""
+        lead = (
+            f"{self.weight} has {len(self.panels)} {self._parts()[1]}; the strongest, " if len(self.panels) > 1 else ""
+        )
         return (
             f"{lead}{first.address} ({size}; {self.meaning}) has Frobenius norm {number(first.frobenius)}, spectral "
             f"norm {number(first.spectral)} and {rank} of {min(first.shape)}; its largest entry is "
@@ -148,14 +154,14 @@ class WeightHeatmap(Result):
 
     def _axis(self, place: Literal[0, 1]) -> str:
         name = self.axes[place]
-        if self.weight.startswith("b_") or self.weight == "W_pos":
+        if name in ("row", "column") or self.weight.startswith("b_") or self.weight == "W_pos":
             return _NAMES[name]
         return f"{_NAMES[name]} ({name}), {('the input', 'the output')[place]}"
 
     def _heads(self) -> Table:
-        names = ("head", "Frobenius norm", "spectral norm", "effective rank", "largest entry")
+        names = (self._parts()[0], "Frobenius norm", "spectral norm", "effective rank", "largest entry")
         return Table(
-            title=f"The heads of {self.weight}",
+            title=f"The {self._parts()[1]} of {self.weight}",
             caption="Frobenius: root of the sum of all squares. Spectral: the most that a unit input can become. "
             f"Effective rank: how many directions it uses, of {min(self.panels[0].shape)}. Below are the maps of the "
             f"{min(_MOST_PANELS, len(self.panels))} with the largest spectral norm; the JSON has all.",
@@ -171,7 +177,11 @@ class WeightHeatmap(Result):
     def _site(self, head: int) -> str | None:
         """Where that head is in a forward pass; several heads may share one of keys and values."""
         kind, _, layer = self.weight.partition(".")
-        return f"z.{layer}.{head}" if WEIGHTS[kind].unit == "head" else None
+        return f"z.{layer}.{head}" if kind in WEIGHTS and WEIGHTS[kind].unit == "head" else None
+
+    def _parts(self) -> tuple[str, str]:
+        """What its panels are called, one and many."""
+        return ("head", "heads") if self.weight.partition(".")[0] in WEIGHTS else ("matrix", "matrices")
 
     def _entries(self, panel: Panel) -> Table:
         named = [Column(name="token", token=True)] if self.longest else []
@@ -226,37 +236,32 @@ def _spectrum(panel: Panel) -> Bars:
 
 
 def weight_heatmap(model: "Model", weight: str, *, cells: int = 12, top_k: int = 10) -> WeightHeatmap:
-    """Shows any weight of the model, one head at a time where it has heads.
+    """Shows any weight of the model, one head or expert at a time where it has several.
 
     Args:
-        weight: its address, such as W_Q.3.0, W_V.3 (all its heads), W_in.1, W_E or b_out.2.
+        weight: its address, such as W_Q.3.0, W_V.3 (all its heads), W_in.1, W_E or b_out.2, or a parameter's own name.
         cells: rows and columns of the map, at most.
         top_k: how many singular values, entries and tokens to list.
 
     Raises:
-        ArgumentError: no such weight, `top_k` below 1, or `cells` outside of 1 to 128.
+        ArgumentError: no such weight, more than 64 matrices at once, `top_k` below 1, or `cells` outside of 1 to 128.
         UnavailableError: this model does not hold it as one exact matrix, or has no such bias.
     """
     if top_k < 1:
         raise ArgumentError(f"top_k={top_k} lists nothing", "Give at least 1.")
     if not 1 <= cells <= _MOST_CELLS:
         raise ArgumentError(f"cells={cells} makes no map", f"Give 1 to {_MOST_CELLS}.")
-    kind, layer, unit = model.weights.parse(weight)
-    address = ".".join(str(part) for part in (kind, layer, unit) if part is not None)
-    value = model.weights[address]
-    axes = ["", *WEIGHTS[kind].axes[-value.dim() :]]
-    table = value.reshape(-1, value.shape[-1])
-    matrices = {address: table}
-    if value.dim() == 3:
-        matrices = {f"{address}.{head}": matrix for head, matrix in enumerate(value)}
-    token_axis = axes[-2:].index("d_vocab") if "d_vocab" in axes else None
-    norms: list[TokenNorm] = [] if token_axis is None else _norms(model, table, 1 - token_axis)
+    found = weight_maps.addressed(model, weight)
+    token_axis = found.axes.index("d_vocab") if "d_vocab" in found.axes else None
+    norms: list[TokenNorm] = []
+    if token_axis is not None:
+        norms = _norms(model, next(iter(found.matrices.values())), 1 - token_axis)
     return WeightHeatmap(
         recipe=model.recipe(),
-        weight=address,
-        meaning=WEIGHTS[kind].meaning,
-        axes=(axes[-2], axes[-1]),
-        panels=tuple(_panel(model, name, found, token_axis, cells, top_k) for name, found in matrices.items()),
+        weight=found.address,
+        meaning=found.meaning,
+        axes=found.axes,
+        panels=tuple(_panel(model, name, each, token_axis, cells, top_k) for name, each in found.matrices.items()),
         longest=tuple(norms[:top_k]),
         shortest=tuple(norms[: -top_k - 1 : -1]),
     )
@@ -272,25 +277,14 @@ def _norms(model: "Model", matrix: "Tensor", along: int) -> list[TokenNorm]:
 
 
 def _panel(model: "Model", address: str, matrix: "Tensor", token_axis: int | None, cells: int, top_k: int) -> Panel:
-    values = weight_maps.singular_values(matrix)
-    found = weight_maps.blocks(matrix, cells)
-    frobenius = float(matrix.double().norm())
-    rows, columns = matrix.shape
+    found = weight_maps.described(matrix, cells, top_k)
     entries = [
         Entry(row=r, column=c, value=v, token=None if token_axis is None else model.token_label((r, c)[token_axis]))
-        for r, c, v in weight_maps.largest(matrix, top_k)
+        for r, c, v in found.largest
     ]
     return Panel(
-        address=address,
-        shape=(rows, columns),
-        frobenius=frobenius,
-        spectral=float(values[0]),
-        rms=frobenius / matrix.numel() ** 0.5,
-        effective_rank=weight_maps.effective_rank(values),
-        singular_values=tuple(values[:top_k].tolist()),
-        rows=tuple(found.rows),
-        columns=tuple(found.columns),
-        means=tuple(map(tuple, found.means.tolist())),
-        extremes=tuple(map(tuple, found.extremes.tolist())),
-        largest=tuple(entries),
-    )
+        address=address, shape=found.shape, frobenius=found.frobenius, spectral=float(found.values[0]), rms=found.rms,
+        effective_rank=weight_maps.effective_rank(found.values), singular_values=tuple(found.values[:top_k].tolist()),
+        rows=tuple(found.map.rows), columns=tuple(found.map.columns), means=tuple(map(tuple, found.map.means.tolist())),
+        extremes=tuple(map(tuple, found.map.extremes.tolist())), largest=tuple(entries),
+    )  # fmt: skip
