@@ -103,7 +103,7 @@ def damaged(**changes):
         (damaged(count="many"), "damaged"),
         (damaged(extra=1), "damaged"),
         (damaged(share=None), "damaged"),
-        (result().to_json().replace("0.1", "NaN"), "NaN is no JSON"),
+        (result().to_json().replace("0.1", "NaN"), "it holds NaN"),
         (OtherCount(recipe=RECIPE, count=1, share=1).to_json(), "expected the JSON of HeadCount, found 'OtherCount'"),
     ],
 )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluoroscope.errors import SiteError
-from fluoroscope.sites import SITES, Site
+from fluoroscope.sites import SITES, Site, by_layer
 
 LAYERED = [name for name, kind in SITES.items() if kind.layered]
 WITH_UNITS = [name for name in LAYERED if SITES[name].unit]
@@ -72,3 +72,10 @@ def test_every_kind_names_its_axes(name: str) -> None:
     assert kind.axes[kind.position_axis] in ("pos", "query")
     assert kind.unit is None or kind.axes[kind.unit_axis or 0] == kind.unit
     assert kind.writable or kind.why_not
+
+
+def test_values_of_units_become_rows_of_layers() -> None:
+    values = {"z.2.1": 21.0, "z.0.0": 0.0, "z.0.2": None, "z.2.0": 20.0}
+    assert by_layer(values) == ((0.0, None, None), (None, None, None), (20.0, 21.0, None))
+    assert by_layer({"z.0.0": 1}) == ((1,),)
+    assert by_layer({}) == ()

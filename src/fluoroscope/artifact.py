@@ -7,17 +7,16 @@ Read without torch: it is imported where tensors are handled.
 import contextlib
 import errno
 import hashlib
-import json
-import math
 import os
 import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from fluoroscope import pickles
+from fluoroscope import pickles, strict_json
 from fluoroscope.errors import ArtifactError
+from fluoroscope.strict_json import NotJson
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -111,7 +110,7 @@ def write_json(path: StrPath, value: Any) -> Path:
     Raises:
         ArtifactError: NaN or infinity, keys that are no strings, other types, or as `write`.
     """
-    return write(path, (_to_json(value, indent=2) + "\n").encode("utf8"))
+    return write(path, (strict_json.dump(value, indent=2) + "\n").encode("utf8"))
 
 
 def read_json(path: StrPath, *, limit: int = 64 * MEBIBYTE) -> Any:
@@ -122,73 +121,9 @@ def read_json(path: StrPath, *, limit: int = 64 * MEBIBYTE) -> Any:
     """
     path = Path(path)
     try:
-        return _from_json(_read(path, limit))
-    except _NotJson as error:
+        return strict_json.load(_read(path, limit))
+    except NotJson as error:
         raise ArtifactError(f"{str(path)!r} is no strict JSON: {error}") from error
-
-
-class _NotJson(ValueError):
-    """Why bytes are not the JSON that we read."""
-
-
-def _to_json(value: Any, indent: int | None = None) -> str:
-    try:
-        _check_json(value, "value")
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False, indent=indent)
-        text.encode("utf8")
-    except RecursionError as error:
-        raise ArtifactError("the value is nested too deeply for JSON, or holds itself") from error
-    except ValueError as error:  # lone surrogates, or an integer of thousands of digits
-        raise ArtifactError(f"the value cannot be written as JSON: {error}") from error
-    return text
-
-
-def _check_json(value: Any, where: str) -> None:
-    """Refuses what json.dumps would change in silence, and says where it is."""
-    if isinstance(value, dict):
-        for key, item in cast("dict[Any, Any]", value).items():
-            if not isinstance(key, str):
-                raise ArtifactError(f"{where} has the key {key!r}, and JSON has only strings", "Make it a string.")
-            _check_json(item, f"{where}.{key}")
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(cast("list[Any]", value)):
-            _check_json(item, f"{where}[{index}]")
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise ArtifactError(
-                f"{where} is {value!r}, which JSON does not have", "Write None where there is no number."
-            )
-    elif value is not None and not isinstance(value, str | int):
-        raise ArtifactError(f"{where} is a {type(value).__name__}, which JSON does not have", "Convert it first.")
-
-
-def _from_json(data: bytes) -> Any:
-    try:
-        return json.loads(
-            data.decode("utf8"), object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
-        )
-    except RecursionError as error:
-        raise _NotJson("it is nested too deeply") from error
-    except ValueError as error:  # of UTF-8, of JSON, of our own hooks, or an integer of thousands of digits
-        raise _NotJson(str(error)) from error
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise _NotJson(f"the key {next(name for name in names if names.count(name) > 1)!r} is there twice")
-    return found
-
-
-def _refuse_constant(text: str) -> NoReturn:
-    raise _NotJson(f"it holds {text}")
-
-
-def _finite(text: str) -> float:
-    if not math.isfinite(value := float(text)):
-        raise _NotJson(f"the number {text} is out of range")
-    return value
 
 
 # ── tensors ──────────────────────────────────────────────────────────────────────────────────────────
@@ -223,7 +158,7 @@ def write_tensors(
         memory.add(pointer)
     envelope = {"format": FORMAT, "version": VERSION, "sha256": _digest(held, meta), "meta": meta}
     try:
-        data = save(held, {_KEY: _to_json(envelope)})
+        data = save(held, {_KEY: strict_json.dump(envelope)})
     except Exception as error:  # safetensors has no common error class for what it cannot hold
         raise ArtifactError(f"cannot write {str(path)!r} as safetensors: {error}") from error
     return write(path, data)
@@ -265,11 +200,11 @@ def _envelope(data: bytes, name: str) -> dict[str, Any]:
     if not looks_alike:
         raise ArtifactError(f"{name!r} is no safetensors file", "Fluoroscope reads here what it wrote itself.")
     try:
-        header = _from_json(data[8 : 8 + length])
+        header = strict_json.load(data[8 : 8 + length])
         metadata = header.pop("__metadata__", {})
         if _KEY not in metadata:
             raise ArtifactError(f"{name!r} was not written by Fluoroscope", "Open it with safetensors.")
-        envelope = _from_json(metadata[_KEY].encode("utf8"))
+        envelope = strict_json.load(metadata[_KEY].encode("utf8"))
         if envelope["version"] > VERSION:
             raise ArtifactError(f"{name!r} is of version {envelope['version']}, newer than {VERSION}", _UPDATE)
         end = max([entry["data_offsets"][1] for entry in header.values()], default=0)
@@ -316,10 +251,10 @@ def _digest(tensors: "Mapping[str, Tensor]", meta: Any) -> str:
         digest.update(len(part).to_bytes(8, "little"))
         digest.update(part)
 
-    add(_to_json([FORMAT, VERSION, meta]).encode("utf8"))
+    add(strict_json.dump([FORMAT, VERSION, meta]).encode("utf8"))
     for name in sorted(tensors):
         tensor = tensors[name]
-        add(_to_json([name, str(tensor.dtype), list(tensor.shape)]).encode("utf8"))
+        add(strict_json.dump([name, str(tensor.dtype), list(tensor.shape)]).encode("utf8"))
         add(cast("Any", tensor).contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 

@@ -4,12 +4,14 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from fluoroscope import strict_json
 from fluoroscope.errors import ArgumentError, ArtifactError
 from fluoroscope.render.text import prose
+from fluoroscope.strict_json import NotJson
 from fluoroscope.views import Graph, View
 
 if TYPE_CHECKING:
@@ -83,9 +85,9 @@ class Result(Record):
             ArtifactError: damaged, of another kind of result, or of another version.
         """
         try:
-            data: Any = json.loads(text, parse_constant=_refuse_constant)
-        except json.JSONDecodeError as error:
-            raise ArtifactError(f"this is no JSON of a result: {error}", "Was the file cut off?") from error
+            data: Any = strict_json.load(text)
+        except NotJson as error:
+            raise ArtifactError(f"this is no JSON of a result: {error}", "Was the file cut off or changed?") from error
         if not isinstance(data, dict) or data.get("result") != cls.__name__:
             found = data.get("result") if isinstance(data, dict) else type(data).__name__
             raise ArtifactError(f"expected the JSON of {cls.__name__}, found {found!r}", "Read it with its own class.")
@@ -173,7 +175,3 @@ def check_suffix(path: str | Path) -> str:
 def number(value: float) -> float | None:
     """The value as a result carries it: None where it is not finite (the log-probability of a masked token, say)."""
     return float(value) if math.isfinite(value) else None
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ArtifactError(f"{name} is no JSON", "Results write a missing number as null.")

@@ -4,10 +4,14 @@ Read without torch. Other people's names for the same values are in `aliases.py`
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import total_ordering
+from typing import TypeVar
 
 from fluoroscope.errors import SiteError, nearest
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -160,3 +164,11 @@ class Site:
             )
         name, layer, unit = match.groups()
         return cls(name, None if layer is None else int(layer), None if unit is None else int(unit))
+
+
+def by_layer(values: Mapping[str, Value]) -> tuple[tuple[Value | None, ...], ...]:
+    """Values by the site of their unit (z.9.6) as rows, one per layer, of columns, one per unit; None where none is."""
+    parsed = {Site.parse(name): value for name, value in values.items()}
+    places = {(site.layer or 0, site.unit or 0): value for site, value in parsed.items()}
+    height, width = (1 + max((place[axis] for place in places), default=-1) for axis in (0, 1))
+    return tuple(tuple(places.get((layer, unit)) for unit in range(width)) for layer in range(height))

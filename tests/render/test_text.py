@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluoroscope.render.text import decimals, facts, number, numbers, percent, prose, quoted, visible
+from fluoroscope.render.text import brief, decimals, facts, number, numbers, percent, prose, quoted, visible
 
 
 def test_white_space_and_controls_are_shown():
@@ -75,3 +75,9 @@ def test_facts_of_a_recipe():
 def test_whole_numbers_are_told_apart():
     assert decimals(((1.0, None), (30, 0.0))) == 0
     assert decimals(((1.0, 2.5),)) is None
+
+
+def test_brief_is_one_line_of_at_most_forty_characters():
+    assert brief(" two\n words ") == "two words"
+    assert brief("a" * 40) == "a" * 40
+    assert brief("a" * 41) == "a" * 39 + "…"

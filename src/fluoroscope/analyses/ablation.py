@@ -13,7 +13,7 @@ from fluoroscope.methods import readout
 from fluoroscope.methods.ablation import without
 from fluoroscope.render.text import percent, quoted
 from fluoroscope.result import Record, Result
-from fluoroscope.sites import Site
+from fluoroscope.sites import Site, by_layer
 from fluoroscope.views import Bar, Bars, HeadGrid, View
 
 if TYPE_CHECKING:
@@ -96,12 +96,10 @@ class Ablation(Result):
 
     def _grid(self) -> HeadGrid | None:
         """All heads, if all were removed."""
-        effects = {Site.parse(each.sites[0]): each.effect for each in self.removals}
-        heads = {(site.layer, site.unit): effect for site, effect in effects.items() if site.name == "z"}
-        n_layers, n_heads = (1 + max((key[axis] or 0 for key in heads), default=-1) for axis in (0, 1))
-        if not heads or len(heads) != n_layers * n_heads:
+        heads = {each.sites[0]: each.effect for each in self.removals if Site.parse(each.sites[0]).name == "z"}
+        rows = by_layer(heads)
+        if not heads or sum(map(len, rows)) != len(heads):
             return None
-        rows = tuple(tuple(heads[layer, head] for head in range(n_heads)) for layer in range(n_layers))
         return HeadGrid(
             title="Without each head", caption="A row is a block, a column a head in it.", unit="nats", values=rows
         )

@@ -10,7 +10,7 @@ from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import attention_maps, readout
 from fluoroscope.render.text import percent, quoted
 from fluoroscope.result import Record, Result, number
-from fluoroscope.sites import Site
+from fluoroscope.sites import Site, by_layer
 from fluoroscope.views import Column, HeadGrid, Heatmap, Mark, Row, Table, TokenMark, Tokens, View
 
 if TYPE_CHECKING:
@@ -134,18 +134,13 @@ class AttentionPatterns(Result):
             "first": ("How much rests on the first token", "heads without a task often rest there", "share"),
             "distance": ("How far back each head looks", "means over the tokens of the prompt", "tokens"),
         }
-        places = {(site.layer, site.unit): head for head in self.heads for site in [Site.parse(head.site)]}
-        height, width = (1 + max(place[axis] or 0 for place in places) for axis in (0, 1))
         return [
             HeadGrid(
                 title=title,
                 caption=f"A row is a block, a column a head in it; {meaning}.",
                 unit=unit,
                 signed=False,
-                values=tuple(
-                    tuple(getattr(places.get((layer, head)), name, None) for head in range(width))
-                    for layer in range(height)
-                ),
+                values=by_layer({head.site: getattr(head, name) for head in self.heads}),
             )
             for name, (title, meaning, unit) in told.items()
         ]

@@ -16,7 +16,7 @@ from fluoroscope.progress import track
 from fluoroscope.render.text import number
 from fluoroscope.result import Record, Result
 from fluoroscope.result import number as finite
-from fluoroscope.sites import Site
+from fluoroscope.sites import Site, by_layer
 from fluoroscope.views import Column, Grid, HeadGrid, Heatmap, Mark, Row, Table, View
 
 if TYPE_CHECKING:
@@ -163,12 +163,11 @@ class Composition(Result):
         label, kind = Site.parse(self.head or "").label, _READERS[grid.kind]
         partners = grid.later if sends else grid.earlier
         scores = grid.scores[0] if sends else [row[0] for row in grid.scores]
-        values = {Site.parse(name): self._above(score) for name, score in zip(partners, scores, strict=True)}
-        height, width = (1 + max(axis) for axis in zip(*((s.layer or 0, s.unit or 0) for s in values), strict=True))
+        values = {name: self._above(score) for name, score in zip(partners, scores, strict=True)}
         return HeadGrid(
             title=f"Whose {kind} read {label}" if sends else f"Whom the {kind} of {label} read",
             caption="A row is a block, a column a head in it.", unit="score over chance", signed=True,
-            values=tuple(tuple(values.get(Site("z", row, unit)) for unit in range(width)) for row in range(height)),
+            values=by_layer(values),
         )  # fmt: skip
 
     def _above(self, score: float | None) -> float | None:

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from fluoroscope import chats
+from fluoroscope import chats, hidden
 from fluoroscope.errors import ArgumentError
+from fluoroscope.hidden import Grid
 from fluoroscope.methods import decomposition, effects, knockout, readout, spans
 from fluoroscope.methods.effects import Shift
-from fluoroscope.render.text import percent, quoted
+from fluoroscope.render.text import brief, percent, quoted
 from fluoroscope.result import Record, Result, number
 from fluoroscope.signature import JinjaText, JsonText
 from fluoroscope.sites import Site
-from fluoroscope.views import Bar, Bars, Column, HeadGrid, Heatmap, Lines, Mark, Row, Series, Table, View
+from fluoroscope.views import Column, HeadGrid, Heatmap, Lines, Mark, Row, Series, Table, View
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from fluoroscope.model import Model
     from fluoroscope.tokens import Tokens, Turn
     from fluoroscope.trace import Trace
-
-Grid = tuple[tuple[float | None, ...], ...]
 
 
 class ChatTurn(Record):
@@ -55,8 +54,7 @@ class ChatTurn(Record):
     @property
     def label(self) -> str:
         """Its number from 1, role and first words."""
-        words = " ".join(self.content.split())
-        return f"{self.index + 1} {self.role}: {words if len(words) <= 40 else words[:39] + '…'}"
+        return f"{self.index + 1} {self.role}: {brief(self.content)}"
 
 
 class Conversation(Result):
@@ -106,8 +104,8 @@ class Conversation(Result):
 
     def most(self) -> ChatTurn | None:
         """The turn without which the target is least likely."""
-        hidden = [(turn.knockout.probability, turn.index) for turn in self.turns if turn.knockout]
-        return self.turns[min(hidden)[1]] if hidden else None
+        without = [(turn.knockout.probability, turn.index) for turn in self.turns if turn.knockout]
+        return self.turns[min(without)[1]] if without else None
 
     def summary(self) -> str:
         opens = f"After {len(self.turns)} turn{'s' * (len(self.turns) > 1)} {quoted(self.target)} has "
@@ -125,27 +123,15 @@ class Conversation(Result):
         )
 
     def views(self) -> list[View]:
-        bars = [self._bars()] if self.most() else []
-        return [*bars, self._table(), self._attention(), *self._grid(), *self._causal(), self._norms()]
-
-    def _marks(self) -> tuple[Mark, ...]:
-        return tuple(Mark(label=turn.label) for turn in self.turns)
-
-    def _bars(self) -> Bars:
-        bars = [
-            Bar(label=turn.label, value=turn.knockout.effect, remark=_left(turn.knockout, self.leads))
-            for turn in self.turns
-            if turn.knockout is not None
-        ]
-        return Bars(
-            title=f"What {quoted(self.target)} loses when no later token can look at a turn",
-            caption="A causal check: attention to the content of the turn is cut in every layer and shared out to what "
-            "is in sight; nothing moves. Change of the log-probability: -0.69 halves the probability. Then what is "
-            "left of it, and who leads instead.",
-            unit="nats",
-            signed=True,
-            items=tuple(bars),
-        )
+        labels = [turn.label for turn in self.turns]
+        lost = zip(labels, (turn.knockout for turn in self.turns), strict=True)
+        bars = hidden.losses(self.target, self.leads, "a turn", "the content of the turn", lost)
+        told = "What turns read from one another"
+        causal = hidden.between(told, "turn", "they cannot look at", labels, self.direct)
+        return [
+            *([bars] if bars.items else []), self._table(), self._attention(), *self._grid(),
+            *([causal] if len(labels) > 1 else []), self._norms(),
+        ]  # fmt: skip
 
     def _table(self) -> Table:
         looks = self.attention()[-1]
@@ -177,7 +163,8 @@ class Conversation(Result):
             caption="A row is who looks: share of the attention of its tokens, on average, that falls on all tokens of "
             "the turn of the column; tpl is the template, 1st the first token of the chat, where idle heads rest. Rows "
             "sum to 1, less what an attention sink outside of the text takes.",
-            unit="share", maximum=1.0, rows=(*self._marks(), Mark(label="last token")),
+            unit="share", maximum=1.0,
+            rows=(*(Mark(label=turn.label) for turn in self.turns), Mark(label="last token")),
             columns=(*numbers, Mark(label="tpl"), Mark(label="1st")), values=grid,
         )  # fmt: skip
 
@@ -193,17 +180,6 @@ class Conversation(Result):
             ),
         )
         return [told] if turn else []
-
-    def _causal(self) -> list[Heatmap]:
-        told = Heatmap(
-            title="What turns read from one another",
-            caption="How much the predictions inside the turn of the row change, in the mean over its tokens, when "
-            "they cannot look at the turn of the column. KL: 0 is no change.",
-            unit="nats", rows=self._marks()[1:],
-            columns=tuple(Mark(label=str(turn.index + 1)) for turn in self.turns[:-1]),
-            values=tuple(row[:-1] for row in self.direct[1:]),
-        )  # fmt: skip
-        return [told] if len(self.turns) > 1 else []
 
     def _norms(self) -> Lines:
         return Lines(
@@ -259,12 +235,7 @@ def conversation(
             _turn(trace, turn, messages[place]["content"], written.read[place], shifts.get(place))
             for place, turn in enumerate(turns)
         ),
-        target=model.token_label(question.target),
-        target_id=question.target,
-        foil=None if question.foil is None else model.token_label(question.foil),
-        foil_id=question.foil,
-        leads=model.token_label(question.leader),
-        probability=question.probability,
+        **hidden.asked(question, "target"),
         logit=written.logit,
         template=written.elsewhere,
         own=written.own,
@@ -317,8 +288,3 @@ def _placed(grid: "Tensor", told: list[int], count: int) -> Grid:
 def _mean(values: tuple[float | None, ...]) -> float | None:
     there = [value for value in values if value is not None]
     return sum(there) / len(there) if there else None
-
-
-def _left(shift: Shift, leads: str) -> str:
-    """What is left of the target, and who leads instead."""
-    return percent(shift.probability) + ("" if shift.leads == leads else f", {quoted(shift.leads)}")

@@ -12,7 +12,7 @@ from fluoroscope.errors import ArgumentError, TokenError
 from fluoroscope.methods import copying, decomposition, readout
 from fluoroscope.render.text import number, percent, quoted
 from fluoroscope.result import Record, Result
-from fluoroscope.sites import Site
+from fluoroscope.sites import Site, by_layer
 from fluoroscope.views import Column, HeadGrid, Row, Table, View
 
 if TYPE_CHECKING:
@@ -199,12 +199,7 @@ class CopyingHeads(Result):
         )  # fmt: skip
 
     def _grid(self, name: str, title: str, unit: str, *, signed: bool, caption: str = "") -> HeadGrid:
-        places = {Site.parse(head.site): head for head in self.heads}
-        height, width = (1 + max(axis) for axis in zip(*((s.layer or 0, s.unit or 0) for s in places), strict=True))
-        values = tuple(
-            tuple(getattr(places.get(Site("z", layer, head)), name, None) for head in range(width))
-            for layer in range(height)
-        )
+        values = by_layer({head.site: getattr(head, name) for head in self.heads})
         rows = "A row is a block, a column a head in it."
         return HeadGrid(title=title, caption=f"{caption} {rows}".strip(), unit=unit, signed=signed, values=values)
 

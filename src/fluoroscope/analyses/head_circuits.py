@@ -15,7 +15,7 @@ from fluoroscope.methods import readout
 from fluoroscope.progress import track
 from fluoroscope.render.text import number, percent, quoted
 from fluoroscope.result import Record, Result
-from fluoroscope.sites import Site
+from fluoroscope.sites import Site, by_layer
 from fluoroscope.views import Column, HeadGrid, Row, Table, View
 
 if TYPE_CHECKING:
@@ -156,18 +156,15 @@ class HeadCircuits(Result):
         )
 
     def _grids(self) -> list[HeadGrid]:
-        places = {(site.layer, site.unit): head for head in self.heads for site in [Site.parse(head.site)]}
-        height, width = (1 + max(place[axis] or 0 for place in places) for axis in (0, 1))
-        grid = [[places.get((layer, head)) for head in range(width)] for layer in range(height)]
         return [
             HeadGrid(
                 title="Copying by weights alone", caption="A row is a block, a column a head in it.", unit="score",
-                signed=True, values=tuple(tuple(head and head.copying for head in row) for row in grid),
+                signed=True, values=by_layer({head.site: head.copying for head in self.heads}),
             ),
             HeadGrid(
                 title="Tokens whose own logit a head raises above all others",
                 caption=f"Of {self.sampled} tokens.", unit="share", signed=False,
-                values=tuple(tuple(head and head.own_first for head in row) for row in grid),
+                values=by_layer({head.site: head.own_first for head in self.heads}),
             ),
         ]  # fmt: skip
 

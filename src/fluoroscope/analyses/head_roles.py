@@ -13,7 +13,7 @@ from fluoroscope.methods import attention_maps, head_scores, readout
 from fluoroscope.methods import head_roles as method
 from fluoroscope.methods.head_roles import ROLES
 from fluoroscope.result import Record, Result
-from fluoroscope.sites import Site
+from fluoroscope.sites import Site, by_layer
 from fluoroscope.views import Column, HeadGrid, Row, Table, View
 
 if TYPE_CHECKING:
@@ -168,14 +168,9 @@ class HeadRoles(Result):
         return head.name, head.label, head.score, *battery, *pair
 
     def _grid(self, name: str, title: str, unit: str) -> HeadGrid:
-        places = {Site.parse(head.site): head for head in self.heads}
-        height, width = (1 + max(axis) for axis in zip(*((s.layer or 0, s.unit or 0) for s in places), strict=True))
         return HeadGrid(
             title=title, caption=f"A row is a block, a column a head in it ({name}).", unit=unit, signed=False,
-            values=tuple(
-                tuple(getattr(places.get(Site("z", layer, head)), name, None) for head in range(width))
-                for layer in range(height)
-            ),
+            values=by_layer({head.site: getattr(head, name) for head in self.heads}),
         )  # fmt: skip
 
 

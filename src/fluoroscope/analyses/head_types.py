@@ -16,7 +16,7 @@ from fluoroscope.methods.head_scores import COMPARING, KINDS, Earned
 from fluoroscope.render.text import number
 from fluoroscope.result import Record, Result
 from fluoroscope.result import number as finite
-from fluoroscope.sites import Site
+from fluoroscope.sites import Site, by_layer
 from fluoroscope.views import Column, HeadGrid, Row, Table, View
 
 if TYPE_CHECKING:
@@ -186,13 +186,10 @@ class HeadTypes(Result):
         )
 
     def _grid(self, kind: str) -> HeadGrid:
-        places = {(site.layer or 0, site.unit or 0): head for head in self.heads for site in [Site.parse(head.site)]}
-        height, width = (1 + max(place[axis] for place in places) for axis in (0, 1))
-        found = [[places.get((layer, head)) for head in range(width)] for layer in range(height)]
-        rows = [tuple(head and head.score(kind).mean for head in row) for row in found]
         return HeadGrid(
             title=f"Attention to {_MEANINGS[kind]}", caption="A row is a block, a column a head in it.",
-            unit="share of attention", signed=kind in COMPARING, values=tuple(rows),
+            unit="share of attention", signed=kind in COMPARING,
+            values=by_layer({head.site: head.score(kind).mean for head in self.heads}),
         )  # fmt: skip
 
 

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from fluoroscope import hidden
 from fluoroscope.errors import ArgumentError
+from fluoroscope.hidden import Grid
 from fluoroscope.methods import (
     decomposition,
     effects,
@@ -25,10 +27,10 @@ from fluoroscope.methods.effects import Shift
 from fluoroscope.methods.predictions import Prediction
 from fluoroscope.methods.receivers import Receiver
 from fluoroscope.methods.rewrites import Resampling
-from fluoroscope.render.text import percent, quoted
+from fluoroscope.render.text import brief, percent, prose, quoted
 from fluoroscope.result import Record, Result, number
-from fluoroscope.sites import Site
-from fluoroscope.views import Bar, Bars, Column, HeadGrid, Heatmap, Lines, Mark, Row, Series, Table, View
+from fluoroscope.sites import Site, by_layer
+from fluoroscope.views import Bars, Column, HeadGrid, Heatmap, Lines, Mark, Row, Series, Table, View
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,8 +107,8 @@ class ReasoningSteps(Result):
     before: float
     own: float
     error: float
-    direct: tuple[tuple[float | None, ...], ...]
-    total: tuple[tuple[float | None, ...], ...]
+    direct: Grid
+    total: Grid
     early: tuple[EarlyAnswer, ...]
     receivers: tuple[Receiver, ...]
     samples: int
@@ -117,14 +119,14 @@ class ReasoningSteps(Result):
 
     def summary(self) -> str:
         has = f"{quoted(self.answer)} has {percent(self.probability)} after {quoted(self.tokens[-1])}"
-        hidden = [(step.knockout.probability, place) for place, step in enumerate(self.steps) if step.knockout]
-        if not hidden:
+        without = [(step.knockout.probability, place) for place, step in enumerate(self.steps) if step.knockout]
+        if not without:
             return f"{has}; there is no step before the last, so there is none to take away."
-        left, place = min(hidden)
+        left, place = min(without)
         if left >= self.probability:
             return f"{has}; hiding any one step takes nothing from it; {self._stands()}."
-        step = f"step {place + 1} ({_brief(self.steps[place].text)})"
-        more = ", the most that one step does" if len(hidden) > 1 else ""
+        step = f"step {place + 1} (‘{prose(brief(self.steps[place].text))}’)"
+        more = ", the most that one step does" if len(without) > 1 else ""
         return f"{has}, and {percent(left)} when {step} is hidden{more}; {self._stands()}."
 
     def _stands(self) -> str:
@@ -140,29 +142,21 @@ class ReasoningSteps(Result):
         return f"{quoted(self.leads)} leads {when}"
 
     def views(self) -> list[View]:
-        several = len(self.steps) > 1
-        drawn = [self._bars(), self._table(), *self._heatmaps(), self._cuts()] if several else [self._table()]
+        bars, heatmaps = self._hidden()
+        drawn = [bars, self._table(), *heatmaps, self._cuts()] if len(self.steps) > 1 else [self._table()]
         grid = self._grid()
         return [*drawn, self._ends(), *([] if grid is None else [grid]), *self._samples()]
 
-    def _marks(self) -> tuple[Mark, ...]:
-        return tuple(Mark(label=f"{place} {step.text.strip()}") for place, step in enumerate(self.steps, 1))
-
-    def _bars(self) -> Bars:
-        bars = [
-            Bar(label=mark.label, value=shift.effect, remark=_left(shift, self.leads))
-            for mark, step in zip(self._marks(), self.steps, strict=True)
-            if (shift := step.knockout) is not None
-        ]
-        return Bars(
-            title=f"What {quoted(self.answer)} loses when no later token can look at a step",
-            caption="A causal check: attention to the step is cut in every layer and shared out to what is in sight; "
-            "nothing moves. Change of the log-probability: -0.69 halves the probability. Then what is left of it, and "
-            "who leads instead. The very first token stays in sight: idle heads rest there.",
-            unit="nats",
-            signed=True,
-            items=tuple(bars),
+    def _hidden(self) -> tuple[Bars, list[Heatmap]]:
+        """What the answer loses without each step, and what steps owe to one another."""
+        labels = [f"{place} {step.text.strip()}" for place, step in enumerate(self.steps, 1)]
+        lost = zip(labels, (step.knockout for step in self.steps), strict=True)
+        told = (
+            ("What steps read from one another", "the tokens of the row alone cannot look at", self.direct),
+            ("What steps owe to one another", "nothing behind can look at", self.total),
         )
+        grids = [hidden.between(title, "step", how, labels, grid) for title, how, grid in told]
+        return hidden.losses(self.answer, self.leads, "a step", "the step", lost), grids
 
     def _table(self) -> Table:
         names = ("read from it", "flow", "hidden", "removed", *(("rewritten",) if self.samples else ()))
@@ -187,23 +181,6 @@ class ReasoningSteps(Result):
             columns=(Column(name="step"), Column(name="text"), *(Column(name=name) for name in names)),
             rows=tuple(rows),
         )
-
-    def _heatmaps(self) -> list[Heatmap]:
-        told = (
-            ("What steps read from one another", "the tokens of the row alone cannot look at", self.direct),
-            ("What steps owe to one another", "nothing behind can look at", self.total),
-        )
-        columns = tuple(Mark(label=str(place)) for place in range(1, len(self.steps)))
-        return [
-            Heatmap(
-                title=title,
-                caption=f"How much the predictions inside the step of the row change, in the mean over its tokens, "
-                f"when {how} the step of the column. KL: 0 is no change.",
-                unit="nats", rows=self._marks()[1:], columns=columns,
-                values=tuple(row[:-1] for row in grid[1:]),
-            )
-            for title, how, grid in told
-        ]  # fmt: skip
 
     def _cuts(self) -> Lines:
         return Lines(
@@ -233,10 +210,8 @@ class ReasoningSteps(Result):
         )  # fmt: skip
 
     def _grid(self) -> HeadGrid | None:
-        found = {(site.layer or 0, site.unit or 0): head for head in self.receivers for site in [Site.parse(head.site)]}
         if all(head.kurtosis is None for head in self.receivers):
             return None
-        layers, heads = (1 + max(place[axis] for place in found) for axis in (0, 1))
         best = sorted(self.receivers, key=lambda head: -(head.kurtosis if head.kurtosis is not None else -3.0))[:3]
         named = ", ".join(f"{Site.parse(head.site).label} on step {head.step + 1}" for head in best)
         return HeadGrid(
@@ -244,10 +219,7 @@ class ReasoningSteps(Result):
             caption="Kurtosis over the steps of the attention that each gets from steps two and more behind it, per "
             f"pair of tokens; high where few stand out. First {named}. With few steps it is bounded and rough.",
             unit="excess kurtosis",
-            values=tuple(
-                tuple(found[at, head].kurtosis if (at, head) in found else None for head in range(heads))
-                for at in range(layers)
-            ),
+            values=by_layer({head.site: head.kurtosis for head in self.receivers}),
         )
 
     def _samples(self) -> list[Table]:
@@ -318,7 +290,7 @@ def reasoning_steps(
         recipe=trace.recipe.model_copy(update={"seed": seed if samples else None}),
         tokens=tuple(pieces),
         steps=_steps(question, trace, cut, measured),
-        **_asked(question),
+        **hidden.asked(question, "answer"),
         logit=written.logit,
         before=written.elsewhere,
         own=written.own,
@@ -329,15 +301,6 @@ def reasoning_steps(
         receivers=receivers.receivers(trace, where),
         samples=samples,
     )
-
-
-def _asked(question: effects.Question) -> dict[str, Any]:
-    label = question.model.token_label
-    return {
-        "answer": label(question.target), "answer_id": question.target,
-        "foil": None if question.foil is None else label(question.foil), "foil_id": question.foil,
-        "leads": label(question.leader), "probability": question.probability,
-    }  # fmt: skip
 
 
 def _trace(model: "Model", prompt: str, position: int) -> "Trace":
@@ -385,16 +348,5 @@ def _rewritten(
     return rewrites.resampling(question, ids, span, rows)
 
 
-def _rows(grid: "Tensor") -> tuple[tuple[float | None, ...], ...]:
+def _rows(grid: "Tensor") -> Grid:
     return tuple(tuple(map(number, row)) for row in grid.tolist())
-
-
-def _left(shift: Shift, leads: str) -> str:
-    """What is left of the answer, and who leads instead."""
-    return percent(shift.probability) + ("" if shift.leads == leads else f", {quoted(shift.leads)}")
-
-
-def _brief(text: str) -> str:
-    """A step as a sentence quotes it."""
-    words = " ".join(text.split())
-    return quoted(words if len(words) <= 40 else words[:39] + "…").replace("·", " ")

@@ -6,6 +6,7 @@ from typing import Any
 
 _SHOWN = {" ": "·", "\n": "⏎", "\t": "⇥"}
 _SHOWN_IDS = 64
+_BRIEF = 40
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}
 _COMBINING = {"Mn", "Me", "Mc"}
 
@@ -27,6 +28,12 @@ def prose(text: str) -> str:
 def quoted(text: str) -> str:
     """The text of a token as sentences quote it: ‘·Lily’."""
     return f"‘{visible(text)}’"
+
+
+def brief(text: str) -> str:
+    """The first words of a text, in one line of at most 40 characters."""
+    words = " ".join(text.split())
+    return words if len(words) <= _BRIEF else f"{words[: _BRIEF - 1]}…"
 
 
 def number(value: float | None, signed: bool = False, digits: int | None = None) -> str:
