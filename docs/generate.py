@@ -41,6 +41,11 @@ EXAMPLES: dict[str, Any] = {
 OWN_EXAMPLES: dict[str, dict[str, Any]] = {
     "arithmetic_graph": {"prompt": "23 + 45 ="},
     "reasoning_steps": {"prompt": "The password is Bowijo. The owl lay on the hotel. Again, the password is"},
+    "patchscope": {
+        "prompt": "The capital of France",
+        "target_prompt": "The capital of x is",
+        "placeholder": "x",
+    },
     "fit_tuned_lens": {"file": "tuned_lens.safetensors", "steps": 10},
     "fit_jacobian_lens": {"file": "jacobian_lens.safetensors", "rows": 4, "context": 32},
     "fit_future_lens": {"file": "future_lens.safetensors", "ahead": 2},
