@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from fluoroscope import contrasted
 from fluoroscope.methods.effects import Question, Shift
 from fluoroscope.render.text import percent, quoted
 from fluoroscope.views import Bar, Bars, Heatmap, Mark
@@ -11,13 +12,10 @@ Grid = tuple[tuple[float | None, ...], ...]
 
 
 def asked(question: Question, name: str) -> dict[str, Any]:
-    """The fields of a result about a question: the token that is watched, by `name`, its foil and who leads."""
-    label = question.model.token_label
-    return {
-        name: label(question.target), f"{name}_id": question.target,
-        "foil": None if question.foil is None else label(question.foil), "foil_id": question.foil,
-        "leads": label(question.leader), "probability": question.probability,
-    }  # fmt: skip
+    """The fields of a result about a question: what is watched, by `name`, its foil and who leads."""
+    told = contrasted.named(question.model, question.about)
+    told |= {"leads": question.model.token_label(question.leader), "probability": question.probability}
+    return {field.replace("target", name): value for field, value in told.items()}
 
 
 def losses(answer: str, leads: str, part: str, hidden: str, parts: Iterable[tuple[str, Shift | None]]) -> Bars:

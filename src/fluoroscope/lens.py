@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from fluoroscope.errors import ArgumentError
-from fluoroscope.methods import readout
+from fluoroscope.methods import contrast, readout
+from fluoroscope.methods.contrast import Contrast
 from fluoroscope.methods.translators import Translators, depth_sites
 from fluoroscope.progress import track
 from fluoroscope.render.text import percent, quoted
@@ -41,7 +42,8 @@ class LensCell(Record):
         top: the likeliest tokens, likeliest first.
         entropy: uncertainty, in nats.
         kl: KL(final ‖ this depth), in nats; None where it is infinite.
-        target_rank: 1 + the number of tokens likelier than the target.
+        target_probability: of a set, that one of its tokens comes.
+        target_rank: 1 + the number of tokens likelier than the target; of a set, than the likeliest of it.
     """
 
     top: tuple[Guess, ...]
@@ -67,16 +69,17 @@ class Depth(Record):
 
 
 class LensPosition(Record):
-    """One position, and the token whose fate is followed there.
+    """One position, and the token, or the set of them, whose fate is followed there.
 
     Args:
         index: token index in the prompt.
+        target: its text; of a set the texts with `|` between, as a parameter names it.
         settled: the first site from which on the target is the likeliest token at every depth; None if it never is.
     """
 
     index: int
     token: str
-    target_id: int
+    target_ids: tuple[int, ...]
     target: str
     settled: str | None
 
@@ -234,36 +237,37 @@ def look(
     Args:
         top_k: how many tokens to keep for every depth and position, at most.
         position: index of the only token to look at, negative from the end; None for every position.
-        target: the one token to follow, as text or id (#338); None for the model's own prediction at each position.
+        target: the token to follow, as text or id (#338), or several (" Mary| Anna"), of which one is to come; None for
+            the model's own prediction at each position.
 
     Raises:
         ArgumentError: `top_k` below 1.
-        TokenError: no such position, or `target` is not exactly one token.
+        TokenError: no such position, or `target` is not one token or a set of them.
     """
     if top_k < 1:
         raise ArgumentError(f"top_k={top_k} keeps nothing", "Give at least 1.")
-    chosen = None if target is None else readout.token_id(model, target)
+    asked = contrast.asked(model, target, None)
     sites = depth_sites(model.n_layers)
     trace = model.trace(prompt, sites=sites)
     last = readout.only_slot(trace.tokens, -1 if position is None else position)
     slots = list(range(last + 1)) if position is None else [last]
     cells: list[list[LensCell]] = [[] for _ in sites]
-    targets: list[int] = []
+    targets: list[Contrast] = []
     step = max(1, _LOGITS_AT_ONCE // model.d_vocab)
     for start in track(range(0, len(slots), step), "lens"):
         piece = slots[start : start + step]
         final = readout.log_probs(trace.logits[0, piece])
-        ids = final.argmax(-1) if chosen is None else torch.full_like(final[:, 0], chosen, dtype=torch.long)
-        targets += ids.tolist()
+        here = [asked.at(row) for row in final]
+        targets += here
         for depth, site in enumerate(sites):
             stream = trace[site][0, piece]
             stream = stream if translators is None else translators(depth, stream)
-            cells[depth] += _read(model, readout.log_probs(model.unembed(stream)), final, ids, top_k)
+            cells[depth] += _read(model, readout.log_probs(model.unembed(stream)), final, here, top_k)
     pairs = enumerate(zip(slots, targets, strict=True))
     return {
         "recipe": trace.recipe,
         "positions": tuple(
-            _position(model, trace, slot, token, [row[n] for row in cells]) for n, (slot, token) in pairs
+            _position(model, trace, slot, about, [row[n] for row in cells]) for n, (slot, about) in pairs
         ),
         "depths": tuple(Depth(site=site, cells=tuple(row)) for site, row in zip(sites, cells, strict=True)),
         "fitted": None if translators is None else LensSource(**translators.source()),
@@ -274,17 +278,20 @@ def _read(
     model: "Model",
     log_p: Float[Tensor, "pos d_vocab"],
     final: Float[Tensor, "pos d_vocab"],
-    ids: Int[Tensor, "pos"],
+    targets: Sequence[Contrast],
     top_k: int,
 ) -> list[LensCell]:
     top = log_p.topk(min(top_k, log_p.shape[-1]), dim=-1)
+    ids = torch.tensor([about.target for about in targets], device=log_p.device)
+    members = log_p.gather(-1, ids)
+    best = ids.gather(-1, members.argmax(-1, keepdim=True))[:, 0]
     columns = zip(
         top.indices.tolist(),
         top.values.exp().tolist(),
         readout.entropy(log_p).tolist(),
         readout.kl(final, log_p).tolist(),
-        log_p.gather(-1, ids[:, None])[:, 0].exp().tolist(),
-        readout.rank(log_p, ids).tolist(),
+        members.exp().sum(-1).clamp_max(1).tolist(),
+        readout.rank(log_p, best).tolist(),
         strict=True,
     )
     return [
@@ -302,12 +309,12 @@ def _read(
     ]
 
 
-def _position(model: "Model", trace: "Trace", slot: int, target: int, column: Sequence[LensCell]) -> LensPosition:
+def _position(model: "Model", trace: "Trace", slot: int, about: Contrast, column: Sequence[LensCell]) -> LensPosition:
     return LensPosition(
         index=slot,
         token=trace.tokens.pieces[0][slot],
-        target_id=target,
-        target=model.token_label(target),
+        target_ids=about.target,
+        target=contrast.label(model, about.target),
         settled=_settled([cell.target_rank for cell in column]),
     )
 

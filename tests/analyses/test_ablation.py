@@ -7,6 +7,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import tiny
 from fluoroscope.analyses.ablation import Ablation, ablation
 from fluoroscope.errors import ArgumentError, EditError, SiteError, TokenError
+from fluoroscope.render.text import quoted
 
 PARTS = [*(f"z.{layer}.{head}" for layer in range(2) for head in range(3)), "mlp_out.0", "mlp_out.1"]
 
@@ -53,7 +54,7 @@ def test_every_part_alone_and_all_helpers_together(tiny_model, plain, position):
     result = ablation(tiny_model, tiny.PROMPT, position=position, top_k=3)
     whole = plain.without([])[position]
     target = int(whole.argmax())
-    assert result.target_id == target
+    assert result.target_ids == (target,)
     assert result.probability == pytest.approx(float(whole[target].exp()), abs=1e-6)
     assert [each.sites for each in result.removals] == [(name,) for name in PARTS]
     effects = {}
@@ -111,9 +112,50 @@ def test_nothing_that_helps_is_said(tiny_model):
         ({"sites": ["nonsense"]}, SiteError, "nonsense"),
         ({"sites": ["head_out.0"]}, EditError, "read-only"),
         ({"target": "abc"}, TokenError, "3 tokens"),
+        ({"target": "a|b", "foil": "b"}, ArgumentError, "share token 1"),
         ({"position": 99}, TokenError, "99"),
     ],
 )
 def test_refusals(tiny_model, arguments, error, says):
     with pytest.raises(error, match=says):
         ablation(tiny_model, tiny.PROMPT, **arguments)
+
+
+@pytest.mark.parametrize("position", [-1, 4])
+def test_sets_and_a_foil(tiny_model, plain, position):
+    """The probability is of any of the target, the lead a difference of mean logits, and helpers are those of it."""
+    result = ablation(tiny_model, tiny.PROMPT, target="a|Q", foil="b|c|d", position=position, top_k=6)
+    target, foil = [0, tiny.CHARACTERS.index("Q")], [1, 2, 3]
+    assert (list(result.target_ids), list(result.foil_ids), result.target, result.foil) == (
+        target, foil, "a|Q", "b|c|d",
+    )  # fmt: skip
+
+    def measured(names):
+        row = plain.without(names)[position].double()
+        return row[target].exp().sum(), row[target].mean() - row[foil].mean(), int(row.argmax())
+
+    probability, lead, _ = measured([])
+    assert result.probability == pytest.approx(float(probability), abs=1e-6)
+    assert result.lead == pytest.approx(float(lead), abs=1e-5)
+    for each in (*result.removals, result.joint):
+        left, after, leads = measured(each.sites)
+        assert each.probability == pytest.approx(float(left), abs=1e-6)
+        assert each.effect == pytest.approx(float((left / probability).log()), abs=1e-4)
+        assert each.change == each.difference == pytest.approx(float(after - lead), abs=1e-4)
+        assert each.leads_id == leads
+    strongest = sorted(result.removals, key=lambda each: -abs(each.difference))[:6]
+    assert result.top() == strongest
+    assert set(result.joint.sites) == {each.sites[0] for each in strongest if each.difference < 0}
+    assert "The mean lead of ‘a|Q’ over ‘b|c|d’ after" in result.summary()
+    bars, grid = result.views()
+    assert (bars.unit, bars.items[0].value) == ("logits", strongest[0].difference)
+    assert grid.values[1][2] == result.removals[PARTS.index("z.1.2")].difference
+    assert Ablation.from_json(result.to_json()) == result
+
+
+def test_a_target_that_still_leads_is_not_named_as_another(tiny_model):
+    leads = ablation(tiny_model, tiny.PROMPT, target="a|b", sites=["z.0.0"]).removals[0].leads_id
+    mine = ablation(tiny_model, tiny.PROMPT, target=f"#{leads}|a", sites=["z.0.0"]).views()[0].items[0]
+    other = ablation(tiny_model, tiny.PROMPT, target="a|b", sites=["z.0.0"]).views()[0].items[0]
+    assert "," not in mine.remark
+    assert other.remark.endswith(f", {quoted(tiny_model.token_label(leads))}")

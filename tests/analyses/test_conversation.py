@@ -106,8 +106,8 @@ def test_norms_and_the_exact_sum(tiny_model, hf):
     for turn, span in zip(result.turns, CONTENTS, strict=True):
         expected = [float(value.reshape(len(TEXT), -1)[span].norm(dim=-1).mean()) for value in stream]
         assert turn.norms == pytest.approx(expected, rel=1e-4)
-    assert result.target_id == int(logits.argmax())
-    assert result.logit == pytest.approx(float(logits[result.target_id] - logits[result.foil_id]), abs=1e-4)
+    assert result.target_ids == (int(logits.argmax()),)
+    assert result.logit == pytest.approx(float(logits[result.target_ids[0]] - logits[result.foil_ids[0]]), abs=1e-4)
     total = sum(turn.attribution for turn in result.turns) + result.template + result.own
     assert total - result.logit == pytest.approx(result.error)
     assert abs(result.error) < 1e-4
@@ -152,7 +152,7 @@ def test_a_password_said_turns_ago_is_found(specimen):
         {"role": "user", "content": "The thick bee jumped over the square. Again, the password is"},
     ]
     raw = conversation(specimen, said([*chat[:2], {"role": "assistant", "content": chat[2]["content"]}]))
-    assert raw.target_id == specimen.tokens(" Bowijo", bos=False).rows[0][0]
+    assert raw.target_ids[0] == specimen.tokens(" Bowijo", bos=False).rows[0][0]
     assert raw.most().index == 0
     assert raw.turns[0].knockout.probability < 0.5 < raw.probability
     assert raw.turns[0].attribution > 3 * abs(raw.turns[1].attribution)
@@ -227,3 +227,14 @@ def test_a_template_may_be_given_where_there_is_none(tiny_model, tiny_folder):
 def test_refusals(tiny_model, arguments, error, says):
     with pytest.raises(error, match=says):
         conversation(tiny_model, **{"chat": said(CHAT)} | arguments)
+
+
+def test_several_tokens_that_the_answer_may_begin_with(tiny_model):
+    several, *alone = (conversation(tiny_model, said(CHAT), target=target, foil="x") for target in ("q|w", "q", "w"))
+    assert (several.target, len(several.target_ids)) == ("q|w", 2)
+    assert several.probability == pytest.approx(sum(each.probability for each in alone), rel=1e-6)
+    assert several.logit == pytest.approx(sum(each.logit for each in alone) / 2, abs=1e-6)
+    for place, turn in enumerate(several.turns):
+        each = [other.turns[place] for other in alone]
+        assert turn.attribution == pytest.approx(sum(one.attribution for one in each) / 2, abs=1e-6)
+        assert turn.knockout.probability == pytest.approx(sum(one.knockout.probability for one in each), rel=1e-6)

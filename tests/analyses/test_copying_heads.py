@@ -91,9 +91,9 @@ def test_what_is_not_named_is_the_likeliest_of_the_prompt():
     logits = model.trace([IDS]).logits[0, -1]
     ranked = sorted(set(IDS[:-1]), key=lambda token: -float(logits[token]))
     result = copying_heads(model, [IDS], steps=0)
-    assert [result.target_id, result.foil_id] == ranked[:2]
-    assert copying_heads(model, [IDS], foil=f"#{ranked[0]}", steps=0).target_id == ranked[1]
-    assert copying_heads(model, [IDS], target=f"#{ranked[3]}", steps=0).foil_id == ranked[0]
+    assert [*result.target_ids, *result.foil_ids] == ranked[:2]
+    assert copying_heads(model, [IDS], foil=f"#{ranked[0]}", steps=0).target_ids == (ranked[1],)
+    assert copying_heads(model, [IDS], target=f"#{ranked[3]}", steps=0).foil_ids == (ranked[0],)
 
 
 def test_what_people_read(tiny_model):
@@ -152,3 +152,27 @@ def test_a_prompt_that_leaves_no_room_to_go_on_says_how_to_ask():
         copying_heads(model, [ids])
     assert copying_heads(model, [ids], steps=0).copied == 0
     assert len(copying_heads(model, [ids], steps=1).continuation) == 1
+
+
+def test_a_set_is_looked_at_where_any_of_it_stands():
+    model = common.model("llama", "eager")
+    result = copying_heads(model, [IDS], target="#17|#40", foil="#5|#9|#30", steps=0)
+    assert (result.target_at, result.foil_at) == ((1, 2, 4), (0, 3, 5, 6))
+    parts = logit_attribution(model, [IDS], target="#17|#40", foil="#5|#9|#30")
+    assert result.logit_difference == pytest.approx(parts.logit, abs=1e-6)
+    with torch.no_grad():
+        out = common.plain("llama", "eager")(torch.tensor([IDS]), output_attentions=True)
+    logits, _ = copying.without_each(model, IDS, [Site.parse(head.site) for head in result.heads], [])
+
+    def lead(row):
+        return float(row[[17, 40]].double().mean() - row[[5, 9, 30]].double().mean())
+
+    attribution = {part.site: part.value for part in parts.parts}
+    for row, head in enumerate(result.heads):
+        pattern = out.attentions[row // 4][0, row % 4, -1]
+        assert head.attention == pytest.approx(float(pattern[[1, 2, 4]].sum()), abs=1e-5)
+        assert head.foil_attention == pytest.approx(float(pattern[[0, 3, 5, 6]].sum()), abs=1e-5)
+        assert head.contribution == pytest.approx(attribution[head.site], abs=1e-5)
+        assert head.effect == pytest.approx(lead(logits[row]) - lead(out.logits[0, -1]), abs=1e-4)
+    with pytest.raises(TokenError, match="does not stand before the end"):
+        copying_heads(model, [IDS], target="#17|#3")

@@ -71,3 +71,17 @@ def test_wrong_arguments_are_refused(tiny_model):
         gradient_attribution(tiny_model, "a", target="Q", foil="Q")
     with pytest.raises(TokenError, match="'ab' is 2 tokens"):
         gradient_attribution(tiny_model, "a", target="ab")
+
+
+def test_a_set_is_its_mean(tiny_model):
+    both, *alone = (
+        gradient_attribution(tiny_model, "abc", target=target, foil=foil, steps=128)
+        for target, foil in (("Q|a", "Z"), ("Q", "Z"), ("a", "Z"))
+    )
+    assert (both.target, both.foil, len(both.target_ids)) == ("Q|a", "Z", 2)
+    for item, one, other in zip(both.tokens, *(each.tokens for each in alone), strict=True):
+        assert item.product == pytest.approx((one.product + other.product) / 2, abs=1e-4)
+        assert item.integrated == pytest.approx((one.integrated + other.integrated) / 2, abs=1e-2)
+    logits = tiny_model.trace("abc").logits[0, -1]
+    ids = [tiny_model.single_token(token) for token in "QaZ"]
+    assert both.end == pytest.approx(float(logits[ids[:2]].mean() - logits[ids[2]]), abs=1e-5)

@@ -67,7 +67,7 @@ def test_parts_sum_to_hugging_faces_own_logit(tiny_model, double, plain, grain, 
     expected = float(plain.logits[slot].max())
     for found, tolerance in [(tiny_model, 1e-4), (double, 1e-9)]:
         result = logit_attribution(found, tiny.PROMPT, position=position, grain=grain)
-        assert (result.position, result.target_id) == (slot, int(plain.logits[slot].argmax()))
+        assert (result.position, result.target_ids) == (slot, (int(plain.logits[slot].argmax()),))
         assert sum(part.value for part in result.parts) == pytest.approx(result.total, abs=1e-12)
         for value in (result.total, result.logit):
             assert value == pytest.approx(expected, abs=tolerance)
@@ -189,7 +189,7 @@ def test_wrong_arguments_are_refused(tiny_model):
 def test_what_people_read(tiny_model):
     result = logit_attribution(tiny_model, "a b", target=" ", foil="Q", position=1, top_k=4)
     first = result.top()[0]
-    start = f"The logit of ‘·’ minus that of ‘Q’ after ‘·’ is {number(result.logit)}: {first.label} "
+    start = f"The lead of ‘·’ over ‘Q’ after ‘·’ is {number(result.logit)}: {first.label} "
     assert result.summary().startswith(start)
     bars, line, grid = result.views()
     assert [bar.label for bar in bars.items[:-1]] == [part.label for part in result.top()]
@@ -227,7 +227,7 @@ def test_a_trained_model_says_she_for_lily(form):
     tokens = stories().tokens(LILY)
     with torch.no_grad():
         logits = AutoModelForCausalLM.from_pretrained(STORIES)(tokens.ids).logits[0, -1]
-    assert result.total == pytest.approx(float(logits[result.target_id] - logits[result.foil_id]), abs=1e-4)
+    assert result.total == pytest.approx(float(logits[result.target_ids[0]] - logits[result.foil_ids[0]]), abs=1e-4)
 
 
 def test_neurons_have_a_picture_of_their_own(tiny_model):

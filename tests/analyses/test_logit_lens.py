@@ -49,7 +49,7 @@ def test_every_number_is_the_plain_models(tiny_model, rows):
     result = logit_lens(tiny_model, tiny.PROMPT)
     targets = rows[-1].argmax(-1).tolist()
     check(result, rows, targets)
-    assert [place.target_id for place in result.positions] == targets
+    assert [place.target_ids[0] for place in result.positions] == targets
     assert [place.index for place in result.positions] == list(range(len(tiny.PROMPT)))
     assert "".join(place.token for place in result.positions) == tiny.PROMPT
 
@@ -153,3 +153,17 @@ def test_a_trained_model_settles_late_on_a_pronoun():
     assert result.positions[0].target == " She"
     assert result.positions[0].settled == "resid_post.4"
     assert result.depths[0].cells[0].top[0].piece == "."
+
+
+@pytest.mark.parametrize("position", [None, -2])
+def test_a_set_has_the_probability_of_any_and_the_rank_of_its_best(tiny_model, rows, position):
+    result = logit_lens(tiny_model, tiny.PROMPT, target="a|Q|#2", position=position)
+    ids = [0, tiny.CHARACTERS.index("Q"), 2]
+    slots = range(len(tiny.PROMPT)) if position is None else [len(tiny.PROMPT) + position]
+    for column, (slot, place) in enumerate(zip(slots, result.positions, strict=True)):
+        assert (place.target, place.target_ids) == ("a|Q|c", tuple(ids))
+        for depth, row in zip(result.depths, rows[:, slot].double(), strict=True):
+            cell = depth.cells[column]
+            assert cell.target_probability == pytest.approx(float(row[ids].exp().sum()), abs=1e-6)
+            best = max(float(row[token]) for token in ids)
+            assert cell.target_rank == 1 + sum(value > best for value in row.tolist())

@@ -130,7 +130,7 @@ def test_wrong_arguments_are_refused(tiny_model):
 def test_what_people_read(tiny_model):
     result = neurons(tiny_model, "a b", target=" ", foil="Q", top_k=2)
     first = result.raising[0]
-    start = f"Of the logit of ‘·’ minus that of ‘Q’ after ‘b’, {number(result.logit)}, the 192 neurons add "
+    start = f"Of the lead of ‘·’ over ‘Q’ after ‘b’, {number(result.logit)}, the 192 neurons add "
     assert result.summary().startswith(start)
     assert f"most for it: {first.label} {number(first.value, signed=True)}, " in result.summary()
     bars, table, heatmap, whole = result.views()
@@ -141,3 +141,12 @@ def test_what_people_read(tiny_model):
     assert NeuronAttribution.from_json(result.to_json()) == result
     capped = neurons(model("gemma2"), ids(1), target="#5")
     assert "before the softcap of 5" in capped.summary()
+
+
+def test_a_set_is_its_mean(double):
+    several, *alone = (neurons(double, "abc", target=t, foil="b|c", top_k=192) for t in ("Q|a", "Q", "a"))
+    values = [{n.site: n.value for n in (*each.raising, *each.lowering)} for each in alone]
+    for each in (*several.raising, *several.lowering):
+        assert each.value == pytest.approx(sum(v.get(each.site, 0.0) for v in values) / 2, abs=1e-9)
+    assert several.total == pytest.approx(sum(each.logit for each in alone) / 2, abs=1e-9)
+    assert "mean lead of ‘Q|a’ over ‘b|c’" in several.summary()

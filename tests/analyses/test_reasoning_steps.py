@@ -83,7 +83,7 @@ def test_attributions_sum_to_the_logit_and_flow_to_one(tiny_model):
     assert total - result.logit == pytest.approx(result.error)
     assert abs(result.error) < 1e-4
     logits = tiny_model.trace(TEXT).logits[0, -1].double()
-    assert result.logit == pytest.approx(float(logits[result.answer_id] - logits[result.foil_id]), abs=1e-5)
+    assert result.logit == pytest.approx(float(logits[result.answer_ids[0]] - logits[result.foil_ids[0]]), abs=1e-5)
     assert result.before == 0.0
     assert sum(step.flow for step in result.steps) == pytest.approx(1.0)
 
@@ -98,9 +98,9 @@ def test_families(case):
     assert [step.last - step.first for step in result.steps] == [4, 4, 4, 2]
     assert abs(result.error) < 1e-3
     short = model.trace([SEVEN[:4] + SEVEN[8:]]).logits[0, -1].double().log_softmax(-1)
-    assert result.steps[1].removal.probability == pytest.approx(float(short[result.answer_id].exp()), rel=1e-3)
+    assert result.steps[1].removal.probability == pytest.approx(float(short[result.answer_ids[0]].exp()), rel=1e-3)
     hidden = model.trace([SEVEN], edits={"scores.*": lambda s: s.index_put((torch.tensor(0),), cut(s[0]))})
-    expected = hidden.logits[0, -1].double().log_softmax(-1)[result.answer_id].exp()
+    expected = hidden.logits[0, -1].double().log_softmax(-1)[result.answer_ids[0]].exp()
     assert result.steps[1].knockout.probability == pytest.approx(float(expected), rel=1e-3)
 
 
@@ -136,7 +136,7 @@ def test_the_step_that_holds_the_answer_is_found_by_every_measure(specimen, plac
     result = reasoning_steps(specimen, " ".join(said))
     assert [step.text.strip() for step in result.steps] == said
     assert result.probability > 0.9
-    assert specimen.tokens(f" {word}", bos=False).rows[0][0] == result.answer_id
+    assert specimen.tokens(f" {word}", bos=False).rows[0][0] == result.answer_ids[0]
     others = [step for index, step in enumerate(result.steps[:-1]) if index != place]
     found = result.steps[place]
     assert found.attribution > 3 * max(abs(step.attribution) for step in others)
@@ -171,7 +171,7 @@ def test_editing_a_step_changes_what_comes_of_it(specimen):
     assert first.answer != second.answer
     assert first.steps[1].attribution != second.steps[1].attribution
     assert first.steps[2].prediction != second.steps[2].prediction, "a step is read in the context of those before it"
-    assert reasoning_steps(specimen, text, answer=f"#{second.answer_id}").probability < 0.1
+    assert reasoning_steps(specimen, text, answer=f"#{second.answer_ids[0]}").probability < 0.1
 
 
 def test_a_solution_hangs_together_as_its_arithmetic_does(specimen):
@@ -276,3 +276,17 @@ def test_a_single_step_has_nothing_to_take_away(tiny_model):
 def test_refusals(tiny_model, arguments, error, says):
     with pytest.raises(error, match=says):
         reasoning_steps(tiny_model, **{"prompt": TEXT} | arguments)
+
+
+def test_an_answer_of_several_tokens_is_any_of_them(tiny_model, plain):
+    several, *alone = (reasoning_steps(tiny_model, TEXT, answer=answer, foil="x|y") for answer in ("q|w", "q", "w"))
+    assert (several.answer, len(several.answer_ids), several.foil) == ("q|w", 2, "x|y")
+    assert several.probability == pytest.approx(sum(each.probability for each in alone), rel=1e-6)
+    assert several.logit == pytest.approx(sum(each.logit for each in alone) / 2, abs=1e-6)
+    for place, step in enumerate(several.steps):
+        each = [other.steps[place] for other in alone]
+        assert step.attribution == pytest.approx(sum(one.attribution for one in each) / 2, abs=1e-6)
+        if step.removal is not None:
+            assert step.removal.probability == pytest.approx(sum(one.removal.probability for one in each), rel=1e-6)
+            assert step.removal.difference == pytest.approx(sum(one.removal.difference for one in each) / 2, abs=1e-6)
+    assert "mean lead of ‘q|w’ over ‘x|y’" in several.views()[1].caption

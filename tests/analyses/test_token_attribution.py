@@ -7,8 +7,9 @@ from transformers import AutoModelForCausalLM
 import tiny
 from architectures import common
 from fluoroscope.analyses.logit_attribution import logit_attribution
-from fluoroscope.analyses.token_attribution import token_attribution
+from fluoroscope.analyses.token_attribution import TokenAttribution, token_attribution
 from fluoroscope.errors import ArgumentError, UnavailableError
+from fluoroscope.render.text import quoted
 
 
 def test_predictions_are_hugging_faces_own(tiny_model, tiny_folder):
@@ -65,7 +66,27 @@ def test_one_token_has_nothing_that_comes(tiny_model):
 def test_refusals(tiny_model):
     with pytest.raises(ArgumentError, match="top_k=0"):
         token_attribution(tiny_model, "a", top_k=0)
+    with pytest.raises(ArgumentError, match="a foil is compared with a target"):
+        token_attribution(tiny_model, "a", foil="b")
     with pytest.raises(ArgumentError, match="one prompt"):
         token_attribution(tiny_model, ["a", "b"])
     with pytest.raises(UnavailableError):
         token_attribution(common.model("qwen3_next"), common.ids(1))
+
+
+@pytest.mark.parametrize("case", ["gpt2", "llama", "gemma2"])
+def test_a_named_target_is_what_every_column_is_about(case):
+    model, ids = common.model(case), common.ids(1)
+    result = token_attribution(model, ids, target="#5|#11", foil="#7", top_k=2)
+    predicted = [place.predicted_id for place in token_attribution(model, ids).positions]
+    assert [place.predicted_id for place in result.positions] == predicted
+    assert (result.target_ids, result.foil_ids) == ((5, 11), (7,))
+    for slot, place in enumerate(result.positions):
+        alone = logit_attribution(model, ids, target="#5|#11", foil="#7", position=slot, top_k=2)
+        assert place.logit == pytest.approx(alone.logit, abs=1e-5)
+        assert sum(place.values) == pytest.approx(alone.total, abs=1e-5)
+        assert [part.label for part in place.top] == [part.label for part in alone.top()]
+    highest = max(result.positions, key=lambda place: place.logit)
+    assert f"The mean lead of ‘<|5|>|<|11|>’ over ‘<|7|>’ is highest after {quoted(highest.token)}" in result.summary()
+    assert "mean lead" in result.views()[0].title
+    assert TokenAttribution.from_json(result.to_json()) == result

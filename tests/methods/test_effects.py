@@ -7,12 +7,14 @@ import torch
 
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import effects
+from fluoroscope.methods.contrast import Contrast
 
 BEFORE = [[0.2, 0.2, 0.6], [0.7, 0.2, 0.1]]
 
 
 def question(model, foil):
-    return effects.Question(model, torch.tensor(BEFORE).double().log(), 0, foil)
+    about = Contrast((0,), () if foil is None else (foil,))
+    return effects.Question(model, torch.tensor(BEFORE).double().log(), about)
 
 
 def test_a_shift_by_hand(tiny_model):
@@ -32,10 +34,19 @@ def test_what_is_impossible_afterwards_has_no_finite_effect(tiny_model):
 
 def test_without_a_target_it_is_the_models_own(tiny_model):
     trace = tiny_model.trace("abc")
-    asked = effects.ask(tiny_model, trace, None, None)
-    assert asked.target == asked.leader == int(trace.logits[0, -1].argmax())
-    assert effects.ask(tiny_model, trace, 5, 6).target == 5
-    with pytest.raises(ArgumentError, match="both token 5"):
-        effects.ask(tiny_model, trace, 5, 5)
+    asked = effects.ask(tiny_model, trace, Contrast())
+    assert asked.about.target == (asked.leader,) == (int(trace.logits[0, -1].argmax()),)
+    assert effects.ask(tiny_model, trace, Contrast((5,), (6,))).about == Contrast((5,), (6,))
+    with pytest.raises(ArgumentError, match=f"both token {asked.leader}"):
+        effects.ask(tiny_model, trace, Contrast((), (asked.leader,)))
     with pytest.raises(ArgumentError, match="2 prompts"):
-        effects.ask(tiny_model, tiny_model.trace(["abc", "abd"]), 5, None)
+        effects.ask(tiny_model, tiny_model.trace(["abc", "abd"]), Contrast((5,)))
+
+
+def test_of_a_set_probabilities_add_and_logits_are_averaged(tiny_model):
+    asked = effects.Question(tiny_model, torch.tensor(BEFORE).double().log(), Contrast((0, 1), (2,)))
+    found = asked.shift(torch.tensor([0.1, 0.4, 0.5]).double().log())
+    assert (found.probability, asked.probability) == (pytest.approx(0.5), pytest.approx(0.9))
+    assert found.effect == pytest.approx(log(0.5 / 0.9))
+    before, after = (log(0.7) + log(0.2)) / 2 - log(0.1), (log(0.1) + log(0.4)) / 2 - log(0.5)
+    assert found.difference == pytest.approx(after - before)

@@ -5,7 +5,9 @@ import torch
 
 from fluoroscope.errors import ArgumentError, TokenError, UnavailableError
 from fluoroscope.methods import readout
+from fluoroscope.pieces import label, single_token
 from fluoroscope.tokens import tokenize
+from tokenizer_kinds import tokenizer_of
 
 
 def tokens(*rows):
@@ -71,3 +73,77 @@ def test_a_token_is_named_by_its_text_or_by_its_id(tiny_model):
         readout.token_id(tiny_model, f"#{tiny_model.d_vocab}")
     with pytest.raises(TokenError, match="'ab' is 2 tokens"):
         readout.token_id(tiny_model, "ab")
+
+
+def named(model, text):
+    return [model.token_label(token) for token in readout.token_ids(model, text)]
+
+
+def test_a_set_has_bars_between_its_tokens(tiny_model):
+    assert named(tiny_model, "Q") == ["Q"]
+    assert named(tiny_model, "Q|a| ") == ["Q", "a", " "]
+    assert readout.token_ids(tiny_model, "#1|a") == (1, 0)
+    assert readout.token_ids(tiny_model, f"#{tiny_model.d_vocab - 1}|#0") == (tiny_model.d_vocab - 1, 0)
+
+
+def test_the_bar_is_a_token_too(tiny_model):
+    assert named(tiny_model, "|") == ["|"]
+    assert named(tiny_model, "a||") == ["a", "|"]
+    assert named(tiny_model, "||a") == ["|", "a"]
+    assert named(tiny_model, "a|||b") == ["a", "|", "b"]
+    assert named(tiny_model, f"a|#{tiny_model.single_token('|')}") == ["a", "|"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "'' is 0 tokens"),
+        ("a|", r"'a\|' holds an empty token\. Put one \| between two tokens"),
+        ("|a", "holds an empty token"),
+        ("a||b", "holds an empty token"),
+        ("a|bc", "'bc' is 2 tokens: 'b', 'c'"),
+        ("a|b|a", "names token 0 twice: 'a' and 'a'"),
+        ("b|#1", "names token 1 twice: 'b' and '#1'"),
+        ("a|#99999", "there is no token #99999"),
+    ],
+)
+def test_a_set_that_is_none_is_refused(tiny_model, text, says):
+    with pytest.raises(TokenError, match=says):
+        readout.token_ids(tiny_model, text)
+
+
+class Reader:
+    """As much of a model as names need."""
+
+    d_vocab = 400
+
+    def __init__(self, tokenizer):
+        self.tokenizer = tokenizer
+
+    def single_token(self, text):
+        return single_token(text, self.tokenizer)
+
+    def token_label(self, token):
+        return label(token, self.tokenizer)
+
+
+@pytest.mark.parametrize("name", ["bytes", "byte-bpe", "byte-fallback"])
+def test_tokens_that_hold_bars_are_named_like_any_other(name):
+    model = Reader(tokenizer_of(name))
+    model.d_vocab = len(model.tokenizer)
+    assert named(model, "<|im_end|>") == ["<|im_end|>"]
+    assert named(model, "<|im_end|>|<|head|>|a") == ["<|im_end|>", "<|head|>", "a"]
+    assert named(model, "a|<|/head|>") == ["a", "<|/head|>"]
+
+
+def test_gpt2s_tokens_with_bars():
+    model = Reader(tokenizer_of("gpt2"))
+    model.d_vocab = len(model.tokenizer)
+    assert named(model, "<|endoftext|>| Mary|||") == ["<|endoftext|>", " Mary", "||"]
+    assert named(model, " Mary| Anna") == [" Mary", " Anna"]
+
+
+def test_without_a_tokenizer_there_are_ids():
+    assert readout.token_ids(Reader(None), "#3|#5") == (3, 5)
+    with pytest.raises(TokenError, match="needs a tokenizer"):
+        readout.token_ids(Reader(None), "#3|a")

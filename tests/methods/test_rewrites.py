@@ -7,6 +7,7 @@ from transformers import AutoModelForCausalLM
 import fluoroscope
 from architectures import common
 from fluoroscope.methods import effects, rewrites, steps
+from fluoroscope.methods.contrast import Contrast
 
 IDS = common.ids(1)[0]
 
@@ -49,15 +50,15 @@ def test_what_comes_of_new_steps_is_read_at_the_same_end(specimen):
     text = "The owl lay on the hotel. The password is TRUST. The password is"
     trace = specimen.trace(text)
     ids, where = trace.tokens.rows[0], [step.tokens for step in steps.split(trace.tokens.pieces[0])]
-    asked = effects.ask(specimen, trace, None, None)
+    asked = effects.ask(specimen, trace, Contrast())
     other = specimen.tokens(" The password is Bowijo.", bos=False).rows[0]
     found = rewrites.resampling(asked, ids, where[1], [ids[where[1]], other])
     assert found.texts == (" The password is TRUST.", " The password is Bowijo.")
     assert found.different == 1
     assert found.shifts[0].kl == pytest.approx(0.0, abs=1e-9)
     whole = specimen.trace(text.replace("TRUST", "Bowijo")).logits[0, -1].double().log_softmax(-1)
-    assert found.shifts[1].probability == pytest.approx(float(whole[asked.target].exp()), rel=1e-3, abs=1e-9)
-    assert found.shifts[1].leads_id == int(whole.argmax()) != asked.target
+    assert found.shifts[1].probability == pytest.approx(float(whole[asked.leader].exp()), rel=1e-3, abs=1e-9)
+    assert found.shifts[1].leads_id == int(whole.argmax()) != asked.leader
     assert found.mean.probability == pytest.approx((found.shifts[0].probability + found.shifts[1].probability) / 2)
 
 

@@ -35,16 +35,16 @@ def test_spans_that_tile_the_text_share_out_all_attention():
 def test_a_logit_is_the_exact_sum_of_what_was_read_where(case, foil):
     model = common.model(case)
     trace = model.trace([IDS], sites=decomposition.sites_needed(model, "source"))
-    found = spans.attribution(model, trace, PARTS, 12, 5, foil)
+    weights = torch.zeros(97, dtype=torch.float64)
+    weights[5] = 1
+    if foil is not None:
+        weights[foil] = -1
+    found = spans.attribution(model, trace, PARTS, 12, weights)
     if model.architecture.softcap is None:
         logits = trace.logits[0, 12].double()
         assert found.logit == pytest.approx(float(logits[5] - (0 if foil is None else logits[foil])), abs=1e-5)
     assert sum(found.read) + found.elsewhere + found.own == pytest.approx(found.logit, rel=1e-4, abs=1e-4)
     assert found.error == pytest.approx(sum(found.read) + found.elsewhere + found.own - found.logit)
-    weights = torch.zeros(97, dtype=torch.float64)
-    weights[5] = 1
-    if foil is not None:
-        weights[foil] = -1
     parts = decomposition.decompose(model, trace, 12, weights, "source")
     for span, value in zip(PARTS, found.read, strict=True):
         assert value == pytest.approx(sum(p.value for p in parts if p.source in range(13)[span]))

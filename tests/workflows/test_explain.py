@@ -26,7 +26,7 @@ def test_it_is_its_four_answers_about_one_prediction(tiny_model, explanation):
     wrote = [part.site for part in explanation.attribution.top() if part.site not in (None, "embed", "pos_embed")]
     assert explanation.check == ablation(tiny_model, tiny.PROMPT, position=5, top_k=4, sites=wrote)
     target = explanation.prediction.predictions[0]
-    assert explanation.lens.positions[0].target_id == explanation.attribution.target_id == target.id
+    assert explanation.lens.positions[0].target_ids == explanation.attribution.target_ids == (target.id,)
     assert explanation.attribution.logit == pytest.approx(target.logit, abs=1e-4)
 
 

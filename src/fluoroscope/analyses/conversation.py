@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from fluoroscope import chats, hidden
+from fluoroscope.contrasted import Contrasted
 from fluoroscope.errors import ArgumentError
 from fluoroscope.hidden import Grid
-from fluoroscope.methods import decomposition, effects, knockout, readout, spans
+from fluoroscope.methods import contrast, decomposition, effects, knockout, spans
 from fluoroscope.methods.effects import Shift
 from fluoroscope.render.text import brief, percent, quoted
-from fluoroscope.result import Record, Result, number
+from fluoroscope.result import Record, number
 from fluoroscope.signature import JinjaText, JsonText
 from fluoroscope.sites import Site
 from fluoroscope.views import Column, HeadGrid, Heatmap, Lines, Mark, Row, Series, Table, View
@@ -57,13 +58,13 @@ class ChatTurn(Record):
         return f"{self.index + 1} {self.role}: {brief(self.content)}"
 
 
-class Conversation(Result):
+class Conversation(Contrasted):
     """The turns of a chat, what they read from one another, and what the next answer reads from them.
 
     Args:
         tokens: the chat as the model reads it, template and all.
-        target: the token that is explained, the first of the next answer; `probability` and `logit` (before any
-            softcap, minus the foil's) are its.
+        probability, logit: of the target, which is the first token of the next answer, or several that it may be; the
+            logit is before any softcap, minus the foil's.
         leads: the token that the model itself finds likeliest.
         template: what heads read into the logit from tokens of no content.
         own: embeddings and MLPs of the last token, and biases, in logits.
@@ -78,10 +79,6 @@ class Conversation(Result):
 
     tokens: tuple[str, ...]
     turns: tuple[ChatTurn, ...]
-    target: str
-    target_id: int
-    foil: str | None
-    foil_id: int | None
     leads: str
     probability: float
     logit: float
@@ -135,11 +132,10 @@ class Conversation(Result):
 
     def _table(self) -> Table:
         looks = self.attention()[-1]
-        minus = "" if self.foil is None else f" minus that of {quoted(self.foil)}"
         return Table(
             title="The turns",
             caption="Attention: its share of the looks of the last token, mean over all heads. Read from it: logits, "
-            f"an exact part of the logit of {quoted(self.target)}{minus}, {self.logit:+.3f}, of which "
+            f"an exact part of the {self.asked()}, {self.logit:+.3f}, of which "
             f"{self.template:+.3f} is read from the template and {self.own:+.3f} is the last token's own. Hidden: "
             "change of the log-probability.",
             columns=tuple(Column(name=name) for name in ("turn", "tokens", "attention", "read from it", "hidden")),
@@ -204,27 +200,29 @@ def conversation(
 
     Args:
         chat: messages as JSON: [{"role": "user", "content": "…"}].
-        target: the first token of the answer to explain, as text or id (#338); without it the model's own.
-        foil: a token whose logit is taken off, as text or id.
+        target: the first token of the answer to explain, as text or id (#338), or several (" Yes| Sure"), whose mean
+            logit then counts; without it the model's own.
+        foil: a token, or several, whose logit is taken off.
         head: the one whose attention between turns to show, such as L3H0; without it the mean of all.
         chat_template: a Jinja text; without it the template of the tokenizer.
 
     Raises:
-        ArgumentError: no chat, no such file, a site that is no head, or a foil that is the target.
-        TokenError: no template, one in which the contents cannot be proved to be spans, or several tokens as target.
+        ArgumentError: no chat, a site that is no head, or a token in target and foil.
+        TokenError: no template, one in which the contents cannot be proved to be spans, or a target or foil that is
+            not one token or a set of them.
         UnavailableError: attention of this family cannot be cut in every layer, or its logits not be decomposed.
     """
     messages = chats.parse(chat)
     shown = None if head is None else model.site(head)
     if shown is not None and (shown.name not in ("z", "pattern") or shown.unit is None):
         raise ArgumentError(f"head={head!r} is no head", "Write it as L3H0.")
-    named = [None if token is None else readout.token_id(model, token) for token in (target, foil)]
+    asked = contrast.asked(model, target, foil)
     sites = [*decomposition.sites_needed(model, "source"), "resid_post.*"]
     trace = model.trace(_tokens(model, messages, chat_template), sites=sites)
-    question = effects.ask(model, trace, *named)
+    question = effects.ask(model, trace, asked)
     turns = (trace.tokens.turns or [[]])[0]
     ids, contents = trace.tokens.rows[0], [turn.content for turn in turns]
-    written = spans.attribution(model, trace, contents, len(ids) - 1, question.target, question.foil)
+    written = spans.attribution(model, trace, contents, len(ids) - 1, question.about.weights(model.d_vocab))
     told = [place for place, content in enumerate(contents) if content.start < content.stop]
     influence = knockout.influence(model, ids, [contents[place] for place in told], question.log_p)
     shifts = {place: question.shift(row) for place, row in zip(told, influence.ends, strict=True) if row is not None}

@@ -6,10 +6,9 @@ heads (Wu et al. 2024, "Retrieval Head Mechanistically Explains Long-Context Fac
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from fluoroscope.errors import ArgumentError, TokenError
-from fluoroscope.methods import copying, decomposition, readout
+from fluoroscope.methods import contrast, copying, decomposition, readout
+from fluoroscope.methods.contrast import Contrast
 from fluoroscope.render.text import number, percent, quoted
 from fluoroscope.result import Record, Result
 from fluoroscope.sites import Site, by_layer
@@ -70,9 +69,10 @@ class CopyingHeads(Result):
 
     Args:
         tokens: the prompt, as the model reads it.
-        target, foil: the token that is carried to the end, and the one that it is held against.
+        target, foil: the token that is carried to the end, and the one that it is held against; of sets the texts with
+            `|` between.
         target_at, foil_at: where they stand in the prompt, by index.
-        logit_difference: of target and foil, before any softcap.
+        logit_difference: of target and foil, of sets their means, before any softcap.
         softcap: the cap that the model applies afterwards, if any; effects are those on the capped logits.
         movers: canonical names of the heads with the highest scores, whose attention is watched.
         continuation: how the model goes on, which the retrieval scores are about.
@@ -82,10 +82,10 @@ class CopyingHeads(Result):
 
     tokens: tuple[str, ...]
     target: str
-    target_id: int
+    target_ids: tuple[int, ...]
     target_at: tuple[int, ...]
     foil: str
-    foil_id: int
+    foil_ids: tuple[int, ...]
     foil_at: tuple[int, ...]
     logit_difference: float
     softcap: float | None
@@ -212,15 +212,16 @@ def copying_heads(
     Args:
         prompt: the text; its next token should be one that stands in it, such as the name in
             "When Mary and John went to the store, John gave a drink to".
-        target: the token that is carried, as text or id (#338); without it the token of the prompt that is likeliest.
-        foil: the token that it is held against, such as the repeated name; without it the next likeliest of the prompt.
+        target: the token that is carried, as text or id (#338), or several (" Mary| Anna"), whose mean logit then
+            counts; without it the token of the prompt that is likeliest.
+        foil: what it is held against, such as the repeated name; without it the next likeliest token of the prompt.
         steps: how many tokens to let the model go on for, which retrieval scores need; 0 leaves them out.
         top_k: how many heads to name of each kind.
 
     Raises:
-        ArgumentError: `top_k` below 1, `steps` below 0 or beyond the context, a foil that is the target, or a prompt of
-            one kind of token.
-        TokenError: target or foil is not one token, or does not stand before the end of the prompt.
+        ArgumentError: `top_k` below 1, `steps` below 0 or beyond the context, a token in target and foil, or a prompt
+            of one kind of token.
+        TokenError: target or foil is not one token or a set, or does not stand before the end of the prompt.
         UnavailableError: this model's patterns cannot be read, or it offers no exact decomposition of its logits.
     """
     for name, value, least in (("top_k", top_k, 1), ("steps", steps, 0)):
@@ -235,50 +236,42 @@ def copying_heads(
             f"Give steps={room}, or 0 to leave retrieval scores out.",
         )
     asked = _asked(model, trace, end, (target, foil))
-    places = [[place for place in range(end) if ids[place] == token] for token in asked]
-    weights = torch.zeros(model.d_vocab, dtype=torch.float64)
-    weights[list(asked)] = torch.tensor([1.0, -1.0], dtype=torch.float64)
+    places = [[place for place in range(end) if ids[place] in tokens] for tokens in (asked.target, asked.foil)]
+    weights = asked.weights(model.d_vocab)
     added = copying.added(model, trace, end, weights)
     following, copied, shares = copying.retrieved(model, ids, steps)
     movers, heads = _heads(model, trace, asked, places, added, shares)
-    pieces, names = trace.tokens.pieces[0], [model.token_label(token) for token in asked]
+    pieces, names = trace.tokens.pieces[0], [contrast.label(model, tokens) for tokens in (asked.target, asked.foil)]
     return CopyingHeads(
         recipe=trace.recipe, tokens=tuple(pieces),
-        target=names[0], target_id=asked[0], target_at=tuple(places[0]),
-        foil=names[1], foil_id=asked[1], foil_at=tuple(places[1]),
+        target=names[0], target_ids=asked.target, target_at=tuple(places[0]),
+        foil=names[1], foil_ids=asked.foil, foil_at=tuple(places[1]),
         logit_difference=decomposition.linear_logit(model, trace, end, weights),
         softcap=model.architecture.softcap, heads=heads, movers=tuple(map(str, movers)),
         continuation=tuple(map(model.token_label, following)), copied=copied, top_k=top_k,
     )  # fmt: skip
 
 
-def _asked(model: "Model", trace: "Trace", end: int, names: tuple[str | None, str | None]) -> tuple[int, int]:
+def _asked(model: "Model", trace: "Trace", end: int, names: tuple[str | None, str | None]) -> Contrast:
     """Target and foil; what is not named is the likeliest token that stands before the end."""
-    before = set(trace.tokens.ids[0, :end].tolist())
-    chosen: list[int] = []
-    for name, role in zip(names, ("target", "foil"), strict=True):
-        if name is not None:
-            token = readout.token_id(model, name)
-            if token not in before:
-                raise TokenError(
-                    f"{role} {quoted(model.token_label(token))} does not stand before the end of the prompt",
-                    "Name a token that does, with the space before it if it has one there.",
-                )
-        else:
-            given = {readout.token_id(model, other) for other in names if other is not None}
-            left = sorted(before - given - set(chosen))
+    before, named = set(trace.tokens.ids[0, :end].tolist()), contrast.asked(model, *names)
+    chosen = {"target": named.target, "foil": named.foil}
+    for role, tokens in chosen.items():
+        if missing := [token for token in tokens if token not in before]:
+            raise TokenError(
+                f"{role} {quoted(model.token_label(missing[0]))} does not stand before the end of the prompt",
+                "Name a token that does, with the space before it if it has one there.",
+            )
+        if not tokens:
+            left = sorted(before.difference(*chosen.values()))
             if not left:
                 raise ArgumentError(f"the prompt holds no token to take as {role}", "Give one with two different ones.")
-            token = left[int(trace.logits[0, end, left].argmax())]
-        chosen.append(token)
-    target, foil = chosen
-    if target == foil:
-        raise ArgumentError(f"target and foil are both token {target}", "Their difference is 0 everywhere.")
-    return target, foil
+            chosen[role] = (left[int(trace.logits[0, end, left].argmax())],)
+    return Contrast(**chosen)
 
 
 def _heads(
-    model: "Model", trace: "Trace", asked: tuple[int, int], places: list[list[int]], added: "Added", shares: "Shares"
+    model: "Model", trace: "Trace", asked: Contrast, places: list[list[int]], added: "Added", shares: "Shares"
 ) -> tuple[list[Site], tuple[CopyingHead, ...]]:
     """The movers, and every head with its numbers."""
     end = trace.tokens.ids.shape[1] - 1
@@ -287,8 +280,7 @@ def _heads(
     scores = {head: attention[head][0] * float(parts[places[0]].sum()) for head, parts in added.items()}
     movers = sorted((head for head in scores if scores[head] > 0), key=lambda head: -scores[head])[:_MOVERS]
     logits, seen = copying.without_each(model, trace.tokens.ids[0].tolist(), list(added), movers)
-    kept = trace.logits[0, end, list(asked)].double()
-    effects = (logits[:, list(asked)].double() - kept).tolist()
+    effects = (asked.score(logits.double()) - asked.score(trace.logits[0, end].double())).tolist()
     heads: list[CopyingHead] = []
     for row, (head, parts) in enumerate(added.items()):
         later = [place for place, mover in enumerate(movers) if (mover.layer or 0) > (head.layer or 0)]
@@ -297,7 +289,7 @@ def _heads(
             CopyingHead(
                 site=str(head), attention=attention[head][0], foil_attention=attention[head][1],
                 contribution=float(parts.sum()), from_target=float(parts[places[0]].sum()),
-                from_foil=float(parts[places[1]].sum()), score=scores[head], effect=effects[row][0] - effects[row][1],
+                from_foil=float(parts[places[1]].sum()), score=scores[head], effect=effects[row],
                 steering=sum(shifts) / len(shifts) if shifts else None, retrieval=shares.get(head),
             )
         )  # fmt: skip

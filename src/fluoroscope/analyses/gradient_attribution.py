@@ -8,12 +8,12 @@ follow every path through the model; unlike an ablation they say nothing of what
 from math import inf
 from typing import TYPE_CHECKING, Literal
 
-import torch
-
+from fluoroscope import contrasted
+from fluoroscope.contrasted import Contrasted
 from fluoroscope.errors import ArgumentError
-from fluoroscope.methods import gradients, readout
+from fluoroscope.methods import contrast, gradients, readout
 from fluoroscope.render.text import number, percent, quoted
-from fluoroscope.result import Record, Result
+from fluoroscope.result import Record
 from fluoroscope.views import Column, Row, Table, TokenMark, Tokens, View
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class TokenGradient(Record):
     product: float
 
 
-class GradientAttribution(Result):
+class GradientAttribution(Contrasted):
     """What each token adds to a logit, or to the difference of two, over the prompt without content.
 
     Args:
@@ -48,8 +48,6 @@ class GradientAttribution(Result):
     """
 
     position: int
-    target: str
-    foil: str | None
     baseline: Literal["mean", "zero"]
     start: float
     end: float
@@ -61,7 +59,7 @@ class GradientAttribution(Result):
         first = sorted(self.tokens, key=lambda token: -abs(token.integrated))[:3]
         named = ", ".join(f"{quoted(item.token)} {number(item.integrated, signed=True)}" for item in first)
         return (
-            f"{named} move the {self._asked()} most: from {number(self.start)} with {_BASELINES[self.baseline]} to "
+            f"{named} move the {self.asked()} most: from {number(self.start)} with {_BASELINES[self.baseline]} to "
             f"{number(self.end)}; the sum over all tokens misses the change by {self._told()}."
         )
 
@@ -74,7 +72,7 @@ class GradientAttribution(Result):
     def views(self) -> list[View]:
         return [
             Tokens(
-                title=f"What moves the {self._asked()}",
+                title=f"What moves the {self.asked()}",
                 caption="Integrated gradients: blue raises it, orange lowers it. With a token changed, others may step "
                 "in: this is no ablation.",
                 unit="logits",
@@ -99,10 +97,6 @@ class GradientAttribution(Result):
         size = percent(self.missed) if self.missed < 1 else f"{number(self.missed)} times its size"
         return size if self.missed <= _MUCH else f"{size}: on its way the logit jumps (experts switch, say)"
 
-    def _asked(self) -> str:
-        minus = "" if self.foil is None else f" minus that of {quoted(self.foil)}"
-        return f"logit of {quoted(self.target)}{minus}"
-
 
 def gradient_attribution(
     model: "Model",
@@ -118,39 +112,31 @@ def gradient_attribution(
 
     Args:
         prompt: the text whose next token is explained.
-        target: the token to explain, as text or id (#338); without it the model's own prediction.
-        foil: a token whose logit is taken off, as text or id: why the target rather than this.
+        target: the token to explain, as text or id (#338), or several (" Mary| Anna"), whose mean logit then counts;
+            without it the model's own prediction.
+        foil: a token, or several, whose logit is taken off: why the target rather than this.
         position: index of the token after which to predict; negative counts from the end.
         baseline: where the path begins: every embedding the mean of all, or none.
         steps: points of the path at first; doubled while the sum misses the change by more than 0.5 %, up to 1024.
 
     Raises:
-        ArgumentError: `steps` below 1, or a foil that is the target.
-        TokenError: target or foil is not exactly one token, or the prompt has no such position.
+        ArgumentError: `steps` below 1, or a token that is in target and foil.
+        TokenError: target or foil is not one token or a set of them, or the prompt has no such position.
         UnavailableError: captum is not installed, or this model's tokens have no mean embedding.
     """
     if steps < 1:
         raise ArgumentError(f"steps={steps} follows no path", "Give at least 1.")
-    named = [None if token is None else readout.token_id(model, token) for token in (target, foil)]
+    asked = contrast.asked(model, target, foil)
     trace = model.trace(prompt)
     slot = readout.only_slot(trace.tokens, position)
-    target_id = int(trace.logits[0, slot].argmax()) if named[0] is None else named[0]
-    foil_id = named[1]
-    if foil_id == target_id:
-        raise ArgumentError(f"target and foil are both token {target_id}", "Their difference is 0 everywhere.")
-
-    def metric(logits: torch.Tensor) -> torch.Tensor:
-        return logits[:, target_id] - (0 if foil_id is None else logits[:, foil_id])
-
-    ids = trace.tokens.ids[0]
-    found = gradients.integrated(model, ids, slot, metric, baseline, steps, _WITHIN)
-    products = gradients.input_times_gradient(model, ids, slot, metric)
+    asked, ids = asked.at(trace.logits[0, slot]), trace.tokens.ids[0]
+    found = gradients.integrated(model, ids, slot, asked.score, baseline, steps, _WITHIN)
+    products = gradients.input_times_gradient(model, ids, slot, asked.score)
     rows = zip(trace.tokens.pieces[0], found.by_token.tolist(), products.tolist(), strict=True)
     return GradientAttribution(
         recipe=trace.recipe,
+        **contrasted.named(model, asked),
         position=slot,
-        target=model.token_label(target_id),
-        foil=None if foil_id is None else model.token_label(foil_id),
         baseline=baseline,
         start=found.start,
         end=found.end,

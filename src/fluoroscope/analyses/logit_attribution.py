@@ -7,17 +7,16 @@ Transformer Circuits"). On models with a softcap it is the logit before the cap.
 
 from typing import TYPE_CHECKING, Literal
 
-import torch
-
+from fluoroscope.attribution import Attributed, Split, split
 from fluoroscope.errors import ArgumentError
-from fluoroscope.methods import decomposition, readout
 from fluoroscope.render import text
 from fluoroscope.render.text import percent, quoted
-from fluoroscope.result import Record, Result
+from fluoroscope.result import Record
 from fluoroscope.sites import Site
 from fluoroscope.views import Bar, Bars, HeadGrid, Lines, Mark, Series, TokenMark, Tokens, View
 
 if TYPE_CHECKING:
+    from fluoroscope.methods.decomposition import Part
     from fluoroscope.model import Model
 
 _MEANINGS = {
@@ -55,30 +54,15 @@ class Contribution(Record):
     share: float
 
 
-class LogitAttribution(Result):
+class LogitAttribution(Attributed):
     """The parts of one logit, or of the difference of two.
 
     Args:
-        tokens: the prompt, as the model reads it.
-        position: index of the token after which the prediction is made.
-        logit: the model's own number, before any softcap.
-        total: the sum of all parts; `error` is total - logit.
-        softcap: the cap that the model applies afterwards, if any.
         parts: every addend, in the order of computation.
         cumulative: the sum after the embeddings, after each block, and after the biases at the end if there are any.
         top_k: how many parts the views name before they sum up the rest.
     """
 
-    tokens: tuple[str, ...]
-    position: int
-    target: str
-    target_id: int
-    foil: str | None
-    foil_id: int | None
-    logit: float
-    total: float
-    error: float
-    softcap: float | None
     parts: tuple[Contribution, ...]
     cumulative: tuple[float, ...]
     top_k: int
@@ -99,17 +83,13 @@ class LogitAttribution(Result):
         others = f" and {smaller} smaller parts" if smaller else ""
         cap = "" if self.softcap is None else f", before the softcap of {text.number(self.softcap)},"
         return (
-            f"The {self._asked()} after {quoted(self.tokens[self.position])}{cap} is {text.number(self.logit)}: "
+            f"The {self.asked()} after {quoted(self.tokens[self.position])}{cap} is {text.number(self.logit)}: "
             f"{named}{others} sum to it within {abs(self.error):.1e}."
         )
 
     def views(self) -> list[View]:
         extra = [view for view in (self._neurons(), self._sources(), self._grid()) if view is not None]
         return [self._bars(), self._depth(), *extra]
-
-    def _asked(self) -> str:
-        minus = "" if self.foil is None else f" minus that of {quoted(self.foil)}"
-        return f"logit of {quoted(self.target)}{minus}"
 
     def _bars(self) -> Bars:
         top, count = self.top(), len(self.parts)
@@ -119,7 +99,7 @@ class LogitAttribution(Result):
             bars.append(Bar(label=f"{count - len(top)} others", value=value, remark=percent(share)))
         cap = "" if self.softcap is None else " (here before the model's softcap)"
         return Bars(
-            title=f"What wrote the {self._asked()}",
+            title=f"What wrote the {self.asked()}",
             caption=f"A logit is the score that softmax turns into a probability{cap}. Blue raises it, orange lowers "
             f"it, and the bars sum to {text.number(self.total)}; percent: share of the sizes of all parts. "
             f"{_legend(top)}.",
@@ -136,7 +116,7 @@ class LogitAttribution(Result):
             caption="Through the final norm as it is at the end: the step at a block is what that block adds.",
             unit="logits",
             x=tuple(Mark(label=label) for label in labels),
-            series=(Series(label=self._asked(), values=self.cumulative),),
+            series=(Series(label=self.asked(), values=self.cumulative),),
         )
 
     def _neurons(self) -> Bars | None:
@@ -199,54 +179,33 @@ def logit_attribution(
 
     Args:
         prompt: the text whose next token is explained.
-        target: the token to explain, as text or id (#338); without it the model's own prediction.
-        foil: a token whose logit is taken off, as text or id: why the target rather than this.
+        target: the token to explain, as text or id (#338), or several (" Mary| Anna"), whose mean logit then counts;
+            without it the model's own prediction.
+        foil: a token, or several, whose logit is taken off: why the target rather than this.
         position: index of the token after which to predict; negative counts from the end.
         grain: every head by itself, attention by layer, every head and every neuron of the MLPs, or every head split
             by the token that it reads.
         top_k: how many parts to name before summing up the rest.
 
     Raises:
-        ArgumentError: `top_k` below 1, a batch of prompts, or a foil that is the target.
-        TokenError: target or foil is not exactly one token, or the prompt has no such position.
+        ArgumentError: `top_k` below 1, a batch of prompts, or a token that is in target and foil.
+        TokenError: target or foil is not one token or a set of them, or the prompt has no such position.
         UnavailableError: this model offers no exact decomposition of its logits.
     """
     if top_k < 1:
         raise ArgumentError(f"top_k={top_k} lists nothing", "Give at least 1.")
-    named = [None if token is None else readout.token_id(model, token) for token in (target, foil)]
-    trace = model.trace(prompt, sites=decomposition.sites_needed(model, grain))
-    slot = readout.only_slot(trace.tokens, position)
-    target_id = int(trace.logits[0, slot].argmax()) if named[0] is None else named[0]
-    foil_id = named[1]
-    if foil_id == target_id:
-        raise ArgumentError(f"target and foil are both token {target_id}", "Their difference is 0 everywhere.")
-    weights = torch.zeros(model.d_vocab, dtype=torch.float64)
-    weights[target_id] = 1
-    if foil_id is not None:
-        weights[foil_id] = -1
-    parts = decomposition.decompose(model, trace, slot, weights, grain)
-    logit = decomposition.linear_logit(model, trace, slot, weights)
-    total, size = sum(part.value for part in parts), sum(abs(part.value) for part in parts)
+    found = split(model, prompt, (target, foil), position, grain)
+    parts = found.parts
     return LogitAttribution(
-        recipe=trace.recipe,
-        tokens=tuple(trace.tokens.pieces[0]),
-        position=slot,
-        target=model.token_label(target_id),
-        target_id=target_id,
-        foil=None if foil_id is None else model.token_label(foil_id),
-        foil_id=foil_id,
-        logit=logit,
-        total=total,
-        error=total - logit,
-        softcap=model.architecture.softcap,
-        parts=tuple(_contribution(part, size, trace.tokens.pieces[0]) for part in parts),
+        **found.fields,
+        parts=tuple(_contribution(found, part) for part in parts),
         cumulative=tuple(sum(p.value for p in parts if p.layer <= layer) for layer in range(-1, 1 + parts[-1].layer)),
         top_k=top_k,
     )
 
 
-def _contribution(part: decomposition.Part, size: float, tokens: list[str]) -> Contribution:
-    read = "" if part.source is None else f" {quoted(tokens[part.source])}"
+def _contribution(found: Split, part: "Part") -> Contribution:
+    read = "" if part.source is None else f" {quoted(found.trace.tokens.pieces[0][part.source])}"
     return Contribution(
         name=part.name,
         label=part.label + read,
@@ -254,7 +213,7 @@ def _contribution(part: decomposition.Part, size: float, tokens: list[str]) -> C
         layer=part.layer,
         source=part.source,
         value=part.value,
-        share=abs(part.value) / size if size else 0.0,
+        share=found.share(part),
     )
 
 

@@ -7,20 +7,17 @@ no one meaning: what they react to elsewhere is shown by `max_activating`.
 
 from typing import TYPE_CHECKING
 
-import torch
-
+from fluoroscope.attribution import Attributed, Split, split
 from fluoroscope.errors import ArgumentError, UnavailableError
-from fluoroscope.methods import decomposition, readout
 from fluoroscope.methods import neurons as lenses
 from fluoroscope.render.text import number, percent, quoted, visible
-from fluoroscope.result import Record, Result
+from fluoroscope.result import Record
 from fluoroscope.sites import Site
 from fluoroscope.views import Bar, Bars, Column, Heatmap, Mark, Row, Table, View
 
 if TYPE_CHECKING:
     from fluoroscope.methods.decomposition import Part
     from fluoroscope.model import Model
-    from fluoroscope.trace import Trace
 
 _PUSHED = 5
 _FOR, _AGAINST, _ELSEWHERE = "neurons for it", "neurons against it", "neurons elsewhere"
@@ -70,14 +67,10 @@ class Remainder(Record):
     share: float
 
 
-class NeuronAttribution(Result):
+class NeuronAttribution(Attributed):
     """The neurons that wrote most of one logit, or of the difference of two.
 
     Args:
-        tokens: the prompt, as the model reads it.
-        position: index of the token after which the prediction is made.
-        logit: the model's own number, before any softcap.
-        total: the sum of all parts; `error` is total - logit.
         layer: the block asked about; None for all.
         raising: the neurons that add most, most first; at most `top_k`.
         lowering: those that take most away, most first; at most `top_k`.
@@ -85,16 +78,6 @@ class NeuronAttribution(Result):
         all_neurons: what all neurons asked about add, the ones above among them.
     """
 
-    tokens: tuple[str, ...]
-    position: int
-    target: str
-    target_id: int
-    foil: str | None
-    foil_id: int | None
-    logit: float
-    total: float
-    error: float
-    softcap: float | None
     layer: int | None
     raising: tuple[Neuron, ...]
     lowering: tuple[Neuron, ...]
@@ -108,7 +91,7 @@ class NeuronAttribution(Result):
         cap = "" if self.softcap is None else f" before the softcap of {number(self.softcap)}"
         everything = self.all_neurons
         return (
-            f"Of the {self._asked()} after {quoted(self.tokens[self.position])}{cap}, {number(self.logit)}, the "
+            f"Of the {self.asked()} after {quoted(self.tokens[self.position])}{cap}, {number(self.logit)}, the "
             f"{everything.count} {everything.name} add {number(everything.value, signed=True)}; most for it: "
             f"{named(self.raising)}; most against: {named(self.lowering)}."
         )
@@ -118,14 +101,10 @@ class NeuronAttribution(Result):
         pictures = [self._bars(named), self._table(named), self._heatmap(named)] if named else []
         return [*pictures, self._whole(named)]
 
-    def _asked(self) -> str:
-        minus = "" if self.foil is None else f" minus that of {quoted(self.foil)}"
-        return f"logit of {quoted(self.target)}{minus}"
-
     def _bars(self, named: tuple[Neuron, ...]) -> Bars:
         first = Site.parse(named[0].site)
         return Bars(
-            title=f"The neurons that wrote the {self._asked()}",
+            title=f"The neurons that wrote the {self.asked()}",
             caption=f"Blue raises it, orange lowers it; percent: share of the sizes of all parts of the logit. "
             f"{first.label} is neuron {first.unit} of the MLP of block {first.layer}.",
             unit="logits",
@@ -197,62 +176,36 @@ def neurons(
 
     Args:
         prompt: the text whose next token is explained.
-        target: the token to explain, as text or id (#338); without it the model's own prediction.
-        foil: a token whose logit is taken off, as text or id: why the target rather than this.
+        target: the token to explain, as text or id (#338), or several (" Mary| Anna"), whose mean logit then counts;
+            without it the model's own prediction.
+        foil: a token, or several, whose logit is taken off: why the target rather than this.
         position: index of the token after which to predict; negative counts from the end.
         layer: the block whose neurons to look at; all if not given.
         top_k: how many neurons to name on each side.
 
     Raises:
-        ArgumentError: `top_k` below 1, a batch of prompts, or a foil that is the target.
+        ArgumentError: `top_k` below 1, a batch of prompts, or a token that is in target and foil.
         SiteError: there is no such block.
-        TokenError: target or foil is not exactly one token, or the prompt has no such position.
+        TokenError: target or foil is not one token or a set of them, or the prompt has no such position.
         UnavailableError: no neuron can be read (experts, say), or the logits have no exact decomposition.
     """
     if top_k < 1:
         raise ArgumentError(f"top_k={top_k} lists nothing", "Give at least 1.")
     layers = [site.layer for site in ([model.site(Site("neurons", layer))] if layer is not None else _offered(model))]
-    named = [None if token is None else readout.token_id(model, token) for token in (target, foil)]
-    trace = model.trace(prompt, sites=decomposition.sites_needed(model, "neuron"))
-    slot = readout.only_slot(trace.tokens, position)
-    target_id = int(trace.logits[0, slot].argmax()) if named[0] is None else named[0]
-    weights = _weights(model, target_id, foil_id := named[1])
-    parts = decomposition.decompose(model, trace, slot, weights, "neuron")
-    logit = decomposition.linear_logit(model, trace, slot, weights)
-    total, size = sum(part.value for part in parts), sum(abs(part.value) for part in parts)
-    asked = [part for part in parts if part.site and part.site.name == "neurons" and part.layer in layers]
+    found = split(model, prompt, (target, foil), position, "neuron")
+    asked = [part for part in found.parts if part.site and part.site.name == "neurons" and part.layer in layers]
     order = sorted(asked, key=lambda part: -part.value)
     raising = [part for part in order[:top_k] if part.value > 0]
     lowering = [part for part in order[::-1][:top_k] if part.value < 0]
-    records = _neurons(model, trace, [*raising, *lowering], size)
+    records = _neurons(model, found, [*raising, *lowering])
     return NeuronAttribution(
-        recipe=trace.recipe,
-        tokens=tuple(trace.tokens.pieces[0]),
-        position=slot,
-        target=model.token_label(target_id),
-        target_id=target_id,
-        foil=None if foil_id is None else model.token_label(foil_id),
-        foil_id=foil_id,
-        logit=logit,
-        total=total,
-        error=total - logit,
-        softcap=model.architecture.softcap,
+        **found.fields,
         layer=layer,
         raising=tuple(records[: len(raising)]),
         lowering=tuple(records[len(raising) :]),
-        remainder=_remainder(parts, asked, [*raising, *lowering], size),
-        all_neurons=_sum("neurons" if layer is None else f"neurons of block {layer}", asked, size),
+        remainder=_remainder(found, asked, [*raising, *lowering]),
+        all_neurons=_sum(found, "neurons" if layer is None else f"neurons of block {layer}", asked),
     )
-
-
-def _weights(model: "Model", target: int, foil: int | None) -> torch.Tensor:
-    if foil == target:
-        raise ArgumentError(f"target and foil are both token {target}", "Their difference is 0 everywhere.")
-    weights = torch.zeros(model.d_vocab, dtype=torch.float64)
-    weights[target] = 1
-    if foil is not None:
-        weights[foil] = -1
-    return weights
 
 
 def _offered(model: "Model") -> list[Site]:
@@ -266,7 +219,7 @@ def _offered(model: "Model") -> list[Site]:
     return found
 
 
-def _neurons(model: "Model", trace: "Trace", parts: "list[Part]", size: float) -> list[Neuron]:
+def _neurons(model: "Model", found: Split, parts: "list[Part]") -> list[Neuron]:
     """The parts with their activations and what they push, in the order given."""
     units: dict[int, list[int]] = {}
     for part in parts:
@@ -276,23 +229,23 @@ def _neurons(model: "Model", trace: "Trace", parts: "list[Part]", size: float) -
         for layer, chosen in units.items()
         for unit, row in zip(chosen, lenses.lens(model, layer, chosen), strict=True)
     }
-    found: list[Neuron] = []
+    records: list[Neuron] = []
     for part in parts:
-        activations = trace[f"neurons.{part.layer}"][0, :, _unit(part)].double()
+        activations = found.trace[f"neurons.{part.layer}"][0, :, _unit(part)].double()
         row = pushed[part.layer, _unit(part)]
         most, least = (row.topk(min(_PUSHED, len(row)), largest=largest) for largest in (True, False))
-        found.append(
+        records.append(
             Neuron(
                 site=part.name,
                 value=part.value,
-                share=abs(part.value) / size,
+                share=found.share(part),
                 activations=tuple(activations.tolist()),
                 peak=int(activations.abs().argmax()),
                 promotes=_pushed(model, most.indices.tolist(), most.values.tolist()),
                 demotes=_pushed(model, least.indices.tolist(), least.values.tolist()),
             )
         )
-    return found
+    return records
 
 
 def _unit(part: "Part") -> int:
@@ -305,11 +258,11 @@ def _pushed(model: "Model", ids: list[int], values: list[float]) -> tuple[Pushed
     )
 
 
-def _remainder(parts: "list[Part]", asked: "list[Part]", named: "list[Part]", size: float) -> tuple[Remainder, ...]:
+def _remainder(found: Split, asked: "list[Part]", named: "list[Part]") -> tuple[Remainder, ...]:
     """Everything that is not named, in groups that a person knows, the neurons first."""
     told, mine = {part.name for part in named}, {part.name for part in asked}
     groups: dict[str, list[Part]] = {_FOR: [], _AGAINST: [], _ELSEWHERE: []}
-    for part in parts:
+    for part in found.parts:
         if part.name in mine:
             group = _FOR if part.value > 0 else _AGAINST
         elif part.site is None:
@@ -318,15 +271,15 @@ def _remainder(parts: "list[Part]", asked: "list[Part]", named: "list[Part]", si
             group = _KINDS.get(part.site.name, _ELSEWHERE)
         if part.name not in told:
             groups.setdefault(group, []).append(part)
-    return tuple(_sum(name, members, size) for name, members in groups.items() if members)
+    return tuple(_sum(found, name, members) for name, members in groups.items() if members)
 
 
-def _sum(name: str, parts: "list[Part]", size: float) -> Remainder:
+def _sum(found: Split, name: str, parts: "list[Part]") -> Remainder:
     return Remainder(
         name=name,
         count=len(parts),
         value=sum(part.value for part in parts),
-        share=sum(abs(part.value) for part in parts) / size if size else 0.0,
+        share=found.share(*parts),
     )
 
 

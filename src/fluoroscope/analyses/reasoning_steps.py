@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from fluoroscope import hidden
+from fluoroscope import contrasted, hidden
 from fluoroscope.errors import ArgumentError
 from fluoroscope.hidden import Grid
 from fluoroscope.methods import (
+    contrast,
     decomposition,
     effects,
     knockout,
@@ -83,7 +84,7 @@ class ReasoningSteps(Result):
 
     Args:
         tokens: the text, as the model reads it.
-        answer: the token that is explained; `probability` and `logit` (before any softcap, minus the foil's) are its.
+        answer: what is explained; `probability` and `logit` (before any softcap, minus the foil's) are its.
         leads: the token that the model itself finds likeliest.
         before: what heads read from tokens in front of the text, such as BOS, in logits.
         own: embeddings and MLPs of the last token, and biases, in logits.
@@ -98,9 +99,9 @@ class ReasoningSteps(Result):
     tokens: tuple[str, ...]
     steps: tuple[ReasoningStep, ...]
     answer: str
-    answer_id: int
+    answer_ids: tuple[int, ...]
     foil: str | None
-    foil_id: int | None
+    foil_ids: tuple[int, ...]
     leads: str
     probability: float
     logit: float
@@ -171,10 +172,11 @@ class ReasoningSteps(Result):
             )
             for place, step in enumerate(self.steps, 1)
         ]  # fmt: skip
-        minus = "" if self.foil is None else f" minus that of {quoted(self.foil)}"
+        several = max(len(self.answer_ids), len(self.foil_ids)) > 1
+        asked = contrasted.wording(self.answer, self.foil, several=several)
         return Table(
             title=f"What each step does for {quoted(self.answer)}",
-            caption=f"Read from it: logits that heads at the end read there, an exact part of the logit{minus}, "
+            caption=f"Read from it: logits that heads at the end read there, an exact part of the {asked}, "
             f"{self.logit:+.3f}, of which {self.own:+.3f} is the last token's own. Flow: share of all that these "
             "heads write, by size, for or against. Hidden, removed, rewritten: change of the log-probability. Only the "
             "last ones prove use; a removed step also moves all that follows.",
@@ -257,8 +259,8 @@ def reasoning_steps(
 
     Args:
         prompt: question and reasoning up to where the answer stands, such as "… The answer is".
-        answer: the token to explain, as text or id (#338); without it the model's own prediction.
-        foil: a token to compare the answer with, as text or id.
+        answer: the token to explain, as text or id (#338), or several (" Mary| Anna"); without it the model's own.
+        foil: a token, or several, to compare the answer with.
         position: index of the token after which the answer comes, negative from the end; what is behind it is left out.
         split: what stands between two steps; without it lines, sentences, "Step 2:" and numbered items.
         starts: the characters at which steps begin, from 0, instead of a rule for the whole text.
@@ -266,20 +268,20 @@ def reasoning_steps(
         seed: of these samples.
 
     Raises:
-        ArgumentError: a separator that the prompt lacks, `starts` out of order, `samples` below 0, a batch, or a foil
-            that is the answer.
-        TokenError: answer or foil is not exactly one token, or the prompt has no such position.
+        ArgumentError: a separator that the prompt lacks, `starts` out of order, `samples` below 0, a batch, or a token
+            in answer and foil.
+        TokenError: answer or foil is not one token or a set of them, or the prompt has no such position.
         UnavailableError: attention of this family cannot be cut in every layer, or its logits not be decomposed.
     """
     if samples < 0:
         raise ArgumentError(f"samples={samples} is less than none", "Give 0 or more.")
-    named = [None if token is None else readout.token_id(model, token) for token in (answer, foil)]
+    asked = contrast.asked(model, answer, foil)
     trace = _trace(model, prompt, position)
-    question = effects.ask(model, trace, *named)
+    question = effects.ask(model, trace, asked)
     ids, pieces = trace.tokens.rows[0], trace.tokens.pieces[0]
     cut = steps.split(pieces, split, steps.lead(ids, getattr(model.tokenizer, "bos_token_id", None)), starts)
     where = [step.tokens for step in cut]
-    written = spans.attribution(model, trace, where, len(ids) - 1, question.target, question.foil)
+    written = spans.attribution(model, trace, where, len(ids) - 1, question.about.weights(model.d_vocab))
     influence = knockout.influence(model, ids, where, question.log_p)
     measured: dict[str, Sequence[Any]] = {
         "attribution": written.read,

@@ -1,17 +1,19 @@
 """What every prediction along a prompt is made of, token by token and block by block.
 
 After each token the logit of what the model then expects is split exactly, as `logit_attribution` splits one of them:
-embeddings, every head, every MLP, biases. The map sums the heads of a block up.
+embeddings, every head, every MLP, biases. The map sums the heads of a block up. With a target named, all columns are
+about its logit, and show where in the text it begins to rise.
 """
 
 from typing import TYPE_CHECKING
 
 import torch
 
+from fluoroscope import contrasted
 from fluoroscope.errors import ArgumentError
-from fluoroscope.methods import decomposition, readout
+from fluoroscope.methods import contrast, decomposition, readout
 from fluoroscope.progress import track
-from fluoroscope.render.text import number
+from fluoroscope.render.text import number, quoted
 from fluoroscope.result import Record, Result
 from fluoroscope.views import Column, Heatmap, Mark, Row, Table, View
 
@@ -40,8 +42,9 @@ class Expectation(Record):
     """What the model expects after one token, and what wrote it.
 
     Args:
-        predicted: the likeliest next token, with its `probability` and `logit` (before any softcap).
+        predicted: the likeliest next token, with its `probability`.
         actual: the token that comes; None at the end. `actual_probability` is what the model gave it.
+        logit: of `predicted`, or what was asked about instead, before any softcap.
         values: what each component adds, in logits.
         error: what they miss the logit by.
         top: the heads, MLPs, embeddings and biases of largest absolute value, largest first.
@@ -60,30 +63,54 @@ class Expectation(Record):
 
 
 class TokenAttribution(Result):
-    """The parts of what is expected after every token; `positions[i].values[c]` is what component c adds there."""
+    """The parts of what is expected after every token; `positions[i].values[c]` is what component c adds there.
 
+    Args:
+        target, foil: what all positions are about, if not each about its own prediction; of sets the texts with `|`
+            between.
+    """
+
+    target: str | None
+    target_ids: tuple[int, ...]
+    foil: str | None
+    foil_ids: tuple[int, ...]
     components: tuple[Component, ...]
     positions: tuple[Expectation, ...]
 
     def summary(self) -> str:
         leaders = [place.top[0].label for place in self.positions]
         most = max(dict.fromkeys(leaders), key=leaders.count)
+        if self.target is not None:
+            highest = max(self.positions, key=lambda place: place.logit)
+            return (
+                f"The {self._asked()} is highest after {quoted(highest.token)}, {number(highest.logit)}; {most} is its "
+                f"largest part after {leaders.count(most)} of {len(leaders)} tokens; every sum meets its logit within "
+                f"{number(self._worst())}."
+            )
         right = sum(place.predicted == place.actual for place in self.positions)
         said = f", and {right} of the {len(leaders) - 1} next tokens are what it expects" if len(leaders) > 1 else ""
-        worst = max(abs(place.error) for place in self.positions)
         return (
             f"{most} is the largest part of {leaders.count(most)} of {len(leaders)} predictions{said}; "
-            f"every sum meets its logit within {number(worst)}."
+            f"every sum meets its logit within {number(self._worst())}."
         )
+
+    def _worst(self) -> float:
+        return max(abs(place.error) for place in self.positions)
+
+    def _asked(self) -> str:
+        several = max(len(self.target_ids), len(self.foil_ids)) > 1
+        return "prediction" if self.target is None else contrasted.wording(self.target, self.foil, several=several)
 
     def views(self) -> list[View]:
         return [self._heatmap(), self._predictions(), self._parts()]
 
     def _heatmap(self) -> Heatmap:
         return Heatmap(
-            title="What each part adds to the prediction after every token",
+            title=f"What each part adds to the {self._asked()} after every token",
             caption="A column is a token of the prompt and is about the likeliest token behind it; it sums to that "
-            "token's logit. Columns are about different tokens, so compare inside of a column.",
+            "token's logit. Columns are about different tokens, so compare inside of a column."
+            if self.target is None
+            else "A column is a token of the prompt; it sums to what is asked about, behind that token.",
             unit="logits",
             signed=True,
             rows=tuple(Mark(label=part.label, site=part.site) for part in self.components),
@@ -104,7 +131,7 @@ class TokenAttribution(Result):
 
     def _parts(self) -> Table:
         return Table(
-            title="The largest parts of each prediction",
+            title=f"The largest parts of {'each' if self.target is None else 'the'} {self._asked()}",
             caption="In logits, of all heads, MLPs, embeddings and biases.",
             columns=(
                 Column(name="index"),
@@ -119,19 +146,28 @@ class TokenAttribution(Result):
 
 
 @torch.no_grad()
-def token_attribution(model: "Model", prompt: str, *, top_k: int = 3) -> TokenAttribution:
+def token_attribution(
+    model: "Model", prompt: str, *, target: str | None = None, foil: str | None = None, top_k: int = 3
+) -> TokenAttribution:
     """Splits what the model expects after every token of a prompt into what each of its parts added.
 
     Args:
         prompt: the text to read.
+        target: a token to explain after every token, as text or id (#338), or several (" Mary| Anna"), whose mean logit
+            then counts; without it at each place the model's own prediction.
+        foil: a token, or several, whose logit is taken off that of the target.
         top_k: how many parts to name for each token.
 
     Raises:
-        ArgumentError: `top_k` below 1, or a batch of prompts.
+        ArgumentError: `top_k` below 1, a batch of prompts, a foil without a target, or a token in both.
+        TokenError: target or foil is not one token or a set of them.
         UnavailableError: this model offers no exact decomposition of its logits.
     """
     if top_k < 1:
         raise ArgumentError(f"top_k={top_k} lists nothing", "Give at least 1.")
+    if foil is not None and target is None:
+        raise ArgumentError("a foil is compared with a target, and none is named", "Name one, or leave out the foil.")
+    asked = contrast.asked(model, target, foil)
     trace = model.trace(prompt, sites=decomposition.sites_needed(model, "head"))
     readout.only_slot(trace.tokens, -1)
     ids, pieces = trace.tokens.rows[0], [*trace.tokens.pieces[0], None]
@@ -139,9 +175,8 @@ def token_attribution(model: "Model", prompt: str, *, top_k: int = 3) -> TokenAt
     components: dict[str, Component] = {}
     found: list[Expectation] = []
     for slot in track(range(len(ids)), "tokens"):
-        target = int(log_p[slot].argmax())
-        weights = torch.zeros(model.d_vocab, dtype=torch.float64)
-        weights[target] = 1
+        likeliest = int(log_p[slot].argmax())
+        weights = asked.at(log_p[slot]).weights(model.d_vocab)
         parts = decomposition.decompose(model, trace, slot, weights, "head")
         logit = decomposition.linear_logit(model, trace, slot, weights)
         sums: dict[str, float] = {}
@@ -153,9 +188,9 @@ def token_attribution(model: "Model", prompt: str, *, top_k: int = 3) -> TokenAt
         found.append(
             Expectation(
                 token=pieces[slot] or "",
-                predicted=model.token_label(target),
-                predicted_id=target,
-                probability=float(log_p[slot, target].exp()),
+                predicted=model.token_label(likeliest),
+                predicted_id=likeliest,
+                probability=float(log_p[slot, likeliest].exp()),
                 actual=pieces[slot + 1],
                 actual_probability=float(log_p[slot, following[0]].exp()) if following else None,
                 logit=logit,
@@ -164,7 +199,12 @@ def token_attribution(model: "Model", prompt: str, *, top_k: int = 3) -> TokenAt
                 top=_largest(parts, top_k),
             )
         )
-    return TokenAttribution(recipe=trace.recipe, components=tuple(components.values()), positions=tuple(found))
+    return TokenAttribution(
+        recipe=trace.recipe,
+        **contrasted.named(model, asked),
+        components=tuple(components.values()),
+        positions=tuple(found),
+    )
 
 
 def _component(part: "Part", n_layers: int) -> Component:

@@ -37,12 +37,13 @@ def tuned_lens(
         lens: the file of a fitted lens; without it the one that the model brings.
         top_k: how many tokens to keep for every depth and position, at most.
         position: index of the only token to look at, negative from the end; without it every position.
-        target: the one token to follow, as text or id (#338); without it the model's own prediction at each position.
+        target: the token to follow, as text or id (#338), or several (" Mary| Anna"), of which one is to come; without
+            it the model's own prediction at each position.
 
     Raises:
         ArgumentError: `top_k` below 1, or no lens.
         ArtifactError: the lens was fitted to other weights, is unfinished, or cannot be read.
-        TokenError: no such position, or `target` is not exactly one token.
+        TokenError: no such position, or `target` is not one token or a set of them.
     """
     translators = fitted(model, lens, method.KIND)
     return TunedLens(**look(model, prompt, translators=translators, top_k=top_k, position=position, target=target))

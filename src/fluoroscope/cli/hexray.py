@@ -29,8 +29,12 @@ from fluoroscope.render.text import prose
     show_default=True,
     help="Explain what comes after this token, counted from 0, or from the end if negative.",
 )
-@click.option("--target", metavar="TOKEN", help="Token to explain, as text or #id; the prediction if not given.")
-@click.option("--foil", metavar="TOKEN", help="Token to compare it with: why the target rather than this.")
+@click.option(
+    "--target",
+    metavar="TOKEN",
+    help='Token to explain, as text or #id, or several, " Mary| Anna"; the prediction if not given.',
+)
+@click.option("--foil", metavar="TOKEN", help="Token, or several, to compare it with: why the target rather than this.")
 @click.option("--cot-debug", is_flag=True, help="Step by step: what wrote the token behind each, and who needs a step.")
 @click.option(
     "--logit-debug", is_flag=True, help="Heads, neurons, paths and every layer and token behind the final logit."

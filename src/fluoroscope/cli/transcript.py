@@ -42,7 +42,8 @@ class _Part(Protocol):
 def contributors(found: "LogitAttribution", index: int) -> Iterator[Line]:
     """`- MLP  L9 : +46.16 (24.3%)`: the largest parts of a logit, the rest, and what they sum to."""
     foil = "" if found.foil is None else f" minus {_quoted(found.foil)}"
-    yield f"Token: {_quoted(found.target)}{foil} (index {index})"
+    mean = max(len(found.target_ids), len(found.foil_ids)) > 1
+    yield f"{'Mean of tokens' if mean else 'Token'}: {_quoted(found.target)}{foil} (index {index})"
     yield _after(found)
     yield "Top Contributors to Final Logit:"
     yield from _listed(found.top())

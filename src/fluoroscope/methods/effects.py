@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from jaxtyping import Float
 from torch import Tensor
 
-from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import readout
+from fluoroscope.methods.contrast import Contrast
 from fluoroscope.trace import Trace
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ class Shift:
     """What becomes of a target token; numbers that are not finite are None.
 
     Args:
-        probability: after the change.
+        probability: after the change; of a set, that one of its tokens comes.
         effect: change of the log-probability, in nats; negative where what was changed had helped.
-        difference: change of the logit of the target minus that of a foil; None without one.
+        difference: change of the mean logit of the target minus that of a foil; None without one.
         kl: from the distribution as it was to the one after, in nats.
         leads: the token that is likeliest now.
         leads_id: its id.
@@ -42,14 +42,12 @@ class Question:
 
     Args:
         log_p: log-probabilities of the plain run at every position, in float64.
-        target: the token that is watched.
-        foil: one to compare it with.
+        about: the target that is watched, and the foil to compare it with.
     """
 
     model: "Model"
     log_p: Float[Tensor, "pos d_vocab"]
-    target: int
-    foil: int | None
+    about: Contrast
 
     @property
     def leader(self) -> int:
@@ -59,35 +57,31 @@ class Question:
     @property
     def probability(self) -> float:
         """Of the target in the plain run."""
-        return float(self.log_p[-1, self.target].exp())
+        return float(self.about.log_probability(self.log_p[-1]).exp())
 
     def shift(self, after: Float[Tensor, "d_vocab"]) -> Shift:
         """Compares log-probabilities at the end after a change with those before it."""
-        before = self.log_p[-1]
-        change, leader = after - before, int(after.argmax())
+        before, about, leader = self.log_p[-1], self.about, int(after.argmax())
         return Shift(
-            probability=float(after[self.target].exp()),
-            effect=_finite(change[self.target]),
-            difference=None if self.foil is None else _finite(change[self.target] - change[self.foil]),
+            probability=float(about.log_probability(after).exp()),
+            effect=_finite(about.log_probability(after) - about.log_probability(before)),
+            difference=_finite(about.score(after) - about.score(before)) if about.foil else None,
             kl=_finite(readout.kl(before, after)),
             leads=self.model.token_label(leader),
             leads_id=leader,
         )
 
 
-def ask(model: "Model", trace: Trace, target: int | None, foil: int | None) -> Question:
+def ask(model: "Model", trace: Trace, about: Contrast) -> Question:
     """A question about the end of the only row of a trace; without a target about the model's own prediction.
 
     Raises:
-        ArgumentError: a batch of prompts, or a foil that is the target.
+        ArgumentError: a batch of prompts, or a foil that is the model's prediction.
         UnavailableError: the logits hold NaN.
     """
     slot = readout.only_slot(trace.tokens, -1)
     log_p = readout.log_probs(trace.logits[0].double())
-    chosen = int(log_p[slot].argmax()) if target is None else target
-    if foil == chosen:
-        raise ArgumentError(f"target and foil are both token {foil}", "Their difference is 0 everywhere.")
-    return Question(model, log_p, chosen, foil)
+    return Question(model, log_p, about.at(log_p[slot]))
 
 
 def _finite(value: Tensor) -> float | None:

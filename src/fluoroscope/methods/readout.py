@@ -90,3 +90,41 @@ def token_id(model: "Model", token: str | int) -> int:
     if not 0 <= int(number[1]) < model.d_vocab:
         raise TokenError(f"there is no token {token}", f"Ids of this model run from #0 to #{model.d_vocab - 1}.")
     return int(number[1])
+
+
+def token_ids(model: "Model", text: str | int) -> tuple[int, ...]:
+    """The ids that a parameter names: one token as `token_id` reads it, or a set with bars between, ` Mary| Anna`.
+
+    From left to right the longest stretch that is one token is that token, so one that holds a bar itself (`||`,
+    `<|endoftext|>`) is named like any other, alone and in a set.
+
+    Raises:
+        TokenError: a part that is empty or not exactly one token, or a token that is named twice.
+    """
+    words = text.split("|") if isinstance(text, str) else [f"#{text}"]
+    if len(words) == 1:
+        return (token_id(model, text),)
+    most = 1 + max((piece.count("|") for piece in model.tokenizer.get_vocab()), default=0) if model.tokenizer else 1
+    found: dict[int, str] = {}
+    while words:
+        part = _longest(model, words[:most])
+        if not part:
+            raise TokenError(f"{text!r} holds an empty token", "Put one | between two tokens, as in ' Mary| Anna'.")
+        token = token_id(model, part)
+        if token in found:
+            raise TokenError(f"{text!r} names token {token} twice: {found[token]!r} and {part!r}", "Leave one out.")
+        found[token] = part
+        words = words[part.count("|") + 1 :]
+    return tuple(found)
+
+
+def _longest(model: "Model", words: list[str]) -> str:
+    """The most of these words that make one token, joined by bars; the first of them if none do."""
+    for end in range(len(words), 1, -1):
+        part = "|".join(words[:end])
+        try:
+            token_id(model, part)
+        except TokenError:
+            continue
+        return part
+    return words[0]

@@ -51,21 +51,18 @@ def attention(
 
 
 def attribution(
-    model: "Model", trace: Trace, spans: Sequence[slice], slot: int, target: int, foil: int | None = None
+    model: "Model", trace: Trace, spans: Sequence[slice], slot: int, weights: Float[Tensor, "d_vocab"]
 ) -> Attribution:
-    """Splits a logit by the span that was read.
+    """Splits a combination of logits by the span that was read.
 
     Args:
         trace: keeps `decomposition.sites_needed` for grain "source"; its first row is looked at.
-        slot: the position after which the target is predicted.
+        slot: the position after which to predict.
+        weights: of the logits, as `decomposition.decompose` takes them.
 
     Raises:
         UnavailableError: this model offers no exact decomposition of its logits.
     """
-    weights = torch.zeros(model.d_vocab, dtype=torch.float64)
-    weights[target] += 1
-    if foil is not None:
-        weights[foil] -= 1
     of_token = {place: index for index, span in enumerate(spans) for place in range(span.start, span.stop)}
     read, elsewhere, own = [0.0] * len(spans), 0.0, 0.0
     for part in decomposition.decompose(model, trace, slot, weights, "source"):
