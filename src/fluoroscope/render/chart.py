@@ -13,7 +13,7 @@ _WIDTH, _HEIGHT = 560, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 20, 14, 34
 _STYLES = 3
 _DASHES = ("", "7 4", "2 4", "9 4 2 4")
-_CHARACTER, _LONGEST = 8.2, 24
+_CHARACTER, _LONGEST = 7.4, 24
 
 
 def picture(view: Lines) -> str:
@@ -52,7 +52,7 @@ def _style(index: int) -> str:
 def _labelled(view: Lines) -> list[int]:
     """As many places of the axis as there is room for, the marked one always among them."""
     longest = max((cell_len(cut(named(mark), _LONGEST)) for mark in view.x), default=1)
-    every = max(1, ceil(len(view.x) * (longest + 2) * _CHARACTER / (_WIDTH - _LEFT - _RIGHT)))
+    every = max(1, ceil(len(view.x) * (longest + 1) * _CHARACTER / (_WIDTH - _LEFT - _RIGHT)))
     start = (view.marked or 0) % every
     return list(range(start, len(view.x), every))
 

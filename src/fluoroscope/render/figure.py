@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from fluoroscope.render import figure_charts, figure_networks, figure_tables
-from fluoroscope.render.figure_charts import ROW, TALLEST
+from fluoroscope.render.dense import is_dense
+from fluoroscope.render.figure_charts import ROW, SQUARE, TALLEST
 from fluoroscope.render.figure_text import LETTERS, THEME, WIDTH, cut, font, printable
 from fluoroscope.render.text import prose
 from fluoroscope.views import Arcs, Bars, Graph, HeadGrid, Heatmap, Lines, Scatter, Table, Tokens, View
@@ -108,7 +109,7 @@ def _height(view: View, room: int) -> float:
             return _HEAD + ROW * len(view.items)
         case Heatmap():
             rows = ROW * len(view.rows) * (1.6 if view.tokens else 1)
-            return _HEAD + min(TALLEST, rows) + figure_charts.names_height(view, room)
+            return _HEAD + min(SQUARE if is_dense(view) else TALLEST, rows) + figure_charts.names_height(view, room)
         case HeadGrid():
             return _height(view.heatmap(), room)
         case Tokens():

@@ -9,12 +9,13 @@ from matplotlib.figure import Figure
 from rich.cells import cell_len
 
 from fluoroscope.render import palette
+from fluoroscope.render.dense import is_dense
 from fluoroscope.render.figure_text import LETTER, LETTERS, THEME, WIDTH, cut, font, label
 from fluoroscope.render.text import decimals, number, numbers, prose, visible
 from fluoroscope.views import Bars, Heatmap, Lines, Series, Tokens
 
-ROW, TALLEST = 0.28, 12.0
-"""Height of a row, and of the tallest heatmap, in inches."""
+ROW, TALLEST, SQUARE = 0.28, 12.0, 7.0
+"""Height of a row, of the tallest heatmap, and of one that is a picture, in inches."""
 
 _MOST_NUMBERS = 400
 _SMALL = 1.2
@@ -92,7 +93,7 @@ def _names(axes: Axes, view: Heatmap, room: int) -> None:
     turned = bool(names_height(view, room))
     every = ceil(_LINE * len(across) / _inner(room)) if turned else 1
     axes.set_xticks(range(0, len(across), every), across[::every], **font(size=8, rotation=90 * turned))
-    every = max(1, ceil(_LINE * len(down) / TALLEST))
+    every = max(1, ceil(_LINE * len(down) / (SQUARE if is_dense(view) else TALLEST)))
     axes.set_yticks(range(0, len(down), every), down[::every], **font(size=8))
     axes.tick_params(axis="x", top=True, labeltop=True, bottom=False, labelbottom=False)
 

@@ -113,7 +113,13 @@ def scatter(axes: Axes, view: Scatter, letter: float) -> None:
     if not any(names):
         return
     widths = [_SCATTER_CHARACTER * letter * len(name) for name in names]
-    places = labels(spots, widths, 0.045 * letter, 0.018 * letter, (0.014 * letter, 0.014 * letter))
+    size, height = (0.014 * letter, 0.014 * letter), 0.045 * letter
+    covered = [
+        (x - half, y - 2 * height, x + half, y)
+        for name, _, (x, y) in (edges if len(edges) == 3 else ())
+        for half in [_SCATTER_CHARACTER * letter * len(name) / 2]
+    ]
+    places = labels(spots, widths, height, 0.018 * letter, size, occupied=covered)
     for name, found in zip(names, places, strict=True):
         if found is not None:
             side = {"start": "left", "end": "right", "middle": "center"}[found.anchor]

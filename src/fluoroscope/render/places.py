@@ -13,6 +13,8 @@ _TURN, _TILT = radians(30), radians(20)
 _HAIR = 1e-9
 
 Spot = tuple[float, float]
+Box = tuple[float, float, float, float]
+"""Left, lower, right and upper side."""
 
 
 class Sheet(NamedTuple):
@@ -75,6 +77,7 @@ def labels(
     *,
     above: bool = True,
     floor: float = 0.0,
+    occupied: Sequence[Box] = (),
 ) -> list[Label | None]:
     """A place for each label beside its point that covers no point and no label; None where there is no room.
 
@@ -85,8 +88,9 @@ def labels(
         size: half the width and height of a point.
         above: whether a label may stand above or below its point as well.
         floor: where the sheet ends below; what stands under it belongs to the axis.
+        occupied: what no label may cover besides, such as the names of axes.
     """
-    taken = [(x - size[0], y - size[1], x + size[0], y + size[1]) for x, y in spots]
+    taken = [*((x - size[0], y - size[1], x + size[0], y + size[1]) for x, y in spots), *occupied]
     found: list[Label | None] = []
     for own, ((x, y), width) in enumerate(zip(spots, widths, strict=True)):
         found.append(None)

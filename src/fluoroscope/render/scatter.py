@@ -6,7 +6,7 @@ from html import escape
 from rich.cells import cell_len
 
 from fluoroscope.render.markup import anchored, cut, named
-from fluoroscope.render.places import Spot, axis_label, labels, sheet
+from fluoroscope.render.places import Box, Spot, axis_label, labels, sheet
 from fluoroscope.render.text import number, prose
 from fluoroscope.views import Point, Scatter
 
@@ -16,6 +16,7 @@ _STYLES, _SHAPES = 3, 4
 _CHARACTER, _LINE, _RADIUS = 7.4, 15.0, 4.0
 _LONGEST = 24
 _LEAST = 0.75
+_UNDER = 23
 
 
 def picture(view: Scatter) -> str:
@@ -30,7 +31,7 @@ def picture(view: Scatter) -> str:
     radius = _RADIUS / _SIDE
     widths = [_CHARACTER * cell_len(name) / _SIDE for name in names]
     low, high = _extent(axes)
-    beside = labels(spots, widths, _LINE / _SIDE, 7 / _SIDE, (radius, radius), floor=low)
+    beside = labels(spots, widths, _LINE / _SIDE, 7 / _SIDE, (radius, radius), floor=low, occupied=_names(axes))
     of = view.group_indices()
     for point, group, name, spot, found in zip(view.points, of, names, spots, beside, strict=True):
         parts.append(_point(point, spot, group, view))
@@ -41,6 +42,15 @@ def picture(view: Scatter) -> str:
     size = f'viewBox="0 {top:.0f} {_WIDTH} {height:.0f}"'
     head = f'<svg class="chart" {size} role="img" aria-label="{escape(prose(view.title))}">'
     return "\n".join([_legend(groups), head, *parts, "</svg>"])
+
+
+def _names(axes: Sequence[tuple[str, Spot, Spot]]) -> list[Box]:
+    """What the names of the axes of space cover, which stand among the points."""
+    boxes: list[Box] = []
+    for name, _, (x, y) in axes if len(axes) == 3 else ():
+        half = cell_len(cut(prose(name), _LONGEST)) * _CHARACTER / 2 / _SIDE
+        boxes.append((x - half, y - _UNDER / _SIDE, x + half, y))
+    return boxes
 
 
 def _extent(axes: Sequence[tuple[str, Spot, Spot]]) -> Spot:
@@ -94,7 +104,7 @@ def _axis(start: Spot, end: Spot, name: str, bounds: Spot | None) -> str:
     if turned:
         around = f'transform="rotate(-90 {x - 10:.1f} {y:.1f})"'
         return f'{line}<text x="{x - 10:.1f}" y="{y:.1f}" text-anchor="middle" {around}>{escape(text)}</text>'
-    return f'{line}<text {anchored(text, x, _CHARACTER, _WIDTH)} y="{y + 18:.1f}">{escape(text)}</text>'
+    return f'{line}<text {anchored(text, x, _CHARACTER, _WIDTH)} y="{y + _UNDER - 5:.1f}">{escape(text)}</text>'
 
 
 def _on_page(spot: Spot) -> Spot:
