@@ -1,5 +1,6 @@
 """A hub that is closed, one that is slow, and one that serves a model, asked by huggingface_hub itself."""
 
+import importlib
 import shutil
 import socket
 import time
@@ -110,6 +111,21 @@ def test_a_slow_or_complaining_hub_is_in_reach(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(Hub, "delay", 0.2)
     monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.05)
     assert hub.cut_off() is None
+
+
+@pytest.mark.parametrize(
+    ("name", "off"), [("ConnectError", True), ("ConnectTimeout", True), ("ReadTimeout", False), ("ReadError", False)]
+)
+def test_no_connection_is_told_from_a_slow_or_broken_one(name: str, off: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = huggingface_hub.get_session()
+    error = getattr(importlib.import_module(type(session).__module__.partition(".")[0]), name)
+
+    def head(*_: object, **__: object) -> None:
+        raise error("as it is")
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(session, "head", head)
+    assert hub.cut_off() == (f"{constants.ENDPOINT} cannot be reached (as it is)" if off else None)
 
 
 def test_offline_mode_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
