@@ -209,6 +209,9 @@ def test_a_step_written_anew(specimen):
     assert key.mean.probability < 0.5 < filler.mean.probability
     assert reasoning_steps(specimen, text).recipe.seed is None
     assert result.views()[-1].title == "Each step written anew, 3 times"
+    assert [row.cells[-1] for row in result.views()[1].rows] == [
+        None, key.counterfactual.effect, filler.counterfactual.effect, None
+    ]  # fmt: skip
 
 
 def test_steps_may_start_where_the_reader_says(tiny_model):

@@ -60,6 +60,9 @@ def test_what_comes_of_new_steps_is_read_at_the_same_end(specimen):
     assert found.shifts[1].probability == pytest.approx(float(whole[asked.leader].exp()), rel=1e-3, abs=1e-9)
     assert found.shifts[1].leads_id == int(whole.argmax()) != asked.leader
     assert found.mean.probability == pytest.approx((found.shifts[0].probability + found.shifts[1].probability) / 2)
+    assert found.counterfactual.kl == pytest.approx(found.shifts[1].kl)
+    assert found.counterfactual.effect < found.mean.effect < 0
+    assert rewrites.resampling(asked, ids, where[1], [ids[where[1]]]).counterfactual is None
 
 
 def test_a_new_step_never_leaves_the_context(tiny_model):

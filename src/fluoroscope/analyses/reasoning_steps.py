@@ -23,7 +23,7 @@ from fluoroscope.methods import (
     rewrites,
     spans,
     steps,
-)  # fmt: skip
+)
 from fluoroscope.methods.effects import Shift
 from fluoroscope.methods.predictions import Prediction
 from fluoroscope.methods.receivers import Receiver
@@ -67,8 +67,8 @@ class ReasoningStep(Record):
     resampled: Resampling | None
 
     def shifts(self) -> tuple[Shift | None, Shift | None, Shift | None]:
-        """What becomes of the answer when the step is hidden, removed, and written anew."""
-        return self.knockout, self.removal, None if self.resampled is None else self.resampled.mean
+        """What becomes of the answer when the step is hidden, removed, and written to say something else."""
+        return self.knockout, self.removal, None if self.resampled is None else self.resampled.counterfactual
 
 
 class EarlyAnswer(Record):
@@ -233,7 +233,7 @@ class ReasoningSteps(Result):
         ]
         told = Table(
             title=f"Each step written anew, {self.samples} times",
-            caption="The model's own continuations of what stands before; the later steps stay as they are.",
+            caption="The model's continuations of what stands before; later steps stay. Rewritten: those that differ.",
             columns=(
                 Column(name="step"), Column(name="new text"), Column(name=f"p of {quoted(self.answer)}"),
                 Column(name="leads", token=True),

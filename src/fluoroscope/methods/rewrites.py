@@ -27,14 +27,16 @@ class Resampling:
         texts: the new steps.
         different: how many of them are not the step itself.
         shifts: what becomes of the answer with each.
-        mean: the same for the mean of their distributions: its `kl` is how much the answer hangs on what the step
-            says rather than on there being one.
+        mean: the same for the mean of their distributions: how much the answer hangs on what the step says, as far
+            as what stands before leaves that open.
+        counterfactual: the same for those that are not the step itself; None where all are.
     """
 
     texts: tuple[str, ...]
     different: int
     shifts: tuple[Shift, ...]
     mean: Shift
+    counterfactual: Shift | None
 
 
 def answers(model: "Model", rows: Sequence[Sequence[int]], label: str) -> list[Float[Tensor, "d_vocab"]]:
@@ -75,18 +77,24 @@ def resampled(
 def resampling(question: Question, ids: Sequence[int], span: slice, rows: Sequence[Sequence[int]]) -> Resampling:
     """Reads the answer behind each of the new steps that `resampled` has drawn.
 
-    Bogdan et al. 2025 let the model write the rest anew as well; here it stays, so only what the answer takes from
-    this step itself can move it.
+    Bogdan et al. 2025 let the model write the rest anew as well, and count as counterfactual what differs in meaning;
+    here the rest stays, so only what the answer takes from this step itself can move it, and other words count.
     """
     model, compare = question.model, question.shift
     before, after = list(ids[: span.start]), list(ids[span.stop :])
     found = answers(model, [[*before, *row, *after] for row in rows], "resampling")
+    others = [answer for answer, row in zip(found, rows, strict=True) if list(row) != list(ids[span])]
     return Resampling(
         texts=tuple("".join(_pieces(model, before, row)) for row in rows),
-        different=sum(list(row) != list(ids[span]) for row in rows),
+        different=len(others),
         shifts=tuple(compare(row) for row in found),
-        mean=compare(torch.stack(found).exp().mean(0).log()),
+        mean=compare(_mean(found)),
+        counterfactual=compare(_mean(others)) if others else None,
     )
+
+
+def _mean(log_p: Sequence[Float[Tensor, "d_vocab"]]) -> Float[Tensor, "d_vocab"]:
+    return torch.stack(list(log_p)).exp().mean(0).log()
 
 
 def _pieces(model: "Model", before: list[int], new: Sequence[int]) -> list[str]:
