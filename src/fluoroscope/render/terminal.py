@@ -90,8 +90,9 @@ def _bars(view: Bars, width: int) -> Iterator[Text]:
     remarks = [prose(item.remark) for item in view.items]
     name_width = min(_widest(names), width // 3)
     amount_width = _widest(amounts)
-    remark_width = min(_widest(remarks), width // 4)
-    room = max(3, width - name_width - amount_width - remark_width - (6 if remark_width else 4))
+    room = width - name_width - amount_width - (6 if any(remarks) else 4)
+    remark_width = min(_widest(remarks), max(room - width // 4, width // 4))
+    room = max(3, room - remark_width)
     for item, name, amount, remark in zip(view.items, names, amounts, remarks, strict=True):
         line = Text(f"  {_fit(name, name_width)} ")
         line.append_text(_bar(item.value or 0.0, view.bounds(), room, view.signed))
