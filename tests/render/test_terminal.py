@@ -74,6 +74,15 @@ def test_no_color_means_no_colour(monkeypatch):
     assert not re.search(r"\x1b\[[0-9;]*(3[0-9]|4[0-9]|38;|48;)", shown)
 
 
+def test_a_remark_is_whole_while_the_bar_keeps_a_quarter():
+    bars = (Bar(label=" Tuesday", token=True, value=0.9, remark="id 12345 · logit 10.04, and more"),)
+    view = Bars(title="t", unit="u", items=bars)
+    assert text(view, 80)[1].endswith(" id 12345 · logit 10.04, and more")
+    assert text(view, 80)[1].count("█") >= 17
+    assert text(view, 50)[1].endswith("…")
+    assert text(view, 50)[1].count("█") >= 10
+
+
 def test_bars_are_as_long_as_their_values():
     view = Bars(title="t", unit="u", items=tuple(Bar(label=name, value=v) for name, v in (("a", 4.0), ("b", 1.0))))
     first, second = (line.count("█") for line in text(view)[1:])
