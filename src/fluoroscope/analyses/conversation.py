@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fluoroscope.model import Model
-    from fluoroscope.tokens import Tokens, Turn
+    from fluoroscope.tokens import Turn
     from fluoroscope.trace import Trace
 
 
@@ -217,8 +217,7 @@ def conversation(
     if shown is not None and (shown.name not in ("z", "pattern") or shown.unit is None):
         raise ArgumentError(f"head={head!r} is no head", "Write it as L3H0.")
     asked = contrast.asked(model, target, foil)
-    sites = [*decomposition.sites_needed(model, "source"), "resid_post.*"]
-    trace = model.trace(_tokens(model, messages, chat_template), sites=sites)
+    trace = _trace(model, messages, chat_template)
     question = effects.ask(model, trace, asked)
     turns = (trace.tokens.turns or [[]])[0]
     ids, contents = trace.tokens.rows[0], [turn.content for turn in turns]
@@ -247,9 +246,10 @@ def conversation(
     )  # fmt: skip
 
 
-def _tokens(model: "Model", messages: list[chats.Message], template: str | None) -> "Tokens":
+def _trace(model: "Model", messages: list[chats.Message], template: str | None) -> "Trace":
     own = None if template is None else {"chat_template": template}
-    return model.tokens(messages, chat_options=own)
+    sites = [*decomposition.sites_needed(model, "source"), "resid_post.*"]
+    return model.trace(model.tokens(messages, chat_options=own), sites=sites)
 
 
 def _turn(trace: "Trace", turn: "Turn", content: str, read: float, shift: Shift | None) -> ChatTurn:
