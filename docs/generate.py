@@ -223,7 +223,7 @@ def demo() -> str:
     from fluoroscope.workflows.explain import explain
 
     found = explain(fluoroscope.load(), EXAMPLES["prompt"])
-    answers = [each.summary() for each in (found.prediction, found.lens, found.attribution, found.check) if each]
+    answers = [each.summary() for each in (found, found.lens, found.check) if each]
     shown = [textwrap.fill(answer, 110, initial_indent="- ", subsequent_indent="  ") for answer in answers]
     return "\n".join(["```text", f'$ fluoro explain "{EXAMPLES["prompt"]}"', *shown, "```"])
 

@@ -119,9 +119,10 @@ class Lens(Result):
             first = f"{quoted(place.target)} ends at rank {end.target_rank}, with {ending}"
         else:
             depth = self._depth(place.settled)
+            begin = depth.label if depth.label.startswith("block") else f"the {depth.label}"
             first = (
-                f"{quoted(place.target)} ({ending}) is the likeliest token after {quoted(place.token)} from the "
-                f"{depth.label} on, where it has {percent(depth.cells[-1].target_probability)}"
+                f"{quoted(place.target)} ({ending}) is the likeliest token after {quoted(place.token)} from {begin} "
+                f"on, where it has {percent(depth.cells[-1].target_probability)}"
                 if depth is not self.depths[-1]
                 else f"{quoted(place.target)} ({ending}) becomes the likeliest token after {quoted(place.token)} only "
                 f"at the last depth, {depth.label}"

@@ -189,7 +189,7 @@ def test_wrong_arguments_are_refused(tiny_model):
 def test_what_people_read(tiny_model):
     result = logit_attribution(tiny_model, "a b", target=" ", foil="Q", position=1, top_k=4)
     first = result.top()[0]
-    start = f"The lead of ‘·’ over ‘Q’ after ‘·’ is {number(result.logit)}: {first.label} "
+    start = f"The lead of ‘·’ over ‘Q’ after ‘·’ is {number(result.logit)} logits: {first.label} "
     assert result.summary().startswith(start)
     bars, line, grid = result.views()
     assert [bar.label for bar in bars.items[:-1]] == [part.label for part in result.top()]

@@ -98,8 +98,8 @@ class Ablation(Contrasted):
         measured = (
             "log-probability: -0.69 halves the probability. Then what is left of it"
             if self.lead is None
-            else f"lead, {number(self.lead)}: the logit of the one minus that of the other. Then the probability that "
-            f"{quoted(self.target)} has left"
+            else f"lead, one logit minus the other, from {number(self.lead)}. Then the probability that is left of "
+            f"{quoted(self.target)}"
         )
         chart = Bars(
             title=f"What the {self.asked()} loses without each part"

@@ -2,7 +2,8 @@
 
 A logit is the score that softmax turns into a probability. It is a sum over everything that the residual stream
 collects, read through the final norm as it was in this run (Elhage et al. 2021, "A Mathematical Framework for
-Transformer Circuits"). On models with a softcap it is the logit before the cap.
+Transformer Circuits"). On models with a softcap it is the logit before the cap. A logit by itself holds what raises
+every token alike, which makes none of them likelier; held against a foil, that drops out. `explain` does so by default.
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -82,8 +83,9 @@ class LogitAttribution(Attributed):
         smaller = len(self.parts) - len(first)
         others = f" and {smaller} smaller parts" if smaller else ""
         cap = "" if self.softcap is None else f", before the softcap of {text.number(self.softcap)},"
+        unit = "" if self.foil is None else " logits"
         return (
-            f"The {self.asked()} after {quoted(self.tokens[self.position])}{cap} is {text.number(self.logit)}: "
+            f"The {self.asked()} after {quoted(self.tokens[self.position])}{cap} is {text.number(self.logit)}{unit}: "
             f"{named}{others} sum to it within {abs(self.error):.1e}."
         )
 
@@ -97,15 +99,27 @@ class LogitAttribution(Attributed):
         if count > len(top):
             value, share = self.rest()
             bars.append(Bar(label=f"{count - len(top)} others", value=value, remark=percent(share)))
-        cap = "" if self.softcap is None else " (here before the model's softcap)"
         return Bars(
             title=f"What wrote the {self.asked()}",
-            caption=f"A logit is the score that softmax turns into a probability{cap}. Blue raises it, orange lowers "
-            f"it, and the bars sum to {text.number(self.total)}; percent: share of the sizes of all parts. "
-            f"{_legend(top)}.",
+            caption=f"{self._meaning()}, and the bars sum to {text.number(self.total)}; percent: share of the sizes of "
+            f"all parts. {_legend(top)}.",
             unit="logits",
             signed=True,
             items=tuple(bars),
+        )
+
+    def _meaning(self) -> str:
+        """What is split, and what the colours say."""
+        cap = "" if self.softcap is None else " (here before the model's softcap)"
+        if self.foil is None:
+            return (
+                f"A logit is the score that softmax turns into a probability{cap}; what raises all tokens alike is in "
+                "it, until a foil takes it off. Blue raises it, orange lowers it"
+            )
+        likely = "" if cap or len(self.target_ids) + len(self.foil_ids) > 2 else ": 0.69 is twice as likely"
+        return (
+            f"A lead is one logit{cap} minus another{likely}; what raises both alike drops out. "
+            f"Blue speaks for {quoted(self.target)}, orange for {quoted(self.foil)}"
         )
 
     def _depth(self) -> Lines:

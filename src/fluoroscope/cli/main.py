@@ -2,6 +2,7 @@
 
 import gc
 import sys
+from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -85,6 +86,9 @@ def outcome(arguments: list[str], command: click.Command = cli) -> int:
     except (click.Abort, KeyboardInterrupt, Cancelled):
         derived.complain("stopped", "")
         return 130
+    except click.NoSuchOption as error:
+        derived.complain(error.message, _meant(error))
+        return error.exit_code
     except click.ClickException as error:
         context = error.ctx if isinstance(error, click.UsageError) else None
         derived.complain(error.format_message(), f"See {context.command_path} --help." if context else "")
@@ -93,6 +97,19 @@ def outcome(arguments: list[str], command: click.Command = cli) -> int:
         derived.complain(error.message, error.hint)
         return 2
     return 0
+
+
+def _meant(error: click.NoSuchOption) -> str:
+    """The option that an unknown one is a slip of, if it is one; else what options there are."""
+    context = error.ctx
+    if context is None:
+        return ""
+    options = [name for item in context.command.get_params(context) for name in (*item.opts, *item.secondary_opts)]
+    words = {name.removeprefix("--"): name for name in options if name.startswith("--")}
+    word = error.option_name.lstrip("-")
+    close = get_close_matches(word, words, n=1, cutoff=0.7) or [name for name in words if name.startswith(word)]
+    meant = f"Did you mean {words[close[0]]!r}?" if len(close) == 1 else f"Its options: {', '.join(words.values())}."
+    return f"{meant} See {context.command_path} --help."
 
 
 def _check_text(arguments: list[str]) -> None:
