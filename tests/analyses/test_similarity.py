@@ -169,6 +169,7 @@ def test_a_file_is_read_by_both_models(tiny_model, tiny_folder, llamas, tmp_path
     assert similarity(tiny_model, tiny.PROMPT, other_model=llamas[0], text=str(path), tokens=50).tokens == 50
     table, lines, more = (result.views()[place] for place in (1, 3, 4))
     assert table.rows[1].cells == ("resid_post.0", "resid_post.0", pytest.approx(1))
+    assert [{mark.site is None for mark in view.x} for view in (lines, more)] == [{False}, {True}], "not of this model"
     assert (lines.series[0].values, more.series[0].values) == (result.dimension, result.other_model.dimension)
 
 

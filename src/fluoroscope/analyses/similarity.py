@@ -134,12 +134,11 @@ class Similarity(Result):
             own = " Coordinates of models that were trained apart mean different things." if self.other_model else ""
             note = f"Mean over tokens, each with itself.{own}{rest}"
             found.append(self._heatmap("How alike the coordinates are", "cosine", note, self.cosine))
-        sides = [
-            (self.sites, self.dimension, self.distinct, "it fills" if self.other_model is None else f"{mine} fills")
-        ]
+        who = "it fills" if self.other_model is None else f"{mine} fills"
+        found += _lines(_marks(self.sites), self.dimension, self.distinct, who)
         if (other := self.other_model) is not None:
-            sides.append((other.sites, other.dimension, other.distinct, f"{theirs} fills"))
-        return [*found, *(_lines(*side) for side in sides if any(size is not None for size in side[1]))]
+            found += _lines(_marks(other.sites, here=False), other.dimension, other.distinct, f"{theirs} fills")
+        return found
 
     def _places(self) -> str:
         """Where the tokens of two models come from."""
@@ -155,8 +154,8 @@ class Similarity(Result):
         )
 
     def _heatmap(self, title: str, unit: str, caption: str, values: tuple[tuple[float | None, ...], ...]) -> Heatmap:
-        rows = tuple(Mark(label=_label(site), site=site) for site in self.sites)
-        other = None if self.other_model is None else tuple(Mark(label=_label(site)) for site in self.other_model.sites)
+        rows = _marks(self.sites)
+        other = None if self.other_model is None else _marks(self.other_model.sites, here=False)
         return Heatmap(
             title=title, unit=unit, caption=caption, signed=True, maximum=1.0, rows=rows, columns=other or rows,
             values=values,
@@ -177,15 +176,26 @@ class Similarity(Result):
         )
 
 
-def _lines(sites: tuple[str, ...], dimension: tuple[float | None, ...], distinct: tuple[int, ...], who: str) -> Lines:
-    return Lines(
+def _marks(sites: tuple[str, ...], *, here: bool = True) -> tuple[Mark, ...]:
+    """The depths; those of the other model are no places of this one."""
+    return tuple(Mark(label=_label(site), site=site if here else None) for site in sites)
+
+
+def _lines(
+    depths: tuple[Mark, ...], dimension: tuple[float | None, ...], distinct: tuple[int, ...], who: str
+) -> list[Lines]:
+    """One picture; none where no depth has a dimension."""
+    if all(size is None for size in dimension):
+        return []
+    lines = Lines(
         title=f"How many dimensions {who}",
         caption="TwoNN, from the two nearest neighbours of each token: told too low where tokens are few. From "
         f"{min(distinct)} to {max(distinct)} distinct vectors per depth.",
         unit="dimensions",
-        x=tuple(Mark(label=_label(site), site=site) for site in sites),
+        x=depths,
         series=(Series(label="intrinsic dimension", values=dimension),),
     )
+    return [lines]
 
 
 def similarity(
