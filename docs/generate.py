@@ -8,10 +8,8 @@ A marked part begins with `<!-- generated:NAME -->`, ends with `<!-- end -->`, a
 
 import ast
 import configparser
-import json
 import math
 import re
-import shlex
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -22,7 +20,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))  # the zoo is there
 
-from fluoroscope import aliases, architectures, registry, specimen  # noqa: E402
+from fluoroscope import aliases, architectures, invocation, registry, specimen  # noqa: E402
 from fluoroscope.signature import Parameter, Spec  # noqa: E402
 from fluoroscope.sites import SITES  # noqa: E402
 
@@ -170,13 +168,9 @@ def analyses() -> str:
 def _entry(spec: Spec) -> str:
     own = OWN_EXAMPLES.get(spec.name, {})
     required = {item.name: own.get(item.name) or _example(spec, item) for item in spec.parameters if item.required}
-    options = {name: value for name, value in own.items() if name not in required}
-    flags = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    command = shlex.join(["fluoro", spec.command, *map(str, required.values()), *flags])
-    given = ["model", *(f"{name}={_literal(value)}" for name, value in (required | options).items())]
-    call = f"{spec.name}({', '.join(given)})"
-    if len(f"{call}.summary()") > _LINE:
-        call = "\n".join([f"{spec.name}(", *(f"    {part}," for part in given), ")"])
+    given = required | {name: value for name, value in own.items() if name not in required}
+    command = invocation.command(spec, given)
+    call = invocation.call(spec, given, line=_LINE - len(".summary()"))
     rows = [
         [f"`{item.name}`", _type(item), "required" if item.required else f"`{item.default}`", item.help]
         for item in spec.parameters
@@ -197,11 +191,6 @@ def _example(spec: Spec, item: Parameter) -> Any:
     if item.name not in EXAMPLES:
         raise SystemExit(f"{spec.command} needs {item.name!r}: give EXAMPLES in docs/generate.py a value for it")
     return EXAMPLES[item.name]
-
-
-def _literal(value: Any) -> str:
-    """A value as the formatter writes it: double quotes, unless it holds some."""
-    return repr(value) if '"' in str(value) else json.dumps(value)
 
 
 def _type(item: Parameter) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import fluoroscope
-from fluoroscope import registry
-from fluoroscope.errors import ArgumentError
+from fluoroscope import artifact, invocation, registry
+from fluoroscope.errors import ArgumentError, ArtifactError
 from fluoroscope.result import Result
 from fluoroscope.signature import Parameter, Spec
 
@@ -183,3 +183,47 @@ def test_what_a_plugin_returns_must_be_a_result(plugin, tmp_path):
     plugin("glow", "shiny.glow")
     with pytest.raises(ArgumentError, match="returned int, not a Result"):
         registry.run("glow", None, prompt="a")  # type: ignore[arg-type]
+
+
+def test_a_result_of_the_registry_says_how_to_ask_again(tiny_model, tmp_path):
+    result = registry.run("logit-lens", tiny_model, prompt="ab", top_k=2)
+    call = result.call
+    assert (call.analysis, call.arguments["prompt"], call.arguments["top_k"]) == ("logit_lens", "ab", 2)
+    assert set(call.arguments) == {item.name for item in registry.get("logit_lens").parameters}
+    spec = registry.get("logit_lens")
+    assert call.command == invocation.command(spec, call.arguments, model=tiny_model.name, dtype="float32")
+    namespace = {}
+    exec(call.script, namespace)  # what it says, done
+    again = namespace["result"]
+    assert again.model_copy(update={"call": call}) == result
+    path = result.save(tmp_path / "lens.json")
+    assert registry.open_result(path) == result
+    assert registry.open_result(str(path)).call == call
+
+
+def test_kinds_of_results_are_told_apart_by_their_names():
+    kinds = [spec.result for spec in registry.specs().values()]
+    assert len(set(kinds)) == len(kinds)
+
+
+def _saved(tmp_path, **changes):
+    data = {"schema": 1, "result": "NextToken", "summary": "s"} | changes
+    return artifact.write_json(tmp_path / "result.json", data)
+
+
+def test_what_is_no_result_is_refused_with_a_reason_and_the_name_of_the_file(tmp_path):
+    def refused(path, match):
+        with pytest.raises(ArtifactError, match=match) as error:
+            registry.open_result(path)
+        assert str(path) in str(error.value)
+        assert error.value.hint or "cannot read" in error.value.message or "strict JSON" in error.value.message
+
+    refused(tmp_path / "missing.json", "cannot read")
+    for text, match in (('{"schema": 1', "no strict JSON"), ("[]", "holds no result"), ('{"a": 1}', "holds no result")):
+        path = tmp_path / "text.json"
+        path.write_text(text, encoding="utf8")
+        refused(path, match)
+    refused(_saved(tmp_path, result="NextTokn"), "'NextTokn', which no analysis here makes. Did you mean 'NextToken'")
+    refused(_saved(tmp_path, schema=2), "version 2 cannot be read, only 1")
+    refused(_saved(tmp_path), "is damaged: recipe: Field required")
+    refused(_saved(tmp_path, result=["NextToken"]), "holds no result")

@@ -1,11 +1,13 @@
 """A report: what is written is what the results say, and nothing is written that cannot be whole."""
 
+import base64
 import re
 
 import pytest
 
 import tiny
 from fluoroscope import registry
+from fluoroscope.analyses.next_token import next_token
 from fluoroscope.errors import ArgumentError, ArtifactError
 from fluoroscope.render.text import prose
 from fluoroscope.report import Chapter, Report
@@ -29,8 +31,7 @@ def test_every_chapter_is_on_the_page_and_beside_it(report, tmp_path):
     assert sorted(folder.iterdir()) == sorted(written)
     assert [path.name for path in written] == ["next.png", "next.json", "lens.png", "lens.json", "index.html"]
     page = (folder / "index.html").read_text(encoding="utf8")
-    assert page == report.to_html()
-    texts = "".join(Page(page).texts)
+    texts = "".join(Page(page).texts).replace("\xa0", " ")
     for name, chapter in report.chapters.items():
         assert (folder / f"{name}.json").read_text(encoding="utf8") == chapter.result.to_json()
         assert prose(chapter.result.summary()) in texts
@@ -46,11 +47,87 @@ def test_hostile_text_makes_no_element(report):
 
 def test_links_lead_to_places_on_the_page_and_files_beside_it(report, tmp_path):
     report.save(tmp_path)
-    page = Page(report.to_html())
+    source = (tmp_path / "index.html").read_text(encoding="utf8")
+    page = Page(source)
     ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
     for link in [attributes["href"] for tag, attributes in page.tags if tag == "a"]:
         assert link[1:] in ids if link.startswith("#") else (tmp_path / link).is_file()
-    assert not re.search(r"https?://", report.to_html().replace("http://www.w3.org/2000/svg", ""))
+    assert not re.search(r"https?://", source.replace("http://www.w3.org/2000/svg", ""))
+
+
+def test_one_file_carries_everything(report, tmp_path):
+    path = report.save_page(tmp_path / "page.html")
+    assert list(tmp_path.iterdir()) == [path]
+    page = Page(path.read_text(encoding="utf8"))
+    links = [attributes for tag, attributes in page.tags if tag == "a"]
+    ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
+    assert all(each["href"][1:] in ids for each in links if "download" not in each)
+    files = {each["download"]: each["href"].partition(",")[2] for each in links if "download" in each}
+    expected = {f"{name}.json": chapter.result.to_json() for name, chapter in report.chapters.items()}
+    assert {name: base64.b64decode(data).decode() for name, data in files.items()} == expected
+    texts = "".join(page.texts)
+    for chapter in report.chapters.values():
+        recipe = chapter.result.recipe
+        assert all(part in texts for part in (recipe.model, recipe.weights, recipe.dtype, recipe.versions["torch"]))
+        assert chapter.result.call.command in texts
+        assert chapter.result.call.script in texts
+    assert f"“{prose(tiny.PROMPT)}”" in texts
+
+
+def test_a_json_that_is_too_large_is_named_with_its_size(report, monkeypatch):
+    monkeypatch.setattr("fluoroscope.report.LARGEST", 4000)
+    sizes = {name: len(chapter.result.to_json().encode()) for name, chapter in report.chapters.items()}
+    assert min(sizes.values()) < 4000 < max(sizes.values())
+    page = Page(report.to_html())
+    carried = {attributes["download"] for _, attributes in page.tags if "download" in attributes}
+    assert carried == {f"{name}.json" for name, size in sizes.items() if size <= 4000}
+    assert "too large to be carried" in "".join(page.texts)
+
+
+def test_markdown_has_every_result(report, tmp_path):
+    text = report.save_page(tmp_path / "page.md").read_text(encoding="utf8")
+    assert text == report.to_markdown()
+    assert text.count("\n## ") == len(report.chapters)
+    assert all(chapter.result.call.command in text for chapter in report.chapters.values())
+
+
+def test_results_of_one_kind_are_numbered(report):
+    lens, expected = (report.chapters[name].result for name in ("lens", "next"))
+    made = Report.of([lens, expected, lens], title="T")
+    assert [(name, chapter.title) for name, chapter in made.chapters.items()] == [
+        ("logit_lens_1", "Logit lens 1"), ("next_token", "Next token"), ("logit_lens_2", "Logit lens 2"),
+    ]  # fmt: skip
+    with pytest.raises(ArgumentError, match="no result to report"):
+        Report.of([])
+
+
+def test_a_report_warns_of_what_makes_numbers_differ(report):
+    result = report.chapters["next"].result
+    assert report.warnings() == []
+
+    def changed(**values):
+        return result.model_copy(update={"recipe": result.recipe.model_copy(update=values)})
+
+    others = [changed(weights="0"), changed(dtype="bfloat16"), changed(edits=("z.0.1: zero",))]
+    others.append(changed(versions={**result.recipe.versions, "fluoroscope": "0.0.9"}))
+    found = Report.of([result, *others]).warnings()
+    assert found[0] == "The results are of different models."
+    assert "bfloat16 or float16: Next token 3." in found[1]
+    assert found[2].endswith("Next token 4.")
+    assert "0.0.9" in found[3]
+    assert all(each in Report.of([result, *others]).to_markdown() for each in ("different models", "under edits"))
+
+
+def test_a_result_whose_function_was_called_directly_tells_no_prompt(tiny_model):
+    made = Report.of([next_token(tiny_model, tiny.PROMPT)])
+    assert "prompts" not in made.about()
+    assert "Reproduce" not in Page(made.to_html()).texts
+
+
+def test_a_page_of_another_suffix_is_refused(report, tmp_path):
+    with pytest.raises(ArgumentError, match=r"Known suffixes: \.html, \.md"):
+        report.save_page(tmp_path / "page.pdf")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_report_is_not_written_where_or_as_it_cannot_be(report, tmp_path):

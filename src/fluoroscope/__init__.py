@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fluoroscope.errors import FluoroscopeError
     from fluoroscope.loading import load
     from fluoroscope.model import Model
+    from fluoroscope.report import Report
     from fluoroscope.result import Result
     from fluoroscope.sites import Site
     from fluoroscope.tokens import Tokens
@@ -27,6 +28,7 @@ __all__ = [
     "FluoroscopeError",
     "Model",
     "ModelAnalyzer",
+    "Report",
     "Result",
     "Site",
     "Tokens",
@@ -43,6 +45,7 @@ _HOMES = {
     "FluoroscopeError": "errors",
     "Model": "model",
     "ModelAnalyzer": "analyzer",
+    "Report": "report",
     "Result": "result",
     "Site": "sites",
     "Tokens": "tokens",

@@ -13,7 +13,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from fluoroscope.errors import ArgumentError, nearest
+from fluoroscope import artifact, invocation
+from fluoroscope.errors import ArgumentError, ArtifactError, nearest
 from fluoroscope.signature import Kind, Parameter, Spec, read
 
 if TYPE_CHECKING:
@@ -78,12 +79,12 @@ def get(name: str) -> Spec:
 
 
 def run(name: str, model: "Model", /, **keywords: Any) -> "Result":
-    """Runs an analysis by name, after checking its keywords against the specification.
+    """Runs an analysis by name, after checking its keywords against the specification; the result says how.
 
     Raises:
         ArgumentError: unknown analysis, unknown or missing keyword, a value of the wrong type.
     """
-    from fluoroscope.result import Result
+    from fluoroscope.result import Call, Result
 
     spec = get(name)
     arguments = check(spec, keywords)
@@ -91,7 +92,39 @@ def run(name: str, model: "Model", /, **keywords: Any) -> "Result":
     result = function(model, **arguments)
     if not isinstance(result, Result):
         raise ArgumentError(f"{spec.module} returned {type(result).__name__}, not a Result", "Derive it from Result.")
-    return result
+    about = {"model": result.recipe.model, "dtype": result.recipe.dtype}
+    call = Call(
+        analysis=spec.name,
+        arguments=arguments,
+        command=invocation.command(spec, arguments, **about),
+        script=invocation.script(spec, arguments, **about),
+    )
+    return result.model_copy(update={"call": call})
+
+
+def open_result(path: str | Path) -> "Result":
+    """The result in a JSON file, whichever analysis made it.
+
+    Raises:
+        ArtifactError: no file, no JSON of a result, damaged, of a version or of an analysis that is not here.
+    """
+    data = artifact.read_json(path)
+    kind = data.get("result") if isinstance(data, dict) else None
+    if not isinstance(kind, str):
+        raise ArtifactError(
+            f"{str(path)!r} holds no result of an analysis", "fluoro ANALYSIS ... --out FILE.json saves one."
+        )
+    kinds = {spec.result: spec for spec in specs().values()}
+    if kind not in kinds:
+        raise ArtifactError(
+            f"{str(path)!r} holds a result of the kind {kind!r}, which no analysis here makes",
+            f"{nearest(kind, kinds)} It may be of another version, or of a plugin that is not installed.",
+        )
+    shape: type[Result] = getattr(importlib.import_module(kinds[kind].module), kind)
+    try:
+        return shape.from_data(data)
+    except ArtifactError as error:
+        raise ArtifactError(f"{str(path)!r}: {error.message}", error.hint) from error
 
 
 def check(spec: Spec, keywords: dict[str, Any]) -> dict[str, Any]:

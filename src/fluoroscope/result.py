@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fluoroscope import strict_json
 from fluoroscope.errors import ArgumentError, ArtifactError
+from fluoroscope.render.section import File, Section
 from fluoroscope.render.text import prose
 from fluoroscope.strict_json import NotJson
 from fluoroscope.views import Graph, View
@@ -54,10 +56,31 @@ class Recipe(Record):
     tokens: tuple[tuple[int, ...], ...] = ()
 
 
+class Call(Record):
+    """How a result was asked for through the registry, by `fluoro` say, and how to ask again.
+
+    Args:
+        analysis: its Python name.
+        arguments: all of them, those as by default too.
+        command: the line for a shell.
+        script: the same in Python.
+    """
+
+    analysis: str
+    arguments: dict[str, bool | int | float | str | list[str] | list[int] | None]
+    command: str
+    script: str
+
+
 class Result(Record):
-    """Base of all results; a subclass adds its numbers as fields, and defines `summary` and `views`."""
+    """Base of all results; a subclass adds its numbers as fields, and defines `summary` and `views`.
+
+    Args:
+        call: None where its function was called directly.
+    """
 
     recipe: Recipe
+    call: Call | None = None
 
     def summary(self) -> str:
         """The answer in one sentence, with its number and unit."""
@@ -88,6 +111,15 @@ class Result(Record):
             data: Any = strict_json.load(text)
         except NotJson as error:
             raise ArtifactError(f"this is no JSON of a result: {error}", "Was the file cut off or changed?") from error
+        return cls.from_data(data)
+
+    @classmethod
+    def from_data(cls, data: Any) -> Self:
+        """The same from JSON that is read already.
+
+        Raises:
+            ArtifactError: as `from_json`.
+        """
         if not isinstance(data, dict) or data.get("result") != cls.__name__:
             found = data.get("result") if isinstance(data, dict) else type(data).__name__
             raise ArtifactError(f"expected the JSON of {cls.__name__}, found {found!r}", "Read it with its own class.")
@@ -99,19 +131,26 @@ class Result(Record):
         try:
             return cls.model_validate({key: data[key] for key in data if key not in ("schema", "result", "summary")})
         except ValidationError as error:
-            raise ArtifactError(f"the JSON of {cls.__name__} is damaged: {error}") from error
+            wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3])
+            raise ArtifactError(f"the JSON of {cls.__name__} is damaged: {wrong}", "Make it again.") from error
 
     def to_markdown(self) -> str:
         """The result as GitHub-flavoured Markdown."""
         from fluoroscope.render import markdown
 
-        return markdown.page(self.title(), self.summary(), self.views(), self.recipe.model_dump())
+        return markdown.page(self.section())
 
     def to_html(self) -> str:
         """The result as one page that needs no network and runs no script."""
         from fluoroscope.render import document
 
-        return document.page(self.title(), self.summary(), self.views(), self.recipe.model_dump())
+        return document.page(self.section())
+
+    def section(self, name: str = "result", title: str | None = None, files: Sequence[File] = ()) -> Section:
+        """What pages show of it, under its own title or another."""
+        again = {} if self.call is None else {"Command": self.call.command, "Python": self.call.script}
+        recipe = self.recipe.model_dump()
+        return Section(name, title or self.title(), self.summary(), self.views(), recipe, again, files)
 
     def plot(self) -> "Figure":
         """The result as a matplotlib figure that belongs to the caller; pyplot and rcParams stay untouched."""
@@ -157,7 +196,7 @@ class Result(Record):
     def _repr_html_(self) -> str:
         from fluoroscope.render import document
 
-        return document.fragment(self.title(), self.summary(), self.views(), self.recipe.model_dump())
+        return document.fragment(self.section())
 
 
 def check_suffix(path: str | Path) -> str:

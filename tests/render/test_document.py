@@ -3,13 +3,19 @@ import hashlib
 import re
 
 from fluoroscope.render import document
-from fluoroscope.render.text import prose, visible
+from fluoroscope.render.section import File, Section
+from fluoroscope.render.text import prose, size, visible
 from render.samples import HOSTILE, every_view
 from render.test_html import OURS, Page
 
 
+def section(files=()):
+    recipe = {"model": HOSTILE, "tokens": ((1, 2),)}
+    return Section("name", HOSTILE, HOSTILE, every_view(), recipe, {"Command": f"{HOSTILE}\nsecond line"}, files)
+
+
 def page():
-    return document.page(HOSTILE, HOSTILE, every_view(), {"model": HOSTILE, "tokens": ((1, 2),)})
+    return document.page(section())
 
 
 def test_hostile_text_makes_no_element_and_no_attribute():
@@ -42,10 +48,41 @@ def test_a_page_is_for_light_and_dark():
 
 
 def test_a_fragment_styles_nothing_but_itself():
-    source = document.fragment("t", "s", every_view(), {})
+    source = document.fragment(section())
     style = re.search(r"<style>(.*?)</style>", source, re.DOTALL)
     assert style
     flat = re.sub(r"@media[^{]*\{", "", style.group(1))
     for selector in re.findall(r"([^{}]+)\{", flat):
         assert all(part.strip().startswith(".fluoroscope") for part in selector.split(",")), selector
     assert not re.search(r"<(html|head|body|meta)\b", source)
+
+
+def test_how_to_ask_again_is_text_in_lines():
+    [shown] = [text for text in Page(page()).texts if "second line" in text]
+    assert shown == f"{prose(HOSTILE)}\nsecond line" or shown.endswith("\nsecond line")
+    bare = Section("name", "t", "s", [], {})
+    assert "<pre>" not in document.page(bare)
+
+
+def test_a_page_carries_files_links_to_files_and_names_those_that_are_too_large():
+    files = [File("beside.png"), File("carried.json", 3, '{"ä": "</a>"}'), File("large.json", 9_000_000)]
+    source = document.report("t", [], {}, [section(files)])
+    parsed = Page(source)
+    beside, carried = (a for tag, a in parsed.tags if tag == "a" and not a["href"].startswith("#"))
+    assert beside == {"href": "beside.png"}
+    assert carried["download"] == "carried.json"
+    head, _, data = carried["href"].partition(",")
+    assert head == "data:application/json;base64"
+    assert base64.b64decode(data).decode() == '{"ä": "</a>"}'
+    assert "large.json (9.0 MB) is too large to be carried by this page" in "".join(parsed.texts)
+
+
+def test_paper_is_light_and_shows_what_is_folded_on_a_screen():
+    source = page()
+    assert "@media screen and (prefers-color-scheme: dark)" in source
+    assert "details-content" in source.partition("@media print")[2]
+
+
+def test_sizes():
+    shown = [size(count) for count in (0, 999, 1000, 12_345, 999_949, 999_951, 4_500_000)]
+    assert shown == ["0 bytes", "999 bytes", "1.0 kB", "12.3 kB", "999.9 kB", "1.0 MB", "4.5 MB"]

@@ -29,7 +29,7 @@ from render.samples import HOSTILE, every_view, square, thick_graph
 
 OURS = (
     {"html", "head", "meta", "title", "style", "body", "main", "h1", "p", "figure", "figcaption", "b", "span", "br"}
-    | {"div", "table", "thead", "tbody", "tr", "th", "td", "small", "i", "details", "summary"}
+    | {"div", "pre", "table", "thead", "tbody", "tr", "th", "td", "small", "i", "details", "summary"}
     | {"svg", "rect", "path", "text", "circle"}
 )
 VOID = {"meta", "br"}

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from fluoroscope.render import markdown
+from fluoroscope.render.section import Section
 from fluoroscope.render.text import prose, visible
 from fluoroscope.views import (
     Arc,
@@ -106,7 +107,7 @@ def test_arcs_name_their_tokens_and_where_they_stand():
 
 
 def test_a_page_ends_with_its_recipe():
-    source = markdown.page("T", HOSTILE, every_view(), {"model": "../a_b", "versions": {"torch": "2"}})
+    source = markdown.page(Section("n", "T", HOSTILE, every_view(), {"model": "../a_b", "versions": {"torch": "2"}}))
     found = texts(source)
     assert found[:2] == ["T", prose(HOSTILE)]
     assert found[-4:] == ["model", "../a_b", "versions", "torch 2"]
@@ -131,3 +132,17 @@ def test_of_a_large_heatmap_the_largest_cells_are_listed():
     lines = markdown.draw(square(60))
     assert "The 20 largest of 60 x 60 numbers; the JSON has all." in lines
     assert lines[-20].split(" | ")[:5] == ["| `token·59`", "59", "`token·59`", "59", "-1.967 |"]
+
+
+def test_a_report_has_every_section_one_level_down_and_fences_that_hold():
+    again = {"Command": "a `b` ```c```\n# no heading"}
+    sections = [Section(name, name, "s. " + HOSTILE, every_view()[:1], {"model": "m"}, again) for name in "ab"]
+    source = markdown.report("T", ["asked"], {"models": ("x", "y")}, sections)
+    parsed = PARSER.parse(source)
+    heads = [
+        (token.tag, parsed[place + 1].content) for place, token in enumerate(parsed) if token.type == "heading_open"
+    ]
+    assert [tag for tag, _ in heads] == ["h1", *["h2", "h3", "h3", "h3"] * 2]
+    assert [token.content for token in parsed if token.type == "fence"] == [again["Command"] + "\n"] * 2
+    assert sum(token.type == "list_item_open" for token in parsed) == 2
+    assert "x; y" in texts(source)

@@ -17,7 +17,7 @@ import tiny
 from fluoroscope import registry, specimen
 from fluoroscope.architectures import model_types
 from fluoroscope.cli.main import main, outcome
-from fluoroscope.errors import FluoroscopeError
+from fluoroscope.errors import FluoroscopeError, UnavailableError
 from fluoroscope.progress import track
 from fluoroscope.sites import SITES
 from fluoroscope.trace import Trace
@@ -75,8 +75,11 @@ def test_the_command_line_gives_the_same_json_as_python(name, fluoro, tiny_model
     expected = function(tiny_model, **values(name))
     status, out, err = fluoro(*command_line(name), "--json")
     assert (status, err) == (0, "")
-    assert out == expected.to_json()
-    assert type(expected).from_json(out) == expected
+    given = type(expected).from_json(out)
+    assert given.call.analysis == name
+    assert {key: given.call.arguments[key] for key in values(name)} == values(name)
+    assert given.model_copy(update={"call": None}) == expected
+    assert out == expected.model_copy(update={"call": given.call}).to_json()
 
 
 @pytest.mark.parametrize("name", sorted(registry.specs()))
@@ -89,6 +92,7 @@ def test_what_people_read_fits_and_holds_nothing_hostile(name, columns, fluoro, 
     assert "\x1b" not in out
     assert "\t" not in out
     assert len(out.splitlines()) > 5
+    assert not re.search(r"\b\w+=(True|False|None)\b", out)  # the representation of something
 
 
 OPENED: list[str] = []
@@ -353,10 +357,16 @@ def test_help_lists_every_command_with_explain_first():
     done = subprocess.run(FLUORO, check=True, capture_output=True, text=True)
     commands = [spec.command for spec in registry.specs().values()]
     places = [
-        done.stdout.index(f"\n  {command} ") for command in [*commands, "families", "generate", "sites", "tokens"]
+        done.stdout.index(f"\n  {command} ")
+        for command in [*commands, "report", "families", "generate", "sites", "tokens"]
     ]
     assert places[commands.index("explain")] == min(places)
-    assert done.stdout.index("Start here:") < done.stdout.index("Analyses:") < done.stdout.index("Models:")
+    assert (
+        done.stdout.index("Start here:")
+        < done.stdout.index("Analyses:")
+        < done.stdout.index("Results:")
+        < done.stdout.index("Models:")
+    )
     assert subprocess.run([*FLUORO, "--help"], check=True, capture_output=True, text=True).stdout == done.stdout
 
 
@@ -431,3 +441,69 @@ def test_the_package_runs_as_a_module():
     assert subprocess.run([*FLUORO, "--version"], check=True, capture_output=True, text=True).stdout.startswith(
         "fluoro"
     )
+
+
+# ── report ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_report_of_saved_results_and_of_analyses_run_for_it(fluoro, tmp_path):
+    saved, out = str(tmp_path / "lens.json"), tmp_path / "report.html"
+    fluoro("logit-lens", "abc", "-q", "--out", saved)
+    status, printed, err = fluoro(
+        "report", saved, "next-token", "head_circuits", "--prompt", "ab", "--out", str(out), "--title", "<b>"
+    )
+    assert (status, printed) == (0, "")
+    assert re.fullmatch(rf"saved {re.escape(str(out))} \(3 results, [\d.]+ kB\)\n", err)
+    page = out.read_text(encoding="utf8")
+    places = [page.index(f">{title}</h2>") for title in ("Logit lens", "Next token", "Head circuits")]
+    assert places == sorted(places)
+    assert "&lt;b&gt;" in page
+    assert "“abc”" in page
+    assert "“ab”" in page
+    status, _, err = fluoro("report", saved, "--out", str(tmp_path / "report.md"))
+    assert (status, err.partition("(")[2].partition(",")[0]) == (0, "1 result")
+    assert (tmp_path / "report.md").read_text(encoding="utf8").startswith("# Report\n")
+
+
+def test_what_a_model_refuses_is_told_and_the_rest_is_reported(fluoro, tmp_path):
+    out = tmp_path / "report.html"
+    arguments = ["report", "arithmetic-graph", "next-token", "--prompt", "2 times 3 is", "--out", str(out)]
+
+    def refuse(*args, **options):
+        raise UnavailableError("this model has no such part", "Use another.")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fluoroscope.analyses.arithmetic_graph.arithmetic_graph", refuse)
+        status, _, err = fluoro(*arguments)
+        assert status == 0
+        assert "[!] Not for this model: arithmetic-graph: this model has no such part. Use another." in err
+        assert "no such part" in out.read_text(encoding="utf8")
+        out.unlink()
+        assert fluoro("report", "arithmetic-graph", "--prompt", "2 times 3 is", "--out", str(out))[0] == 2
+        assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        ([], "nothing to report", "Name .json files"),
+        (["nxt-token"], "neither a .json file nor an analysis", "Did you mean 'next_token'?"),
+        (["compare-prompts", "--prompt", "a"], "needs 'other'", "--out FILE.json"),
+        (["next-token"], "next-token needs a prompt", "--prompt"),
+        (["missing.json"], "cannot read 'missing.json'", ""),
+        (["next-token", "next_token", "-p", "a"], "'next-token' is named twice", "once"),
+        (["head-circuits", "-p", "a"], "nothing that is reported reads --prompt", "Leave it out"),
+        (["missing.json", "--dtype", "float32"], "--dtype has no use", "Leave it out"),
+    ],
+)
+def test_a_report_that_cannot_be_is_refused_before_a_model_is_loaded(fluoro, monkeypatch, arguments, message, hint):
+    monkeypatch.setattr("fluoroscope.loading.load", lambda *args, **options: pytest.fail("loaded"))
+    status, out, err = fluoro("report", *arguments, "--out", "report.html")
+    assert (status, out) == (2, "")
+    assert message in err
+    assert hint in err
+
+
+def test_a_report_of_another_suffix_or_without_a_name_is_refused(fluoro):
+    assert "Known suffixes: .html, .md." in fluoro("report", "a.json", "--out", "report.pdf")[2]
+    assert "Missing option '--out'" in fluoro("report", "a.json")[2]

@@ -13,6 +13,7 @@ import click
 from fluoroscope import registry
 from fluoroscope.collector import paused
 from fluoroscope.errors import ArgumentError
+from fluoroscope.invocation import DTYPES, positional
 from fluoroscope.render.text import prose
 from fluoroscope.signature import Parameter, Spec
 
@@ -24,14 +25,13 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-DTYPES = ("float32", "bfloat16", "float16", "float64")
 _CLICK_TYPES: dict[str, click.ParamType[Any]] = {"str": click.STRING, "int": click.INT, "float": click.FLOAT}
 
 
 def command(spec: Spec) -> click.Command:
     """The command of an analysis: required parameters are arguments, all others options."""
     own = [_parameter(parameter) for parameter in spec.parameters]
-    arguments = [f"{item.name.upper()}: {_help(item)}" for item in spec.parameters if _positional(item)]
+    arguments = [f"{item.name.upper()}: {_help(item)}" for item in spec.parameters if positional(item)]
     callback = model_options(output_options(partial(_run, spec)))
     text = "\n\n".join([spec.doc, *arguments])
     return click.command(spec.command, params=own, help=text, short_help=spec.headline)(callback)
@@ -189,16 +189,12 @@ def _show(result: "Result") -> None:
     terminal.page(console(), result.title(), result.summary(), result.views())
 
 
-def _positional(parameter: Parameter) -> bool:
-    return parameter.required and parameter.type != "bool"
-
-
 def _parameter(parameter: Parameter) -> click.Parameter:
     many = parameter.type.startswith("list")
     base = parameter.type[5:-1] if many else parameter.type
     kind: Any = click.Choice(parameter.choices) if parameter.choices else _CLICK_TYPES.get(base)
     name = parameter.name.replace("_", "-")
-    if _positional(parameter):
+    if positional(parameter):
         return click.Argument([parameter.name], type=kind, nargs=-1 if many else 1, required=True)
     note = "" if parameter.required or parameter.default in (None, []) else f" [default: {_written(parameter.default)}]"
     text = _help(parameter)

@@ -102,9 +102,7 @@ def _save(session: Session, folder: str) -> None:
         session.heads(request.top_k_attribution or LOGIT_PARTS, required=False)
         for reason in session.refused:
             click.echo(f"[!] {prose(reason)}", err=True)
-    lead = [f"Model {session.model.name}."]
-    lead += [] if request.prompt is None else [f"Prompt: {request.prompt}"]
-    lead += [f"Not for this model: {reason}" for reason in session.refused]
+    lead = [f"Not for this model: {reason}" for reason in session.refused]
     for path in Report("HexRay report", lead, session.chapters).save(folder):
         kind = {".json": " data", ".html": ""}.get(path.suffix, " plot")
         name = "Report" if path.suffix == ".html" else path.stem.replace("_", " ")

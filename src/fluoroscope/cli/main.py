@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from fluoroscope import __version__, registry
-from fluoroscope.cli import derived, fixed
+from fluoroscope.cli import derived, fixed, report
 from fluoroscope.errors import ArgumentError, Cancelled, FluoroscopeError, nearest
 
 _GROUPS = (("Start here", "workflow"), ("Analyses", "analysis"), ("From plugins", "plugin"))
+_REPORT = "report"
 
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
@@ -40,8 +41,9 @@ class Catalogue(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         specs = registry.specs().values()
         groups = [(title, [(s.command, s.headline) for s in specs if s.kind == kind]) for title, kind in _GROUPS]
-        rows = [(name, command.get_short_help_str(200)) for name, command in sorted(self.commands.items())]
-        for title, entries in [*groups, ("Models", rows)]:
+        rows = {name: command.get_short_help_str(200) for name, command in sorted(self.commands.items())}
+        own = [("Results", [(_REPORT, rows.pop(_REPORT))]), ("Models", [*rows.items()])]
+        for title, entries in [*groups, *own]:
             if entries:
                 with formatter.section(derived.heading(title)):
                     formatter.write_dl(entries, col_max=24)
@@ -63,7 +65,7 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in fixed.COMMANDS:
+for _command in (*fixed.COMMANDS, report.command):
     cli.add_command(_command)
 
 

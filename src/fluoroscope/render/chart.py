@@ -12,6 +12,7 @@ from fluoroscope.views import Lines, Mark, Series
 _WIDTH, _HEIGHT = 560, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 20, 14, 34
 _STYLES = 3
+_APART = 0.1
 _DASHES = ("", "7 4", "2 4", "9 4 2 4")
 _CHARACTER, _LONGEST = 7.4, 24
 
@@ -20,8 +21,7 @@ def picture(view: Lines) -> str:
     """Lines over their axis, and what each of several is; a missing value interrupts its line."""
     bounds = view.bounds()
     low, high = bounds
-    ticks = (0.0, high / 2, high) if low == 0 else (low, 0.0, high)
-    parts = [_axis(value, bounds) for value in dict.fromkeys(ticks)]
+    parts = [_axis(value, bounds) for value in _ticks(low, high)]
     parts += [_name(view.x[index], _x(index, len(view.x))) for index in _labelled(view)]
     if view.marked is not None:
         x = _x(view.marked, len(view.x))
@@ -30,6 +30,13 @@ def picture(view: Lines) -> str:
     names = ", ".join(label(series) for series in view.series)
     head = f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{names}">'
     return "\n".join([_legend(view), '<div class="wide" tabindex="0">', head, *parts, "</svg></div>"])
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Zero, and of the ends those that are far enough from it for a number of their own."""
+    if low == 0:
+        return [0.0, high / 2, high]
+    return [0.0, *(end for end in (low, high) if abs(end) / (high - low) > _APART)]
 
 
 def _legend(view: Lines) -> str:

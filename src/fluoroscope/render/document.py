@@ -3,48 +3,52 @@
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 
 from fluoroscope.render import html, stylesheet
-from fluoroscope.render.markup import escaped
-from fluoroscope.render.text import facts
-from fluoroscope.views import View
+from fluoroscope.render.markup import escaped, sentence
+from fluoroscope.render.section import File, Section
+from fluoroscope.render.text import facts, prose, size
 
 
-@dataclass(frozen=True)
-class Section:
-    """A result among others on one page; `name` is the anchor that leads to it, `files` lie beside the page."""
-
-    name: str
-    title: str
-    summary: str
-    views: Sequence[View]
-    recipe: Mapping[str, object]
-    files: Sequence[str] = ()
-
-
-def page(title: str, summary: str, views: Sequence[View], recipe: Mapping[str, object]) -> str:
+def page(section: Section) -> str:
     """A whole result as one file, under a policy that allows its own style sheet and nothing else."""
-    return _document(title, _body(title, summary, views, recipe))
+    return _document(section.title, _body(section))
 
 
-def report(title: str, lead: Sequence[str], sections: Sequence[Section]) -> str:
-    """Several results as one file: what was asked, the sentence of each, then each with all its pictures."""
+def report(title: str, lead: Sequence[str], about: Mapping[str, object], sections: Sequence[Section]) -> str:
+    """Several results as one file: what was asked and of what, the sentence of each, then each in full."""
     asked = "\n".join(f'<p class="lead">{escaped(paragraph)}</p>' for paragraph in lead)
     contents = "\n".join(
         f'<li><a href="#{escape(section.name)}">{escaped(section.title)}</a>: {escaped(section.summary)}</li>'
         for section in sections
     )
-    head = f"<h1>{escaped(title)}</h1>\n{asked}\n<ol>\n{contents}\n</ol>"
+    head = f'<h1 class="title">{escaped(title)}</h1>\n{asked}\n<div>{_facts(about)}</div>\n<ol>\n{contents}\n</ol>'
     return _document(title, "\n".join(['<main class="fluoroscope">', head, *map(_section, sections), "</main>"]))
 
 
+def fragment(section: Section) -> str:
+    """A result for a notebook's output cell, with its style confined to itself."""
+    return f"<div><style>{stylesheet.rules()}</style>{_body(section)}</div>"
+
+
 def _section(section: Section) -> str:
-    links = ", ".join(f'<a href="{escape(file)}">{escaped(file)}</a>' for file in section.files)
-    beside = f'<p class="muted">Files: {links}</p>\n' if links else ""
-    content = _content(section.title, section.summary, section.views, section.recipe, "h2")
-    return f'<section id="{escape(section.name)}">\n{content}\n{beside}</section>'
+    files = ", ".join(map(_file, section.files))
+    beside = f'<p class="muted">Files: {files}</p>\n' if files else ""
+    return f'<section id="{escape(section.name)}">\n{_content(section, "h2")}\n{beside}</section>'
+
+
+def _file(file: File) -> str:
+    """A link to a file beside the page, or to one that the page carries; or that it is too large for that."""
+    name = escaped(file.name)
+    if file.size is None:
+        return f'<a href="{escape(file.name)}">{name}</a>'
+    if file.text is None:
+        return f"{name} ({size(file.size)}) is too large to be carried by this page"
+    data = base64.b64encode(file.text.encode("utf8")).decode()
+    return (
+        f'<a download="{escape(file.name)}" href="data:application/json;base64,{data}">{name}</a> ({size(file.size)})'
+    )
 
 
 def _document(title: str, body: str) -> str:
@@ -59,18 +63,25 @@ def _document(title: str, body: str) -> str:
     )
 
 
-def fragment(title: str, summary: str, views: Sequence[View], recipe: Mapping[str, object]) -> str:
-    """The same for a notebook's output cell, with its style confined to itself."""
-    return f"<div><style>{stylesheet.rules()}</style>{_body(title, summary, views, recipe)}</div>"
+def _body(section: Section) -> str:
+    return f'<main class="fluoroscope">\n{_content(section)}\n</main>'
 
 
-def _body(title: str, summary: str, views: Sequence[View], recipe: Mapping[str, object]) -> str:
-    return f'<main class="fluoroscope">\n{_content(title, summary, views, recipe)}\n</main>'
-
-
-def _content(title: str, summary: str, views: Sequence[View], recipe: Mapping[str, object], heading: str = "h1") -> str:
-    rows = "".join(f"<tr><th>{escaped(name)}</th><td>{escaped(value)}</td></tr>" for name, value in facts(recipe))
+def _content(section: Section, heading: str = "h1") -> str:
+    again = "".join(f"<p>{escaped(name)}</p>{_code(text)}" for name, text in section.again.items())
+    folded = f'<details class="again"><summary>Reproduce</summary>{again}</details>\n' if again else ""
     return (
-        f'<{heading}>{escaped(title)}</{heading}>\n<p class="summary">{escaped(summary)}</p>\n{html.draw_all(views)}\n'
-        f'<details><summary>Recipe</summary><table class="recipe"><tbody>{rows}</tbody></table></details>'
+        f'<{heading}>{escaped(section.title)}</{heading}>\n<p class="summary">{sentence(section.summary)}</p>\n'
+        f"{html.draw_all(section.views)}\n{folded}"
+        f"<details><summary>Recipe</summary>{_facts(section.recipe)}</details>"
     )
+
+
+def _code(text: str) -> str:
+    return f"<pre>{escape(chr(10).join(map(prose, text.split(chr(10)))))}</pre>"
+
+
+def _facts(about: Mapping[str, object]) -> str:
+    told = ((escaped(name), escaped(value)) for name, value in facts(about))
+    rows = "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in told)
+    return f'<table class="recipe"><tbody>{rows}</tbody></table>'

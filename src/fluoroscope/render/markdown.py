@@ -6,6 +6,7 @@ from typing import assert_never
 
 from fluoroscope.render import dense, palette
 from fluoroscope.render.cells import links, numeric, text_cells
+from fluoroscope.render.section import Section
 from fluoroscope.render.text import decimals, facts, number, numbers, prose, visible
 from fluoroscope.views import Arcs, Bars, Graph, HeadGrid, Heatmap, Lines, Mark, Scatter, Table, TokenMark, Tokens, View
 
@@ -19,19 +20,48 @@ _ACTIVE = re.compile(
 )
 
 
-def page(title: str, summary: str, views: Sequence[View], recipe: Mapping[str, object]) -> str:
-    """A whole result: its sentence, its views, and the recipe that makes the same numbers again."""
-    lines = [f"# {plain(title)}", "", plain(summary)]
-    for view in views:
-        lines += ["", *draw(view)]
-    lines += ["", "## Recipe", "", *_grid(["", ""], [[plain(name), plain(value)] for name, value in facts(recipe)])]
+def page(section: Section) -> str:
+    """A whole result: its sentence, its views, and what makes the same numbers again."""
+    return "\n".join([f"# {plain(section.title)}", "", *_content(section, 2)]) + "\n"
+
+
+def report(title: str, lead: Sequence[str], about: Mapping[str, object], sections: Sequence[Section]) -> str:
+    """Several results: what was asked and of what, the sentence of each, then each with all its views."""
+    lines = [f"# {plain(title)}"]
+    for paragraph in lead:
+        lines += ["", plain(paragraph)]
+    lines += ["", *_facts(about), ""]
+    lines += [
+        f"{number}. {plain(section.title)}: {plain(section.summary)}" for number, section in enumerate(sections, 1)
+    ]
+    for section in sections:
+        lines += ["", f"## {plain(section.title)}", "", *_content(section, 3)]
     return "\n".join(lines) + "\n"
 
 
-def draw(view: View) -> list[str]:
-    """The lines of a view."""
+def _content(section: Section, level: int) -> list[str]:
+    lines = [plain(section.summary)]
+    for view in section.views:
+        lines += ["", *draw(view, level)]
+    for name, text in section.again.items():
+        lines += ["", f"{'#' * level} {plain(name)}", "", *_fenced(text)]
+    return [*lines, "", f"{'#' * level} Recipe", "", *_facts(section.recipe)]
+
+
+def _facts(about: Mapping[str, object]) -> list[str]:
+    return _grid(["", ""], [[plain(name), plain(value)] for name, value in facts(about)])
+
+
+def _fenced(text: str) -> list[str]:
+    """Lines of code behind a fence that no line of it can close."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return [fence, *map(prose, text.split("\n")), fence]
+
+
+def draw(view: View, level: int = 2) -> list[str]:
+    """The lines of a view, under a heading of that level."""
     unit = "" if isinstance(view, Table) or not view.unit else f" ({view.unit})"
-    head = [f"## {plain(view.title)}{plain(unit)}", ""]
+    head = [f"{'#' * level} {plain(view.title)}{plain(unit)}", ""]
     return [*head, *([plain(view.caption), ""] if view.caption else []), *_body(view)]
 
 

@@ -20,6 +20,11 @@ def label(mark: Mark) -> str:
     return escape(named(mark))
 
 
+def sentence(text: str) -> str:
+    """A sentence as HTML in which no line begins with a percent sign."""
+    return escaped(text).replace(" %", "&nbsp;%")
+
+
 def named(mark: Mark) -> str:
     """The name of a place, not yet escaped."""
     return visible(mark.label) if mark.token else prose(mark.label)

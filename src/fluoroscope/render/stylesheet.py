@@ -15,7 +15,8 @@ _SCALES = ("against", "amount", "toward")
 def rules() -> str:
     """Everything that may stand between style tags."""
     own = Path(__file__).with_name("style.css").read_text(encoding="utf8")
-    return f"{_colours(palette.LIGHT)}\n@media (prefers-color-scheme: dark) {{\n{_colours(palette.DARK)}\n}}\n{own}"
+    dark = f"@media screen and (prefers-color-scheme: dark) {{\n{_colours(palette.DARK)}\n}}"
+    return f"{_colours(palette.LIGHT)}\n{dark}\n{own}"
 
 
 def _colours(theme: palette.Theme) -> str:

@@ -77,6 +77,13 @@ def percent(value: float) -> str:
     return f"{share:.1f} %" if share >= 1 else f"{share:.2f} %" if share >= 0.01 else "less than 0.01 %"
 
 
+def size(count: int) -> str:
+    """A number of bytes for sentences: 812 bytes, 12.3 kB, 4.5 MB."""
+    if count < 1000:
+        return f"{count} bytes"
+    return f"{count / 1000:.1f} kB" if count < 999_950 else f"{count / 1e6:.1f} MB"
+
+
 def facts(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The recipe as pairs of name and text; ids of long prompts are cut, and say so."""
     return [(name, _fact(value)) for name, value in recipe.items()]
