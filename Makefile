@@ -37,12 +37,14 @@ bench-peers: $(STAMP)
 	sh benchmarks/peers.sh
 	$(BIN)/python benchmarks/trace.py --peers
 
-# Trains the embedded models anew, measures them and, if the circuit gate opens, puts them into the package. Two hours.
+# Trains the embedded models anew, measures them, puts them into the package if the circuit gate opens, and fits the
+# lenses beside them, which belong to these very weights. Two hours.
 specimen: $(STAMP)
 	for name in specimen specimen-llama; do \
 	  $(BIN)/python -m training.trainer $$name --out .specimen/$$name && \
 	  $(BIN)/python -m training.evaluate .specimen/$$name/model && \
-	  $(BIN)/python -m training.release .specimen/$$name --as $$name || exit 1; \
+	  $(BIN)/python -m training.release .specimen/$$name --as $$name && \
+	  $(BIN)/python -m training.lenses $$name || exit 1; \
 	done
 
 clean:

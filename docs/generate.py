@@ -20,7 +20,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))  # the zoo is there
 
-from fluoroscope import aliases, architectures, invocation, registry, specimen  # noqa: E402
+from fluoroscope import aliases, architectures, artifact, invocation, registry, specimen  # noqa: E402
 from fluoroscope.signature import Parameter, Spec  # noqa: E402
 from fluoroscope.sites import SITES  # noqa: E402
 
@@ -47,8 +47,6 @@ OWN_EXAMPLES: dict[str, dict[str, Any]] = {
     "fit_tuned_lens": {"file": "tuned_lens.safetensors", "steps": 10},
     "fit_jacobian_lens": {"file": "jacobian_lens.safetensors", "rows": 4, "context": 32},
     "fit_future_lens": {"file": "future_lens.safetensors", "ahead": 2},
-    "tuned_lens": {"lens": "tuned_lens.safetensors"},
-    "jacobian_lens": {"lens": "jacobian_lens.safetensors"},
     "future_lens": {"lens": "future_lens.safetensors"},
 }
 """What the examples of one analysis say besides, required or not."""
@@ -206,6 +204,34 @@ def cards() -> str:
     return "\n\n".join(re.sub(r"^#", "##", specimen.card(name), flags=re.MULTILINE).strip() for name in specimen.NAMES)
 
 
+def lenses() -> str:
+    """How far the lenses beside the embedded models are from the prediction, as `training.lenses` found and kept it."""
+    return "\n\n".join(map(_lenses_of, specimen.NAMES))
+
+
+def _lenses_of(name: str) -> str:
+    tuned, jacobian = (_meta(specimen.folder(name) / f"{kind}_lens.safetensors") for kind in ("tuned", "jacobian"))
+    told = (
+        f"**{name}**: the tuned lens was fitted to {tuned['tokens']:,} tokens in {tuned['steps']} steps of "
+        f"{tuned['rows']} documents, the Jacobian lens is the mean over a token each of {jacobian['rows']} documents; "
+        f"both are judged on {tuned['held_out']:,} tokens of other documents."
+    )
+    kinds = ("logit lens", "tuned lens", "Jacobian lens")
+    header = ["read", *(f"KL, {kind}" for kind in kinds), *(f"agrees, {kind}" for kind in kinds), "stable"]
+    rows: list[list[str]] = []
+    for one, other, stable in zip(tuned["judged"], jacobian["judged"], jacobian["stability"], strict=True):
+        site = one["site"]
+        figures = [one["plain"], one["fitted"], other["fitted"]]
+        figures += [one["plain_agrees"], one["fitted_agrees"], other["fitted_agrees"], stable]
+        rows.append([f"`{site}`", *(f"{figure:.3f}" for figure in figures)])
+    return f"{told}\n\n{table(header, rows)}"
+
+
+def _meta(path: Path) -> dict[str, Any]:
+    """What a file of tensors says about itself."""
+    return artifact.read_tensors(path)[1]
+
+
 def demo() -> str:
     """What `fluoro explain` says of the specimen, without the pictures."""
     import fluoroscope
@@ -292,6 +318,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "family_count": family_count,
     "analyses": analyses,
     "cards": cards,
+    "lenses": lenses,
     "demo": demo,
     "hexray": hexray,
     "tree": tree,

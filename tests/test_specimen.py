@@ -5,11 +5,14 @@ import json
 import pytest
 import torch
 
-from fluoroscope import specimen
-from fluoroscope.errors import ArgumentError
+from fluoroscope import artifact, specimen
+from fluoroscope.analyses.tuned_lens import tuned_lens
+from fluoroscope.cli.main import outcome
+from fluoroscope.errors import ArgumentError, ArtifactError
 from fluoroscope.loading import load
 from fluoroscope.model import Model
 
+LENSES = ("tuned_lens", "jacobian_lens")
 LIMITS = {"specimen": 10_000_000, "specimen-llama": 5_000_000}
 
 
@@ -36,6 +39,32 @@ def test_it_computes_in_float32_and_offers_every_site(found: Model) -> None:
 def test_it_stays_small(found: Model) -> None:
     folder = specimen.folder(found.name)
     assert sum((folder / name).stat().st_size for name in ("model.safetensors", "tokenizer.json")) <= LIMITS[found.name]
+
+
+def test_its_lenses_stay_small_and_belong_to_its_weights(found: Model) -> None:
+    for name in LENSES:
+        tensors, meta = artifact.read_tensors(specimen.folder(found.name) / f"{name}.safetensors")
+        assert (f"{meta['kind']}_lens", meta["weights"]) == (name, found.summary()["weights"])
+        assert set(tensors) == {"weight", "bias"}
+        assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
+        assert tensors["weight"].shape == (found.n_layers, found.d_model, found.d_model)
+    files = [specimen.folder(name) / f"{lens}.safetensors" for name in specimen.NAMES for lens in LENSES]
+    assert sum(file.stat().st_size for file in files) <= 2_500_000
+
+
+@pytest.mark.parametrize("lens", LENSES)
+def test_its_lenses_are_read_without_fitting(found: Model, lens: str, capfd) -> None:
+    command = [lens.replace("_", "-"), "The capital of France is", "--position", "-1", "-m", found.name, "--json"]
+    assert outcome(command) == 0
+    result = json.loads(capfd.readouterr().out)
+    assert result["positions"][0]["target"] == " Paris"
+    assert result["fitted"]["kind"] == lens.removesuffix("_lens")
+    assert len(result["depths"]) == found.n_layers + 1
+
+
+def test_in_another_precision_its_lens_is_refused_and_told_why() -> None:
+    with pytest.raises(ArtifactError, match=r"the same in another precision.*precision of the fit"):
+        tuned_lens(load(dtype="float64"), "The capital of France is")
 
 
 def test_words_of_the_presets_and_numbers_are_one_token(found: Model) -> None:

@@ -88,7 +88,7 @@ def future_lens(model: "Model", prompt: str, *, lens: InputFile | None = None, p
 
     Args:
         prompt: the text to read.
-        lens: the file of a fitted lens; without it the one that the model brings.
+        lens: the file of a fitted lens; without it the one that lies beside the weights of the model.
         position: index of the token to read at; negative counts from the end.
 
     Raises:

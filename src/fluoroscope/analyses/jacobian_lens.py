@@ -1,7 +1,7 @@
 """What each depth disposes the model to say, by its averaged Jacobian to the end.
 
 The stream is carried to the end as the model carries small changes of it, on average over a text, and read by the
-output head. `fluoro fit-jacobian-lens` makes one.
+output head. The embedded models bring such a lens; for others `fluoro fit-jacobian-lens` makes it.
 """
 
 from typing import TYPE_CHECKING, ClassVar
@@ -34,7 +34,7 @@ def jacobian_lens(
 
     Args:
         prompt: the text to read.
-        lens: the file of a fitted lens; without it the one that the model brings.
+        lens: the file of a fitted lens; without it the one that lies beside the weights of the model.
         top_k: how many tokens to keep for every depth and position, at most.
         position: index of the only token to look at, negative from the end; without it every position.
         target: the token to follow, as text or id (#338), or several (" Mary| Anna"), of which one is to come; without

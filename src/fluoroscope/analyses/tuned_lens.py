@@ -1,7 +1,8 @@
 """What each depth already knows of the model's answer, by a lens that was fitted to find it.
 
 An affine map per depth stands between the residual stream and the output head (Belrose et al. 2023, "Eliciting Latent
-Predictions from Transformers with the Tuned Lens"). `fluoro fit-tuned-lens` makes one.
+Predictions from Transformers with the Tuned Lens"). The embedded models bring one; for others
+`fluoro fit-tuned-lens` makes it.
 """
 
 from typing import TYPE_CHECKING, ClassVar
@@ -34,7 +35,7 @@ def tuned_lens(
 
     Args:
         prompt: the text to read.
-        lens: the file of a fitted lens; without it the one that the model brings.
+        lens: the file of a fitted lens; without it the one that lies beside the weights of the model.
         top_k: how many tokens to keep for every depth and position, at most.
         position: index of the only token to look at, negative from the end; without it every position.
         target: the token to follow, as text or id (#338), or several (" Mary| Anna"), of which one is to come; without

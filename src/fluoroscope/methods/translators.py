@@ -101,7 +101,10 @@ def fitted(model: "Model", path: str | None, kind: str) -> Translators:
         path = str(beside)
     lens, extra = read(path, kind)
     if lens.meta["weights"] != fingerprint(model.hf):
-        raise ArtifactError(f"{path!r} was fitted to other weights than those of {model.name}", "Fit it anew.")
+        raise ArtifactError(
+            f"{path!r} was fitted to other weights than those of {model.name}, or to the same in another precision",
+            "Load the model in the precision of the fit, or fit anew.",
+        )
     if extra:
         raise ArtifactError(f"{path!r} is a fit that did not end", f"Run fluoro fit-{kind}-lens again; it goes on.")
     return lens
