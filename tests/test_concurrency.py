@@ -14,6 +14,7 @@ import torch
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import fluoroscope
@@ -27,6 +28,7 @@ from fluoroscope.errors import Cancelled, EditError, FluoroscopeError, SiteError
 from fluoroscope.loading import load
 from fluoroscope.model import Model
 from fluoroscope.progress import listening, report
+from fluoroscope.render.figure_text import font
 from fluoroscope.run import RUN
 from fluoroscope.sites import Site
 
@@ -553,7 +555,7 @@ TestAnything.settings = settings(
 # ── nothing is absorbed ──────────────────────────────────────────────────────────────────────────────
 
 PASSED_ON = {
-    "fluoroscope.model.Model.generate": "to generation.generate, which knows its own",
+    "fluoroscope.render.figure_text.font": "to matplotlib, which refuses what a text does not have",
     "fluoroscope.loading.load": "to transformers, which refuses what it does not know",
     "fluoroscope.registry.run": "to the specification of the analysis",
     "fluoroscope.forward.inputs": "only what the module declares is passed, by the table of its callers",
@@ -629,6 +631,8 @@ def test_unknown_keywords_are_refused(tiny_folder: str) -> None:
     for call in calls:
         with pytest.raises((TypeError, FluoroscopeError)):
             call()
+    with pytest.raises(AttributeError, match="letters"):
+        Figure().text(0, 0, "a", **font(letters=8))
 
 
 # ── attention written out ────────────────────────────────────────────────────────────────────────────

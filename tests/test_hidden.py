@@ -3,6 +3,7 @@
 import torch
 
 from fluoroscope import hidden
+from fluoroscope.methods.contrast import Contrast
 from fluoroscope.methods.effects import Question, Shift
 
 
@@ -29,8 +30,9 @@ def test_no_part_owes_to_itself_or_to_what_comes_later():
 def test_what_is_asked_is_told_by_name(tiny_model):
     log_p = torch.tensor([[0.1, 0.2, 0.7]], dtype=torch.float64).log()
     label = tiny_model.token_label
-    assert hidden.asked(Question(tiny_model, log_p, 1, 0), "target") == {
-        "target": label(1), "target_id": 1, "foil": label(0), "foil_id": 0, "leads": label(2),
+    about = Contrast((1,), (0,))
+    assert hidden.asked(Question(tiny_model, log_p, about), "answer") == {
+        "answer": label(1), "answer_ids": (1,), "foil": label(0), "foil_ids": (0,), "leads": label(2),
         "probability": log_p[0, 1].exp().item(),
     }  # fmt: skip
-    assert hidden.asked(Question(tiny_model, log_p, 1, None), "answer")["foil"] is None
+    assert hidden.asked(Question(tiny_model, log_p, Contrast((1,), ())), "target")["foil"] is None
