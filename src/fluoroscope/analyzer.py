@@ -5,6 +5,7 @@ The facade of the Mechanistic Interpretability Toolkit. A layer is a block, `tra
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,12 +109,13 @@ class ModelAnalyzer(LogitLens):
 
         Args:
             layer_name: the layer to steer; the middle one if not given.
-            coefficient: how many times the difference of the mean last-token states is added.
+            coefficient: how many times the difference of the mean last-token states is added; a warning says when that
+                is longer than the stream itself, and what coefficient is not.
             generation_kwargs: as for `generate`.
         """
         layer = self.get_num_layers() // 2 if layer_name is None else layer_name
-        vector = intervention.steering_direction(self, None, positive_examples, negative_examples, layer).vector
-        change = intervention.SteeringVector(vector, layer, coefficient)
+        found = intervention.steering_direction(self, None, positive_examples, negative_examples, layer)
+        change = replace(found, coefficient=coefficient)
         return prompt + self._generated(prompt, [change], max_new_tokens, **generation_kwargs).text
 
     def generate_with_patching(

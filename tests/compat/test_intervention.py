@@ -1,3 +1,7 @@
+import dataclasses
+import re
+import warnings
+
 import pytest
 import torch
 
@@ -34,12 +38,35 @@ def test_the_vector_keeps_its_length_and_says_it(tiny_model, reading):
     assert unit.norm_ratio == pytest.approx(whole.norm_ratio / float(vector.norm()), rel=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:the steering vector")
 @pytest.mark.parametrize("positions", [None, [0, 9]])
 def test_steered_text_is_a_steered_generation(tiny_model, positions):
     vector = SteeringVector(torch.linspace(-2, 2, 24), 0, 7.0)  # the coefficient below counts
     text = steer_generation(tiny_model, None, "The", vector, 0, 3.0, max_length=12, positions=positions)
     edit = add(vector.vector, 3.0) if positions is None else at(add(vector.vector, 3.0), positions)
     assert text == "The" + tiny_model.generate("The", max_new_tokens=9, edits={"resid_post.0": edit}).text
+
+
+def test_a_vector_longer_than_the_stream_is_warned_of_and_a_shorter_one_named(tiny_model):
+    found = steering_direction(tiny_model, None, POSITIVE, NEGATIVE, 0)
+    for coefficient in (1.01 / found.norm_ratio, -1.01 / found.norm_ratio):
+        change = dataclasses.replace(found, coefficient=coefficient)
+        with pytest.warns(UserWarning, match=r"is 1\.01 times as long as the stream at layer 0") as told:
+            intervention.generated(tiny_model, "The", [change], 3)
+        named = float(re.search(r"coefficient=([-\d.e]+) adds [\d.]+ of", str(told[0].message))[1])
+        assert 0.25 <= abs(named) * found.norm_ratio <= 0.5
+        assert (named > 0) == (coefficient > 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        short = dataclasses.replace(found, coefficient=0.99 / found.norm_ratio)
+        intervention.generated(tiny_model, "The", [short], 3)
+        intervention.generated(tiny_model, "The", [SteeringVector(found.vector, 0, 99.0)], 3)  # no stream is known
+
+
+def test_a_vector_of_unknown_origin_is_held_against_the_prompts_own_stream(tiny_model):
+    stream = tiny_model.trace("The", sites=["resid_post.0"])["resid_post.0"][0, 1:].norm(dim=-1).mean()
+    with pytest.warns(UserWarning, match=r"is 2\.50 times as long as the stream"):
+        steer_generation(tiny_model, None, "The", torch.ones(24) / 24**0.5, 0, 2.5 * float(stream), max_length=5)
 
 
 def test_sampling_is_passed_on_and_seeded(tiny_model):

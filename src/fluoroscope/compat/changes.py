@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +18,9 @@ from fluoroscope.sites import Site
 if TYPE_CHECKING:
     from fluoroscope.model import Model
     from fluoroscope.run import Edits
+
+_GENTLE = 0.5
+"""What a coefficient that is named instead adds at most, as a share of the stream's length."""
 
 _MODES = ("replace", "add", "subtract")
 
@@ -55,6 +59,23 @@ class SteeringVector:
     coefficient: float = 1.0
     positions: Sequence[int] | None = None
     norm_ratio: float | None = None
+
+    def hint(self) -> str | None:
+        """Why it may drown what the model says, and what coefficient would not; None where it is short enough."""
+        if self.norm_ratio is None or abs(self.coefficient) * self.norm_ratio <= 1:
+            return None
+        gentle = _rounded_down(_GENTLE / self.norm_ratio) * (1 if self.coefficient > 0 else -1)
+        return (
+            f"the steering vector times {self.coefficient:g} is {abs(self.coefficient) * self.norm_ratio:.2f} times as "
+            f"long as the stream at layer {self.layer_name}, which may drown what the model would say; "
+            f"coefficient={gentle:g} adds {abs(gentle) * self.norm_ratio:.2f} of its length"
+        )
+
+
+def _rounded_down(value: float) -> float:
+    """The value with its first digit alone."""
+    step = 10.0 ** floor(log10(value))
+    return round(floor(value / step) * step, 12)
 
 
 Change = ActivationPatch | SteeringVector

@@ -4,6 +4,7 @@ A layer is the stream behind its block, whether it is named `transformer.h.6`, `
 error. What is moved where is said by `direction`; as there, the corrupted prompt's values go into the clean run.
 """
 
+import warnings
 from collections.abc import Sequence
 from inspect import signature
 from typing import TYPE_CHECKING, Any
@@ -125,24 +126,29 @@ def steer_generation(
         SiteError: there is no such layer.
     """
     vector = steering_vector.vector if isinstance(steering_vector, SteeringVector) else steering_vector
-    change = SteeringVector(vector, layer_name, coefficient, positions)
     with opened(model, tokenizer) as found:
         length = int(found.tokens(prompt).lengths[0])
         if length >= max_length:
             raise ArgumentError(
                 f"the prompt has {length} tokens and max_length is {max_length}", "max_length counts both."
             )
+        stream = steering.length(found, prompt, layer_site(found, layer_name))
+        ratio = float(vector.double().norm()) / stream if stream else None
+        change = SteeringVector(vector, layer_name, coefficient, positions, ratio)
         return prompt + generated(found, prompt, [change], max_length - length, **options).text
 
 
 def generated(
     model: "Model", prompt: str, changes: Sequence[Change], max_new_tokens: int, **options: Any
 ) -> Generation:
-    """A continuation under changes.
+    """A continuation under changes; a steering vector that is longer than the stream is warned of.
 
     Raises:
         ArgumentError: an unknown option; the nearest is named.
     """
     known = known_options(options, GENERATION, ("max_new_tokens",))
+    for change in changes:
+        if isinstance(change, SteeringVector) and (hint := change.hint()):
+            warnings.warn(hint, UserWarning, stacklevel=4)
     given = {"edits": edits(model, changes)} if changes else {}
     return model.generate(prompt, max_new_tokens=max_new_tokens, **given, **known)

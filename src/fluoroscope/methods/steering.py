@@ -57,6 +57,12 @@ def direction(
     return Direction(difference.to(model.dtype), float(torch.cat(sides).norm(dim=-1).mean()))
 
 
+def length(model: "Model", prompt: str, site: Site) -> float:
+    """Mean norm of what a prompt has at a site, its first token, where a sink often stands, left out."""
+    states = model.trace(prompt, sites=[site], logits=False)[site][0].double()
+    return float(states[min(1, len(states) - 1) :].flatten(1).norm(dim=-1).mean())
+
+
 def _state(model: "Model", text: str, site: Site, reading: Reading) -> Float[Tensor, "d_model"]:
     states = model.trace(text, sites=[site], logits=False)[site][0].double()
     return states[-1] if reading == "last" else states[min(1, len(states) - 1) :].mean(0)
