@@ -164,7 +164,10 @@ def family_count() -> str:
 
 def analyses() -> str:
     """Every analysis: what it answers, its parameters, how to run it."""
-    return "\n\n".join(_entry(spec) for spec in registry.specs().values() if spec.kind != "plugin")
+    groups = {
+        title: [_entry(spec) for spec in specs if spec.kind != "plugin"] for title, specs in registry.themes().items()
+    }
+    return "\n\n".join("\n\n".join((f"## {title}", *entries)) for title, entries in groups.items() if entries)
 
 
 def _entry(spec: Spec) -> str:
@@ -179,7 +182,7 @@ def _entry(spec: Spec) -> str:
     ]
     return "\n\n".join(
         [
-            f"## {spec.command}",
+            f"### {spec.command}",
             spec.doc,
             table(["parameter", "type", "default", "meaning"], rows),
             f"```bash\n{command}\n```",

@@ -11,7 +11,7 @@ import fluoroscope
 from fluoroscope import artifact, invocation, registry
 from fluoroscope.errors import ArgumentError, ArtifactError
 from fluoroscope.result import Result
-from fluoroscope.signature import Parameter, Spec
+from fluoroscope.signature import THEMES, Parameter, Spec
 
 PARAMETERS = (
     Parameter("prompt", "str", required=True, help="a text"),
@@ -68,6 +68,14 @@ def test_files_are_marked_for_surfaces_that_must_not_open_them():
         for item in spec.parameters:
             named = "text file" in item.help or "the file" in item.help
             assert named == (item.file in ("input", "output")), (spec.name, item.name)
+
+
+def test_the_catalogue_by_themes_holds_everything_once():
+    groups = registry.themes()
+    assert [*groups] == ["Start here", *THEMES]
+    assert sorted(spec.name for group in groups.values() for spec in group) == sorted(registry.specs())
+    assert "explain" in [spec.name for spec in groups["Start here"]]
+    assert "head_patching" in [spec.name for spec in groups["Causes"]]
 
 
 def test_listing_imports_neither_torch_nor_pydantic():
@@ -158,6 +166,7 @@ def test_a_plugin_is_listed_without_importing_its_package(plugin):
     plugin("glow", "shiny.glow")
     spec = registry.get("glow")
     assert (spec.kind, spec.doc, spec.module) == ("plugin", "Shines.", "shiny.glow")
+    assert registry.themes()["From plugins"] == [spec]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ GOOD = '''"""What it answers.
 More about it.
 """
 
+THEME = "Causes"
+
 raise RuntimeError("reading a specification must not run the file")
 
 
@@ -64,6 +66,7 @@ def test_everything_is_read_from_the_source_without_running_it(write):
         result="Sample",
         kind="analysis",
         module="pkg.sample",
+        theme="Causes",
     )
 
 
@@ -76,6 +79,12 @@ def test_what_has_to_do_with_files_is_marked(write, name):
     )
     assert found["target"] == Parameter("target", "str", optional=True, file=FILES[name])
     assert found["words"].file is found["grain"].file is None
+
+
+def test_workflows_and_plugins_need_no_theme(write):
+    bare = GOOD.replace('THEME = "Causes"\n', "")
+    assert [read(write(bare), "m", kind).theme for kind in ("workflow", "plugin")] == ["", ""]
+    assert read(write(GOOD), "m", "plugin").theme == "Causes"
 
 
 def test_names_for_people(write):
@@ -112,6 +121,9 @@ def one(parameter: str) -> str:
         ('"""Doc."""\ndef sample(model): ...\n', "does not say which Result"),
         ('"""Doc."""\ndef simple(model) -> Sample: ...\n', "has no function 'sample'"),
         ("def sample(model) -> Sample: ...\n", "has no module docstring"),
+        ('"""Doc."""\ndef sample(model) -> Sample: ...\n', "has no constant THEME"),
+        ('"""Doc."""\nTHEME = "Cause"\ndef sample(model) -> Sample: ...\n', r"line 2: has THEME = 'Cause'"),
+        ('"""Doc."""\nTHEME = THEMES[0]\ndef sample(model) -> Sample: ...\n', "has THEME = THEMES"),
     ],
 )
 def test_a_broken_contract_names_the_file_and_what_to_do(write, source, message):

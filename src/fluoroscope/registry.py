@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fluoroscope import artifact, invocation
 from fluoroscope.errors import ArgumentError, ArtifactError, nearest
-from fluoroscope.signature import Kind, Parameter, Spec, read
+from fluoroscope.signature import THEMES, Kind, Parameter, Spec, read
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -27,6 +27,7 @@ GROUP = "fluoroscope.analyses"
 """Entry point group of analyses in other packages."""
 
 _ROOT = Path(__file__).parent
+_FIRST, _LAST = "Start here", "From plugins"
 _FOLDERS: tuple[tuple[str, Kind], ...] = (("workflows", "workflow"), ("analyses", "analysis"))
 
 _TYPES: dict[str, Any] = {
@@ -54,6 +55,14 @@ def specs() -> dict[str, Spec]:
             )
         found[spec.name] = spec
     return found
+
+
+def themes() -> dict[str, list[Spec]]:
+    """The catalogue as people read it: title -> specifications; empty groups are left out."""
+    groups: dict[str, list[Spec]] = {title: [] for title in (_FIRST, *THEMES, _LAST)}
+    for spec in specs().values():
+        groups[_FIRST if spec.kind == "workflow" else spec.theme or _LAST].append(spec)
+    return {title: group for title, group in groups.items() if group}
 
 
 def find(name: str) -> Spec | None:

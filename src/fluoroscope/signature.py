@@ -44,6 +44,12 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Literals that several analyses share, by their names."""
 
+THEMES = (
+    "Predictions and lenses", "Attribution", "Attention and heads", "Causes", "States and weights",
+    "Reasoning and chats",
+)  # fmt: skip
+"""What analyses are about, as catalogues group them: the constant THEME of an analysis is one of these."""
+
 RESERVED = frozenset({"model", "json", "html", "out", "quiet", "dtype", "device", "help"})
 """Names that every command has already."""
 
@@ -78,6 +84,7 @@ class Spec:
         doc: the docstring of its file; the first line says what it answers.
         result: name of the class that it returns.
         module: where to import it from.
+        theme: one of `THEMES`; empty for a workflow, and for a plugin that names none.
     """
 
     name: str
@@ -86,6 +93,7 @@ class Spec:
     result: str
     kind: Kind
     module: str
+    theme: str = ""
 
     @property
     def command(self) -> str:
@@ -114,7 +122,19 @@ def read(path: Path, module: str, kind: Kind) -> Spec:
         raise _broken(path, function.lineno, "does not say which Result it returns", "Annotate it: -> SomeResult.")
     parameters = tuple(_parameters(path, function))
     result = ast.unparse(function.returns).strip("\"'").rpartition(".")[2]
-    return Spec(name=path.stem, doc=doc, parameters=parameters, result=result, kind=kind, module=module)
+    return Spec(path.stem, doc, parameters, result, kind, module, _theme(path, tree, kind))
+
+
+def _theme(path: Path, tree: ast.Module, kind: Kind) -> str:
+    """The constant THEME, which an analysis must have and a plugin may have."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "THEME":
+            if isinstance(node.value, ast.Constant) and node.value.value in THEMES:
+                return node.value.value
+            raise _broken(path, node.lineno, f"has {ast.unparse(node)}", f"Themes: {', '.join(THEMES)}.")
+    if kind == "analysis":
+        raise _broken(path, 1, "has no constant THEME", f"Its value is one of {', '.join(THEMES)}.")
+    return ""
 
 
 def _parameters(path: Path, function: ast.FunctionDef) -> Iterator[Parameter]:

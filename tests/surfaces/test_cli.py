@@ -165,6 +165,8 @@ def test_html_and_json_together(fluoro, tmp_path):
     ("arguments", "message", "hint"),
     [
         (["nxt-token", "a"], "no command 'nxt-token'", "Did you mean 'next-token'?"),
+        (["paths"], "no command 'paths'", "Did you mean path-patching"),
+        (["patch"], "no command 'patch'", "activation-patching, attribution-patching, head-patching"),
         (["next-token"], "Missing argument 'PROMPT'", "See fluoro next-token --help."),
         (["next-token", "a", "--topk", "3"], "No such option '--topk'.\n", "Did you mean '--top-k'? See fluoro"),
         (["next-token", "a", "--positon=3"], "No such option '--positon'.\n", "Did you mean '--position'? See fluoro"),
@@ -393,7 +395,8 @@ def test_help_lists_every_command_with_explain_first():
     assert places[commands.index("explain")] == min(places)
     assert (
         done.stdout.index("Start here:")
-        < done.stdout.index("Analyses:")
+        < done.stdout.index("Predictions and lenses:")
+        < done.stdout.index("Causes:")
         < done.stdout.index("Results:")
         < done.stdout.index("Models:")
     )

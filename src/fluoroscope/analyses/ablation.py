@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from fluoroscope.model import Model
 
+THEME = "Causes"
+
 
 class Removal(Record):
     """What is left without some sites.

@@ -19,6 +19,8 @@ from fluoroscope.views import Bar, Bars, Heatmap, Mark, View
 if TYPE_CHECKING:
     from fluoroscope.model import Model
 
+THEME = "Causes"
+
 Name = Literal["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "q", "k", "v", "pattern", "neurons"]
 _SAID = {
     "resid_pre": "the stream entering block", "resid_mid": "the stream between attention and MLP of block",

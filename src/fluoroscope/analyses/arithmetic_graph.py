@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from fluoroscope.model import Model
     from fluoroscope.trace import Trace
 
+THEME = "Reasoning and chats"
+
 LEAST = 0.02
 """Parts and paths of smaller shares for both operands are left out."""
 

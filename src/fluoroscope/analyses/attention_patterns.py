@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from fluoroscope.model import Model
     from fluoroscope.trace import Trace
 
+THEME = "Attention and heads"
+
 Grid = tuple[tuple[float, ...], ...]
 
 _WEIGHTED = {

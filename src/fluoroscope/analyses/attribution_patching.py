@@ -28,6 +28,8 @@ from fluoroscope.views import Bar, Bars, Heatmap, Mark, View
 if TYPE_CHECKING:
     from fluoroscope.model import Model
 
+THEME = "Causes"
+
 KINDS = (
     "z", "q", "k", "v", "pattern", "neurons", "attn_out", "mlp_out", "resid_pre", "resid_mid", "resid_post",
     "q_proj", "k_proj", "v_proj",

@@ -19,6 +19,8 @@ from fluoroscope.views import Heatmap, Mark, View
 if TYPE_CHECKING:
     from fluoroscope.model import Model
 
+THEME = "Causes"
+
 _SAID = {"resid_post": "stream leaving block", "attn_out": "attention of block", "mlp_out": "MLP of block"}
 
 

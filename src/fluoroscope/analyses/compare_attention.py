@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from fluoroscope.model import Model
 
+THEME = "Attention and heads"
+
 _WEIGHTED = {
     "pattern": "attention",
     "value": "attention times the norm of the value",

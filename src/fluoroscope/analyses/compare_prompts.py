@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from fluoroscope.model import Model
     from fluoroscope.trace import Trace
 
+THEME = "States and weights"
+
 
 class Candidate(Record):
     """A next token and its probability after either prompt."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from fluoroscope.model import Model
     from fluoroscope.trace import Trace
 
+THEME = "Predictions and lenses"
+
 _MEANINGS = {
     "embed": "embed: the token itself",
     "pos_embed": "pos_embed: its position",

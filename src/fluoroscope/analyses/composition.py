@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from fluoroscope.model import Model
 
+THEME = "Attention and heads"
+
 _READERS = {"q": "queries", "k": "keys", "v": "values"}
 _SHOWN = 12
 _MOST_PAIRS = 2_000_000

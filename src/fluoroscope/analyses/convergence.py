@@ -23,6 +23,8 @@ from fluoroscope.views import Column, Heatmap, Mark, Row, Table, Value, View
 if TYPE_CHECKING:
     from fluoroscope.model import Model
 
+THEME = "Predictions and lenses"
+
 _LOGITS_AT_ONCE = 2**23
 _FAR = 100.0
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from fluoroscope.tokens import Turn
     from fluoroscope.trace import Trace
 
+THEME = "Reasoning and chats"
+
 
 class ChatTurn(Record):
     """One message.

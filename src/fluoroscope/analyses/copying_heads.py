@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     Added = dict[Site, Tensor]
     Shares = dict[Site, float]
 
+THEME = "Attention and heads"
+
 _ROWS = "A row is a block, a column a head in it."
 _LEAST = 0.05
 """Of the strongest: the share below which a head is not worth a row."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from fluoroscope.model import Model
     from fluoroscope.sites import Site
 
+THEME = "States and weights"
+
 METHODS = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 """The ways to draw them, as parameters name them and as people do."""
 

@@ -19,6 +19,8 @@ from fluoroscope.views import Lines, Mark, Series, View
 if TYPE_CHECKING:
     from fluoroscope.model import Model
 
+THEME = "Predictions and lenses"
+
 
 class Foresight(Record):
     """How well a depth foresees the model's own prediction `distance` positions later, on held-out rows.

@@ -15,6 +15,8 @@ from fluoroscope.signature import InputFile, OutputFile
 if TYPE_CHECKING:
     from fluoroscope.model import Model
 
+THEME = "Predictions and lenses"
+
 
 class JacobianLensFit(LensFit):
     """A Jacobian lens and how far it is from the model's own prediction."""

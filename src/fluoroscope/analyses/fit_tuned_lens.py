@@ -16,6 +16,8 @@ from fluoroscope.signature import InputFile, OutputFile
 if TYPE_CHECKING:
     from fluoroscope.model import Model
 
+THEME = "Predictions and lenses"
+
 
 class TunedLensFit(LensFit):
     """A tuned lens and how far it is from the model's own prediction."""

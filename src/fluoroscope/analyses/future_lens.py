@@ -22,6 +22,8 @@ from fluoroscope.views import Heatmap, Mark, View
 if TYPE_CHECKING:
     from fluoroscope.model import Model
 
+THEME = "Predictions and lenses"
+
 
 class Foreseen(Record):
     """The likeliest token of a depth for one distance.

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from fluoroscope.generation import Generation
     from fluoroscope.model import Model
 
+THEME = "Attribution"
+
 
 class WrittenBy(Record):
     """One part of a logit; `site` is None for a bias."""

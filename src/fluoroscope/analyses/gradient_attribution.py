@@ -19,6 +19,8 @@ from fluoroscope.views import Column, Row, Table, TokenMark, Tokens, View
 if TYPE_CHECKING:
     from fluoroscope.model import Model
 
+THEME = "Attribution"
+
 _BASELINES = {"mean": "all tokens the average one", "zero": "no token embeddings at all"}
 _WITHIN = 0.005
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from fluoroscope.model import Model
 
+THEME = "Attention and heads"
+
 _FOLDED = (
     "Gain and centring of the norms before the head and before the logits are folded in; their scale and all biases "
     "are left out."

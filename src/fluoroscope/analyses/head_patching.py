@@ -20,6 +20,8 @@ from fluoroscope.views import Bar, Bars, HeadGrid, Heatmap, Mark, View
 if TYPE_CHECKING:
     from fluoroscope.model import Model
 
+THEME = "Causes"
+
 Grid = tuple[tuple[float | None, ...], ...]
 Cube = tuple[tuple[tuple[float, ...] | None, ...], ...]
 _PARTS = {"z": "output", "q": "query", "k": "key", "v": "value", "pattern": "pattern"}

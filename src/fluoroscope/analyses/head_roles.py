@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from fluoroscope.model import Model
     from fluoroscope.trace import Trace
 
+THEME = "Attention and heads"
+
 _MEANINGS = {
     "prev_token_score": "Attention to the token before",
     "duplicate_token_score": "Attention to an earlier same token",

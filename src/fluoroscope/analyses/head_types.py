@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from fluoroscope.model import Model
     from fluoroscope.trace import Trace
 
+THEME = "Attention and heads"
+
 _NAMES = {kind: f"{kind}-token" for kind in KINDS} | {"induction": "induction"}
 _MEANINGS = {
     "previous": "the token before",

@@ -15,6 +15,8 @@ from fluoroscope.signature import InputFile
 if TYPE_CHECKING:
     from fluoroscope.model import Model
 
+THEME = "Predictions and lenses"
+
 
 class JacobianLens(Lens):
     """The Jacobian lens over depth and positions, shallowest depth first."""

@@ -19,6 +19,8 @@ from fluoroscope.views import Heatmap, Mark, View
 if TYPE_CHECKING:
     from fluoroscope.model import Model
 
+THEME = "Predictions and lenses"
+
 
 class GridCell(Record):
     """The likeliest tokens of one depth at one position, likeliest first, with their logits."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from fluoroscope.methods.decomposition import Part
     from fluoroscope.model import Model
 
+THEME = "Attribution"
+
 _MEANINGS = {
     "embed": "the token itself",
     "pos_embed": "its position",

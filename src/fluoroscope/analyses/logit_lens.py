@@ -13,6 +13,8 @@ from fluoroscope.lens_reading import Asked, look
 if TYPE_CHECKING:
     from fluoroscope.model import Model
 
+THEME = "Predictions and lenses"
+
 
 class LogitLens(Lens):
     """The logit lens over depth and positions, shallowest depth first."""

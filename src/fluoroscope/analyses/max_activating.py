@@ -22,6 +22,8 @@ from fluoroscope.views import Column, Row, Table, TokenMark, Tokens, View
 if TYPE_CHECKING:
     from fluoroscope.model import Model
 
+THEME = "States and weights"
+
 LEVELS = (0.5, 0.9, 0.99, 0.999)
 """The quantiles that are told of every unit."""
 

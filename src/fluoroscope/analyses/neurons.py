@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from fluoroscope.methods.decomposition import Part
     from fluoroscope.model import Model
 
+THEME = "Attribution"
+
 _PUSHED = 5
 _FOR, _AGAINST, _ELSEWHERE = "neurons for it", "neurons against it", "neurons elsewhere"
 _KINDS = {"embed": "embeddings", "pos_embed": "embeddings", "z": "attention heads", "mlp_out": "MLPs kept whole"}

@@ -12,6 +12,8 @@ from fluoroscope.views import Bar, Bars, TokenMark, Tokens, View
 if TYPE_CHECKING:
     from fluoroscope.model import Model
 
+THEME = "Predictions and lenses"
+
 
 class Prediction(Record):
     """A token that may come next; `log_prob` is in nats, and both it and `logit` are None for an impossible token."""

@@ -24,6 +24,8 @@ from fluoroscope.views import Column, Lines, Mark, Row, Series, Table, TokenMark
 if TYPE_CHECKING:
     from fluoroscope.model import Model
 
+THEME = "Predictions and lenses"
+
 
 class Said(Record):
     """What the target prompt says.

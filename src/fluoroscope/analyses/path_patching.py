@@ -20,6 +20,8 @@ from fluoroscope.views import Bar, Bars, HeadGrid, View
 if TYPE_CHECKING:
     from fluoroscope.model import Model
 
+THEME = "Causes"
+
 _READ = {"q": "queries", "k": "keys", "v": "values"}
 _NAMED = 12
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from fluoroscope.model import Model
 
+THEME = "Reasoning and chats"
+
 
 class ReasoningSteps(Result):
     """The steps of a text and what each does for the token after it.

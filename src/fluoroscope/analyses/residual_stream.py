@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from fluoroscope.model import Model
     from fluoroscope.trace import Trace
 
+THEME = "States and weights"
+
 
 class StreamDepth(Record):
     """The stream at one depth, a number per token.

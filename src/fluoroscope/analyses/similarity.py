@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from fluoroscope.model import Model
     from fluoroscope.trace import Trace
 
+THEME = "States and weights"
+
 _SITES = ["resid_pre.0", "resid_post.*"]
 
 

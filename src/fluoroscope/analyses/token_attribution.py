@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from fluoroscope.methods.decomposition import Part
     from fluoroscope.model import Model
 
+THEME = "Attribution"
+
 
 class Component(Record):
     """A row of the map: the embeddings, the attention or the MLP of a block, or the biases at the end."""

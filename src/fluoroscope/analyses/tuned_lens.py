@@ -16,6 +16,8 @@ from fluoroscope.signature import InputFile
 if TYPE_CHECKING:
     from fluoroscope.model import Model
 
+THEME = "Predictions and lenses"
+
 
 class TunedLens(Lens):
     """The tuned lens over depth and positions, shallowest depth first."""

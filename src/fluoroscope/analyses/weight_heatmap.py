@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from fluoroscope.model import Model
 
+THEME = "States and weights"
+
 _MOST_CELLS = 128
 _MOST_PANELS = 4
 _NAMES = {

@@ -13,8 +13,8 @@ from fluoroscope import __version__, registry
 from fluoroscope.cli import derived, fixed, report
 from fluoroscope.errors import ArgumentError, Cancelled, FluoroscopeError, nearest
 
-_GROUPS = (("Start here", "workflow"), ("Analyses", "analysis"), ("From plugins", "plugin"))
 _REPORT = "report"
+_STEM = 3  # letters from which the beginning of a word says what is meant
 
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
@@ -37,12 +37,13 @@ class Catalogue(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
-            raise FluoroscopeError(f"there is no command {name!r}", nearest(name, self.list_commands(ctx)))
+            raise FluoroscopeError(f"there is no command {name!r}", _nearest(name, self.list_commands(ctx)))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        specs = registry.specs().values()
-        groups = [(title, [(s.command, s.headline) for s in specs if s.kind == kind]) for title, kind in _GROUPS]
+        groups = [
+            (title, [(spec.command, spec.headline) for spec in specs]) for title, specs in registry.themes().items()
+        ]
         rows = {name: command.get_short_help_str(200) for name, command in sorted(self.commands.items())}
         own = [("Results", [(_REPORT, rows.pop(_REPORT))]), ("Models", [*rows.items()])]
         for title, entries in [*groups, *own]:
@@ -124,6 +125,16 @@ def _flushed(status: int) -> int:
         if not status:
             return 1 if error.errno == errno.EPIPE else _unwritten(error)
     return status
+
+
+def _nearest(name: str, commands: list[str]) -> str:
+    """The commands with a word that begins as the name does (patch: head-patching, …), else the nearest one."""
+    stem = name.removesuffix("s")
+    related = [command for command in commands if any(word.startswith(stem) for word in command.split("-"))]
+    alike = get_close_matches(name, commands, n=1, cutoff=0.8)
+    if len(stem) < _STEM or alike or not related:
+        return nearest(name, commands)
+    return f"Did you mean {' or '.join((', '.join(related[:-1]), related[-1]) if related[1:] else related)}?"
 
 
 def _meant(error: click.NoSuchOption) -> str:
