@@ -87,7 +87,8 @@ class CausalTrace:
             raise ArgumentError(
                 f"unknown direction {direction!r}", "denoise: clean into corrupted; noise: the reverse."
             )
-        self.model, self.direction, self._budget = model, direction, budget
+        self.model, self._budget = model, budget
+        self.direction: Direction = direction
         self._sides = model.tokens(clean), model.tokens(corrupted)
         for tokens in self._sides:
             readout.only_slot(tokens, -1)
