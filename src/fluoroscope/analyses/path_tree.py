@@ -149,10 +149,7 @@ def path_tree(
         TokenError: answer or foil is not one token or a set of them.
         UnavailableError: heads or MLPs of this model cannot be held.
     """
-    if min(top_k, depth) < 1 or threshold < 0:
-        raise ArgumentError(
-            f"top_k={top_k}, depth={depth}, threshold={threshold} are no tree", "Give 1 or more, 1 or more, 0 or more."
-        )
+    _check(top_k, depth, threshold)
     paths.check(model, hold_mlps=hold_mlps)
     names = paths.needed([site for name in paths.RECEIVERS for site in model.sites(name)])
     sweep = sweeps.Sweep(model, [(clean, corrupted)], names, direction, budget << 20, precision)
@@ -171,6 +168,13 @@ def path_tree(
         chain=tuple(edges.index(edge) for edge in path_trees.chain(edges)),
         measured=count,
     )
+
+
+def _check(top_k: int, depth: int, threshold: float) -> None:
+    if min(top_k, depth) < 1 or threshold < 0:
+        raise ArgumentError(
+            f"top_k={top_k}, depth={depth}, threshold={threshold} are no tree", "Give 1 or more, 1 or more, 0 or more."
+        )
 
 
 def _link(model: "Model", edge: path_trees.Edge) -> Link:
