@@ -1,4 +1,4 @@
-"""Where the answer to a pair of prompts comes about: estimates, exact patching, direct paths.
+"""Where an answer comes about: estimates of all parts, exact patching, direct paths.
 
 One backward pass estimates every head and MLP; the stream at every block and token, every head and every MLP are then
 patched in truth; and what the largest parts do by themselves is told apart from what they do through others. Answer,
