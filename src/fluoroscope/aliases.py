@@ -145,6 +145,17 @@ def _block_part(text: str, layer: int, part: str) -> tuple[Site, Claim] | None:
     return None
 
 
+_COMPONENTS = {
+    "attn": "attn_out", "self_attn": "attn_out", "attention": "attn_out", "attn_head": "z", "mlp": "mlp_out",
+    "output": "resid_post",
+}  # fmt: skip
+
+
+def component(name: str) -> str:
+    """The kind of site that mlxterp's name of a part of a block means on any family; others stay as they are."""
+    return _COMPONENTS.get(name, name)
+
+
 _WEIGHTS = [
     re.compile(r"(?P<sublayer>attn|mlp)\.L(?P<layer>\d+)\.(?P<name>[Wb]_[A-Za-z]+)(?:\.(?P<head>\d+))?"),
     re.compile(r"blocks\.(?P<layer>\d+)\.(?P<sublayer>attn|mlp)\.(?P<name>[Wb]_[A-Za-z]+)(?:\.(?P<head>\d+))?"),

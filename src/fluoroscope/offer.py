@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from fluoroscope import architectures
+from fluoroscope import aliases, architectures
 from fluoroscope.aliases import Claim, resolve_claim
 from fluoroscope.errors import SiteError, UnavailableError
 from fluoroscope.sites import SITES, WITH_KV_HEADS, Site
@@ -28,6 +28,15 @@ def site(model: "Model", name: str | Site) -> Site:
         raise UnavailableError(f"{found} is not available on {model.name}: {reason}")
     _check_unit(model, found)
     return found
+
+
+def component(model: "Model", name: str, layer: int) -> Site:
+    """The site of a part of one block: a kind of site, mlxterp's name of one ("mlp"), or a path ("self_attn.q_proj").
+
+    Raises as `site` does.
+    """
+    kind = aliases.component(name)
+    return site(model, Site(kind, layer) if kind in SITES else f"layers.{layer}.{name}")
 
 
 def every(model: "Model", name: str | None) -> list[Site]:

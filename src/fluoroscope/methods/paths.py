@@ -85,6 +85,16 @@ def senders(model: "Model", receivers: Sequence[Site]) -> list[Site]:
     ]
 
 
+def held(model: "Model", senders: Sequence[Site], receivers: Sequence[Site], *, hold_mlps: bool) -> list[Site]:
+    """The whole sites that keep their values while senders that have the other prompt's are read by receivers."""
+    start = min(-1 if site.layer is None else site.layer for site in senders)
+    last = max(model.n_layers - 1 if site.layer is None else site.layer for site in receivers)
+    names = [("z", start + 1), *([("mlp_out", max(start, 0))] if hold_mlps else [])]
+    sites = [Site(name, layer) for name, behind in names for layer in range(behind, last + 1)]
+    apart = {*(site.whole for site in receivers), *senders}
+    return [site for site in sites if site not in apart]
+
+
 def effects(
     sweep: Sweep, senders: Sequence[Part], receivers: Sequence[Site], metric: Metric, *, hold_mlps: bool = False
 ) -> Effects:
@@ -115,14 +125,10 @@ def _held(sweep: Sweep, sender: Part, receivers: Sequence[Site], pair: int, hold
     own = sweep.patched(sender, pair, only=end)  # with heads held, nothing passes from token to token
     if not own.patches:
         return own
-    start = min(-1 if patch.site.layer is None else patch.site.layer for patch in own.patches)
-    last = max(sweep.replay.model.n_layers - 1 if site.layer is None else site.layer for site in receivers)
     slots = tuple(sorted({slot for patch in own.patches for slot in patch.slots}))
-    names = [("z", start + 1), *([("mlp_out", max(start, 0))] if hold_mlps else [])]
-    sites = [Site(name, layer) for name, behind in names for layer in range(behind, last + 1)]
-    receiving = {site.whole for site in receivers} | {patch.site for patch in own.patches}
-    held = [Patch(site, slots, sweep.value(site, own.prompt, slots)) for site in sites if site not in receiving]
-    return Variant(prompt=own.prompt, patches=[*own.patches, *held])
+    sites = held(sweep.replay.model, sender.sites, receivers, hold_mlps=hold_mlps)
+    kept = [Patch(site, slots, sweep.value(site, own.prompt, slots)) for site in sites]
+    return Variant(prompt=own.prompt, patches=[*own.patches, *kept])
 
 
 def _received(sweep: Sweep, first: Sequence[Variant], receivers: Sequence[Site]) -> list[Variant]:
