@@ -151,9 +151,20 @@ _COMPONENTS = {
 }  # fmt: skip
 
 
-def component(name: str) -> str:
-    """The kind of site that mlxterp's name of a part of a block means on any family; others stay as they are."""
-    return _COMPONENTS.get(name, name)
+def component(name: str, layer: int) -> tuple[Site, Claim]:
+    """The site of a part of one block: a kind of site, mlxterp's name of one ("mlp"), or a path ("self_attn.o_proj").
+
+    Raises:
+        SiteError: no known part; the nearest is named.
+    """
+    kind = _COMPONENTS.get(name, name)
+    if kind in SITES:
+        return Site(kind, layer), Claim()
+    found = _block_part(f"{layer}.{name}", layer, name)
+    if found is None:
+        known = [*_COMPONENTS, *(each for each, row in SITES.items() if row.layered)]
+        raise SiteError(f"{name!r} names no site of a block", nearest(name, known))
+    return found
 
 
 _WEIGHTS = [

@@ -19,24 +19,23 @@ def site(model: "Model", name: str | Site) -> Site:
         SiteError: unknown spelling, or layer or unit out of range.
         UnavailableError: this model cannot give the site, or the spelling claims more than holds here.
     """
-    found, claim = resolve_claim(name)
+    return _offered(model, str(name), *resolve_claim(name))
+
+
+def component(model: "Model", name: str, layer: int) -> Site:
+    """The site of a part of one block, by any name of such a part; raises as `site` does."""
+    return _offered(model, name, *aliases.component(name, layer))
+
+
+def _offered(model: "Model", name: str, found: Site, claim: Claim) -> Site:
     if found.layer is not None and found.layer >= model.n_layers:
         raise SiteError(f"{found} is beyond the last layer of {model.name}", f"Layers run 0..{model.n_layers - 1}.")
-    _check_claim(model, str(name), found, claim)
+    _check_claim(model, name, found, claim)
     reason = model.unavailable.get((found.name, found.layer))
     if reason is not None:
         raise UnavailableError(f"{found} is not available on {model.name}: {reason}")
     _check_unit(model, found)
     return found
-
-
-def component(model: "Model", name: str, layer: int) -> Site:
-    """The site of a part of one block: a kind of site, mlxterp's name of one ("mlp"), or a path ("self_attn.q_proj").
-
-    Raises as `site` does.
-    """
-    kind = aliases.component(name)
-    return site(model, Site(kind, layer) if kind in SITES else f"layers.{layer}.{name}")
 
 
 def every(model: "Model", name: str | None) -> list[Site]:

@@ -1,4 +1,4 @@
-"""mlxterp's metrics: its names, its keywords and functions with its signature, as metrics of pairs of prompts."""
+"""Metrics as mlxterp asks for them: its names, its keywords and functions of its signature, for pairs of prompts."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
