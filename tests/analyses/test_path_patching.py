@@ -46,6 +46,9 @@ def test_senders_are_what_computes_before_the_receivers():
     assert [
         sender.site for sender in mlp.senders if sender.site.startswith("z.1")
     ]  # the MLP reads its own block's heads
+    both = path_patching(found, [IDS[0]], [IDS[1]], receivers=["mlp_out.1", "L2H0"], answer="#7", foil="#11")
+    assert "mlp_out.1" not in {sender.site for sender in both.senders}  # nothing is a path to itself
+    assert "mlp_out.0" in {sender.site for sender in both.senders}
     parallel = path_patching(
         common.model("gpt_neox"), [IDS[0]], [IDS[1]], receivers=["mlp_out.1"], answer="#7", foil="#11"
     )

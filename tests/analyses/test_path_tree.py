@@ -8,6 +8,7 @@ from exact import planted
 from fluoroscope.analyses.path_patching import path_patching
 from fluoroscope.analyses.path_tree import PathTree, path_tree
 from fluoroscope.errors import ArgumentError, UnavailableError
+from fluoroscope.patched import reading
 from fluoroscope.render.text import share
 
 CLEAN = "When Mary and John went to the store, John gave a drink to"
@@ -71,7 +72,8 @@ def test_heads_that_share_keys_are_named_together():
         _, layer, unit = receiver.split(".")
         assert readers == (f"L{layer}H{2 * int(unit)}", f"L{layer}H{2 * int(unit) + 1}")
     caption = tree.views()[0].caption
-    assert f"act through all heads that share it: {' and '.join(next(iter(shared.values())))}" in caption
+    first = next(iter(shared.values()))
+    assert f"act through all heads that share them: {first[0]} and {first[1]} (one kv head)" in caption
     assert all(len(link.readers) == 1 for link in tree.links if link.way == "q")
 
 
@@ -96,3 +98,9 @@ def test_refusals(specimen):
         path_tree(common.model("qwen3_next"), [IDS[0]], [IDS[1]])
     with pytest.raises(UnavailableError, match=r"need (z|mlp_out)"):
         path_tree(common.model("opt-350m"), [IDS[0]], [IDS[1]])
+
+
+def test_heads_that_read_the_same_in_words():
+    assert reading(()) == ""
+    assert reading(("L1H2",)) == "L1H2"
+    assert reading(("L1H0", "L1H1", "L1H2")) == "L1H0, L1H1 and L1H2 (one kv head)"

@@ -75,8 +75,7 @@ class PathPatching(Patched):
             return "the direct path to the logits"
         named: dict[str, list[str]] = {}
         for site, heads in zip(map(Site.parse, self.receivers), self.readers, strict=True):
-            shared = f"{' and '.join(heads)} (one kv head)" if len(heads) > 1 else "".join(heads)
-            named.setdefault(_READ.get(site.name, "MLP"), []).append(shared or str(site.layer))
+            named.setdefault(_READ.get(site.name, "MLP"), []).append(patched.reading(heads) or str(site.layer))
         of = {kind: "MLP " if kind == "MLP" else f"the {kind} of " for kind in named}
         return " and ".join(of[kind] + ", ".join(units) for kind, units in named.items())
 

@@ -78,7 +78,8 @@ class PathTree(Patched):
         told = [f"{self.verb()} {share(self.links[self.chain[0]].effect)} by the direct path to the logits"]
         names = [_label(self.links[index].sender) for index in self.chain]
         for link, read in zip((self.links[index] for index in self.chain[1:]), names, strict=False):
-            told.append(f"{share(link.effect)} through {f'the {_READS[link.way]} of {read}' if link.way else read}")
+            through = f"the {_READS[link.way]} of {patched.reading(link.readers)}" if link.way else read
+            told.append(f"{share(link.effect)} through {through}")
         steps = ", ".join(f"{name} {step}" for name, step in zip(names, told, strict=True))
         return (
             f"The strongest chain back from {what}: {steps}; {len(self.links)} of {measured} reach "
@@ -106,8 +107,8 @@ class PathTree(Patched):
 
     def _shared(self) -> str:
         groups = dict.fromkeys(link.readers for link in self.links if len(link.readers) > 1)
-        told = "; ".join(" and ".join(group) for group in groups)
-        return f" Keys and values of one kv head act through all heads that share it: {told}." if told else ""
+        told = "; ".join(map(patched.reading, groups))
+        return f" Keys and values act through all heads that share them: {told}." if told else ""
 
 
 def path_tree(

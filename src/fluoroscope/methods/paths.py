@@ -71,18 +71,16 @@ def readers(model: "Model", site: Site) -> tuple[Site, ...]:
 
 
 def senders(model: "Model", receivers: Sequence[Site]) -> list[Site]:
-    """The token embedding, and every head and MLP that computes before the last receiver reads."""
+    """The token embedding, and every head and MLP that computes before the last receiver reads and is none itself."""
     last = max(receivers, key=lambda site: (site.layer is None, site.layer, site.name == "mlp_out"))
     parts = sorted([*sweeps.units(model, "z"), *model.sites("mlp_out")], key=lambda s: (s.layer, s.name == "mlp_out"))
-    parts = [*model.sites("embed"), *parts]
-    if last.layer is None:
-        return parts
     beside = last.name == "mlp_out" and not model.architecture.parallel
-    return [
-        site
-        for site in parts
-        if site.layer is None or site.layer < last.layer or (beside and site.layer == last.layer and site.name == "z")
-    ]
+
+    def before(site: Site) -> bool:
+        layer = site.layer or 0
+        return last.layer is None or layer < last.layer or (beside and layer == last.layer and site.name == "z")
+
+    return [*model.sites("embed"), *(site for site in parts if before(site) and site not in receivers)]
 
 
 def held(model: "Model", senders: Sequence[Site], receivers: Sequence[Site], *, hold_mlps: bool) -> list[Site]:
