@@ -45,6 +45,7 @@ class Circuits:
         clean: the prompts that circuits run on.
         corrupted: row by row of equal length; where cut edges have their values from.
         ablation: what these values are.
+        position: index of the token after which circuits answer.
         budget: bytes that circuits which run together may hold.
 
     Attributes:
@@ -52,6 +53,7 @@ class Circuits:
 
     Raises:
         ArgumentError: prompts of unequal length.
+        TokenError: a prompt has no such position.
         UnavailableError: what the parts of this model write or read cannot be told apart.
     """
 
@@ -61,11 +63,14 @@ class Circuits:
         clean: Tokens,
         corrupted: Tokens,
         ablation: Ablation = "resample",
+        *,
+        position: int = -1,
         budget: int = 1 << 30,
     ) -> None:
         slopes.check_pairs(clean, corrupted)
         self.model, self.tokens, self.budget = model, clean, budget
         self.graph = graph(model)
+        self._slots = torch.tensor([clean.slots(row, [position])[0] for row in range(len(clean))])
         self._elsewhere = elsewhere(model, corrupted, ablation)
 
     def __len__(self) -> int:
@@ -83,7 +88,7 @@ class Circuits:
         return torch.zeros_like(self.whole)
 
     def scores(self, kept: Kept, metric: Metric) -> Float[Tensor, "circuit pair"]:
-        """The metric after the last token of every clean prompt, in float64, as each circuit answers it.
+        """The metric of every clean prompt as each circuit answers it, in float64.
 
         Raises:
             ArgumentError: a circuit with edges that are not there, or one pair alone is beyond the budget.
@@ -115,7 +120,8 @@ class Circuits:
         given = self._elsewhere if len(self._elsewhere) == 1 else self._elsewhere[pairs]
         mixture = Mixture(model, self.graph, removed, given, own.ids.shape[1])
         tokens = Tokens(own.ids[pairs], own.mask[pairs], own.pad, own.tokenizer)
-        return slopes.scored(model, slopes.run(model, tokens, (), mixture.edits()), metric.at(pairs))
+        trace = slopes.run(model, tokens, (), mixture.edits())
+        return slopes.scored(model, trace, metric.at(pairs), self._slots[pairs])
 
 
 @torch.no_grad()

@@ -44,21 +44,32 @@ class Patched(NamedTuple):
 
 
 @torch.no_grad()
-def exact(model: "Model", base: Tokens, donor: Tokens | Added, metric: Metric, *, budget: int = 1 << 30) -> Graph:
-    """The graph with what patching each edge adds to the metric after the last token; exactly 0 for no difference.
+def exact(
+    model: "Model",
+    base: Tokens,
+    donor: Tokens | Added,
+    metric: Metric,
+    *,
+    position: int = -1,
+    budget: int = 1 << 30,
+) -> Graph:
+    """The graph with what patching each edge adds to the metric at one position; exactly 0 for no difference.
 
     Args:
         base: the prompts whose edges are patched, and whose scores are looked at.
         donor: those that values are taken from, row by row of equal length; or what every sender writes instead.
+        position: index of the token after which the metric is taken.
         budget: bytes that a sweep may hold beside the base run.
 
     Raises:
         ArgumentError: prompts of unequal length, or one copy alone is beyond the budget.
+        TokenError: a prompt has no such position.
         UnavailableError: what the parts of this model write or read cannot be told apart.
     """
     whole = graph(model)
     end = Site("resid_post", model.n_layers - 1)
-    replay = Replay(model, base, [end, *(site for name in _HELD for site in model.sites(name))], budget=budget)
+    held = [end, *(site for name in _HELD for site in model.sites(name))]
+    replay = Replay(model, base, held, positions=[position], budget=budget)
     sweep = _Edges(replay, whole, _added(model, base, donor))
     plain = _plain(replay, metric)
     scores = torch.zeros(len(base), *whole.exists.shape, dtype=torch.float64)
@@ -113,7 +124,7 @@ class _Edges:
         yield from self._into_mlp(layer)
 
     def into_logits(self) -> Iterator[Patched]:
-        """Those that are read last, after the last token alone."""
+        """Those that are read last, after one token alone."""
         site = Site("resid_post", self.model.n_layers - 1)
         stream = self.replay.trace[site]
         for pair, sender, slots in self._carrying("logits", last=True):
@@ -121,7 +132,7 @@ class _Edges:
             yield self._edge(pair, sender, "logits", patch)
 
     def _carrying(self, receiver: str, *, last: bool) -> Iterator[tuple[int, int, tuple[int, ...]]]:
-        """Pairs and senders that a receiver may read, and the slots at which they differ; `last` leaves the read one."""
+        """Pairs and senders that a receiver may read, and the slots at which they differ; `last` leaves one."""
         known = int(self.graph.exists[:, self.graph.places[1][receiver]].sum())
         for pair, senders in enumerate(self._differs):
             read = [int(self.replay.read[pair, 0])] if last else range(len(senders[0]))
