@@ -122,6 +122,19 @@ def test_without_a_difference_an_edge_has_exactly_no_effect() -> None:
     assert (made.scores[0, 0, last] != 0).all()
 
 
+@pytest.mark.parametrize("case", ["gpt2", "llama"])
+def test_only_some_edges(case: str) -> None:
+    found = model(case)
+    clean, corrupted = sides(found)
+    every = edge_patching.exact(found, clean, corrupted, both())
+    only = every.exists & (torch.rand(every.exists.shape, generator=torch.Generator().manual_seed(0)) < 0.2)
+    some = edge_patching.exact(found, clean, corrupted, both(), only=only)
+    assert every.scores is not None
+    assert some.scores is not None
+    assert (some.scores[:, ~only] == 0).all()
+    assert relative(some.scores[:, only], every.scores[:, only]) < 1e-5
+
+
 def test_what_senders_write_instead_may_be_given() -> None:
     found, metric = model("gpt2"), both()
     clean, corrupted = sides(found)

@@ -50,6 +50,7 @@ class Circuits:
 
     Attributes:
         graph: of the model, without scores.
+        elsewhere: Float[Tensor, "pair sender pos d_model"], what cut edges carry; axes may be one for all.
 
     Raises:
         ArgumentError: prompts of unequal length.
@@ -71,7 +72,7 @@ class Circuits:
         self.model, self.tokens, self.budget = model, clean, budget
         self.graph = graph(model)
         self._slots = torch.tensor([clean.slots(row, [position])[0] for row in range(len(clean))])
-        self._elsewhere = elsewhere(model, corrupted, ablation)
+        self.elsewhere = elsewhere(model, corrupted, ablation)
 
     def __len__(self) -> int:
         """How many pairs."""
@@ -117,7 +118,7 @@ class Circuits:
     @torch.no_grad()
     def _run(self, removed: Bool[Tensor, "row sender receiver"], pairs: Int64[Tensor, "row"], metric: Metric) -> Tensor:
         own, model = self.tokens, self.model
-        given = self._elsewhere if len(self._elsewhere) == 1 else self._elsewhere[pairs]
+        given = self.elsewhere if len(self.elsewhere) == 1 else self.elsewhere[pairs]
         mixture = Mixture(model, self.graph, removed, given, own.ids.shape[1])
         tokens = Tokens(own.ids[pairs], own.mask[pairs], own.pad, own.tokenizer)
         trace = slopes.run(model, tokens, (), mixture.edits())

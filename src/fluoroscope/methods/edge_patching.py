@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fluoroscope.methods import slopes
@@ -50,6 +50,7 @@ def exact(
     donor: Tokens | Added,
     metric: Metric,
     *,
+    only: Bool[Tensor, "sender receiver"] | None = None,
     position: int = -1,
     budget: int = 1 << 30,
 ) -> Graph:
@@ -58,6 +59,7 @@ def exact(
     Args:
         base: the prompts whose edges are patched, and whose scores are looked at.
         donor: those that values are taken from, row by row of equal length; or what every sender writes instead.
+        only: the edges to patch; the scores of all others stay 0. Without it all of them.
         position: index of the token after which the metric is taken.
         budget: bytes that a sweep may hold beside the base run.
 
@@ -70,7 +72,8 @@ def exact(
     end = Site("resid_post", model.n_layers - 1)
     held = [end, *(site for name in _HELD for site in model.sites(name))]
     replay = Replay(model, base, held, positions=[position], budget=budget)
-    sweep = _Edges(replay, whole, _added(model, base, donor))
+    wanted = whole.exists if only is None else whole.exists & only
+    sweep = _Edges(replay, whole, wanted, _added(model, base, donor))
     plain = _plain(replay, metric)
     scores = torch.zeros(len(base), *whole.exists.shape, dtype=torch.float64)
     for layer in track(range(model.n_layers + 1), "edges"):
@@ -111,11 +114,13 @@ class _Edges:
 
     Args:
         replay: of the base run, with all that is read and written in it.
+        wanted: the edges that are asked for.
         added: what each sender would add more.
     """
 
-    def __init__(self, replay: Replay, whole: Graph, added: Added) -> None:
+    def __init__(self, replay: Replay, whole: Graph, wanted: Bool[Tensor, "sender receiver"], added: Added) -> None:
         self.replay, self.model, self.graph, self.added = replay, replay.model, whole, added
+        self._wanted = wanted
         self._differs = (added != 0).any(-1).tolist()  # pair, sender, slot
 
     def into(self, layer: int) -> Iterator[Patched]:
@@ -129,20 +134,26 @@ class _Edges:
         stream = self.replay.trace[site]
         for pair, sender, slots in self._carrying("logits", last=True):
             patch = Patch(site, slots, stream[pair, list(slots)] + self.added[pair, sender, list(slots)])
-            yield self._edge(pair, sender, "logits", patch)
+            yield self._edge(pair, sender, self.graph.places[1]["logits"], patch)
 
-    def _carrying(self, receiver: str, *, last: bool) -> Iterator[tuple[int, int, tuple[int, ...]]]:
-        """Pairs and senders that a receiver may read, and the slots at which they differ; `last` leaves one."""
-        known = int(self.graph.exists[:, self.graph.places[1][receiver]].sum())
-        for pair, senders in enumerate(self._differs):
-            read = [int(self.replay.read[pair, 0])] if last else range(len(senders[0]))
-            for sender, differs in enumerate(senders[:known]):
-                slots = tuple(slot for slot in read if differs[slot])
+    def _carrying(self, first: str, count: int = 1, *, last: bool) -> Iterator[tuple[int, int, tuple[int, ...]]]:
+        """Pairs and senders that some of receivers are to read, and the slots at which they differ.
+
+        Args:
+            first: the first of so many receivers.
+            last: whether the token that is read alone counts.
+        """
+        column = self.graph.places[1][first]
+        senders = self._wanted[:, column : column + count].any(1).nonzero()[:, 0].tolist()
+        for pair, differs in enumerate(self._differs):
+            read = [int(self.replay.read[pair, 0])] if last else range(self.added.shape[2])
+            for sender in senders:
+                slots = tuple(slot for slot in read if differs[sender][slot])
                 if slots:
                     yield pair, sender, slots
 
-    def _edge(self, pair: int, sender: int, receiver: str, patch: Patch) -> Patched:
-        return Patched(pair, sender, self.graph.places[1][receiver], Variant(prompt=pair, patches=[patch]))
+    def _edge(self, pair: int, sender: int, receiver: int, patch: Patch) -> Patched:
+        return Patched(pair, sender, receiver, Variant(prompt=pair, patches=[patch]))
 
     def _into_heads(self, layer: int) -> Iterator[Patched]:
         stream, last = self.replay.trace[f"resid_pre.{layer}"], layer == self.model.n_layers - 1
@@ -150,15 +161,17 @@ class _Edges:
         for name, letter in _LETTERS.items():
             weight, bias = (self.model.weights.get(f"{kind}_{letter}.{layer}") for kind in "Wb")
             assert weight is not None
+            first = f"L{layer}H0.{letter.lower()}"
+            column = self.graph.places[1][first]
             # Behind the last block only one token is read, so there its query alone counts.
-            for pair, sender, slots in self._carrying(f"L{layer}H0.{letter.lower()}", last=last and letter == "Q"):
+            for pair, sender, slots in self._carrying(first, len(weight), last=last and letter == "Q"):
                 read = stream[pair, list(slots)] + self.added[pair, sender, list(slots)]
                 with outside():
                     read = read if norm is None else norm(read)
                 made = read @ weight
                 for head, value in enumerate(made if bias is None else made + bias[:, None]):
-                    patch = Patch(Site(name, layer, head), slots, value)
-                    yield self._edge(pair, sender, f"L{layer}H{head}.{letter.lower()}", patch)
+                    if self._wanted[sender, column + head]:
+                        yield self._edge(pair, sender, column + head, Patch(Site(name, layer, head), slots, value))
 
     def _into_mlp(self, layer: int) -> Iterator[Patched]:
         """What the MLP makes of a changed stream is read in a run of its own, which ends behind it."""
@@ -176,4 +189,5 @@ class _Edges:
         for indices, values in self.replay.values(first, [site]):
             for row, index in enumerate(indices):
                 pair, sender, slots = carrying[index]
-                yield self._edge(pair, sender, receiver, Patch(site, slots, values[site][row, list(slots)]))
+                patch = Patch(site, slots, values[site][row, list(slots)])
+                yield self._edge(pair, sender, self.graph.places[1][receiver], patch)
