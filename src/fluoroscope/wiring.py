@@ -5,10 +5,15 @@ values are those of a group of heads where these share them.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
+from fluoroscope.errors import ArgumentError
 from fluoroscope.result import Record
 from fluoroscope.sites import Site
 from fluoroscope.views import Column, Edge, Graph, Node, Row, Table
+
+if TYPE_CHECKING:
+    import networkx
 
 _PLAIN = {"embed": "token embedding", "pos_embed": "position embedding", "logits": "logits"}
 _BRIEF = {"embed": "tokens", "pos_embed": "position"}
@@ -68,9 +73,7 @@ def picture(title: str, caption: str, unit: str, wires: Sequence[Wire], group: i
         unit=unit,
         signed=True,
         nodes=tuple(
-            Node(
-                id=name, label=_BRIEF.get(name, label(name)), rank=_rank(name), group=_GROUPS[name[0]], site=_site(name)
-            )
+            Node(id=name, label=_named(name), rank=_rank(name), group=_GROUPS[name[0]], site=_site(name))
             for name in ranks
         ),
         edges=tuple(Edge(source=sender, target=to, value=value) for (sender, to), value in drawn.items()),
@@ -85,6 +88,28 @@ def table(title: str, caption: str, value: str, wires: Sequence[Wire], group: in
         for wire in wires
     )
     return Table(title=title, caption=caption, columns=tuple(Column(name=name) for name in columns), rows=tuple(rows))
+
+
+def to_networkx(wires: Sequence[Wire], group: int = 1) -> "networkx.DiGraph[str]":
+    """A graph of senders and receivers with the values of edges; a receiver (L1H0.q) leads to its nodes (L1H0).
+
+    Raises:
+        ArgumentError: networkx is not installed.
+    """
+    try:
+        import networkx
+    except ImportError as error:
+        raise ArgumentError("networkx is not installed", "pip install networkx") from error
+    made: networkx.DiGraph[str] = networkx.DiGraph()
+    for wire in wires:
+        made.add_edge(wire.sender, wire.receiver, value=wire.value)
+        made.add_edges_from((wire.receiver, node) for node in readers(wire.receiver, group) if node != wire.receiver)
+    return made
+
+
+def _named(name: str) -> str:
+    """As boxes have room for."""
+    return _BRIEF.get(name, label(name))
 
 
 def _connected(wires: Sequence[Wire], group: int, most: int) -> dict[tuple[str, str], float]:

@@ -14,8 +14,9 @@ import torch
 from fluoroscope import metrics, tasks, wiring
 from fluoroscope.errors import ArgumentError
 from fluoroscope.marks import Series
-from fluoroscope.methods import acdc, edge_patching, edges, faithfulness, selection
+from fluoroscope.methods import discovery, faithfulness, selection
 from fluoroscope.methods.circuits import Circuits
+from fluoroscope.methods.discovery import Method
 from fluoroscope.methods.faithfulness import SIZES, Faithfulness
 from fluoroscope.patched import UNITS
 from fluoroscope.render.text import counted, number, percent
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from fluoroscope.methods.selection import Kept
     from fluoroscope.model import Model
 
-Method = Literal["eap-ig", "eap", "exact", "acdc"]
-_FAITHFUL = 0.9
 _RANDOM = 5
 _DRAWN = 40
 _CUT = {
@@ -228,17 +227,7 @@ class Circuit(Result):
         Raises:
             ArgumentError: networkx is not installed.
         """
-        try:
-            import networkx
-        except ImportError as error:
-            raise ArgumentError("networkx is not installed", "pip install networkx") from error
-        made: networkx.DiGraph[str] = networkx.DiGraph()
-        for wire in self.edges:
-            made.add_edge(wire.sender, wire.receiver, value=wire.value)
-            for node in wiring.readers(wire.receiver, self.group):
-                if node != wire.receiver:
-                    made.add_edge(wire.receiver, node)
-        return made
+        return wiring.to_networkx(self.edges, self.group)
 
 
 def circuit(
@@ -296,14 +285,7 @@ def circuit(
         Faithfulness(Circuits(model, each.clean, each.corrupted, ablation, budget=budget << 20), each.metric)
         for each in (found, judged)
     )
-    scored = None if method == "acdc" else _scored(finding, found, method, steps)
-    if scored is None:
-        worse = "reference" in metrics.needs(metric) or metrics.resolve(metric) in ("cross_entropy", "rank")
-        kept = acdc.acdc(finding.circuits, found.metric, threshold, larger_is_worse=worse)
-    else:
-        kept = selection.top(scored, _size(scored, finding, size))
-    if not bool(kept.any()):
-        raise ArgumentError("no edge is left in the circuit", "Ask for a larger size, or a smaller threshold.")
+    made = discovery.find(finding, method, size=size, threshold=threshold, steps=steps)
     return Circuit(
         recipe=model.recipe(judged.clean, seed=seed),
         task=task,
@@ -318,9 +300,12 @@ def circuit(
         metric=metrics.resolve(metric),
         group=model.n_heads // model.n_kv_heads,
         total=len(finding.circuits.graph),
-        edges=_wires(finding, kept, scored),
-        **_worth(judging, kept, seed, leave_out=leave_out),
-        **_curve(judging, scored),
+        edges=tuple(
+            Wire(sender=sender, receiver=receiver, value=value)
+            for (sender, receiver), value in discovery.values(finding, made).items()
+        ),
+        **_worth(judging, made.kept, seed, leave_out=leave_out),
+        **_curve(judging, made.scored),
     )
 
 
@@ -349,37 +334,6 @@ def _prompts(
         raise ArgumentError("a circuit needs a task, or a clean and a corrupted prompt", f"Tasks: {known}.")
     both = measured.of_pair(model, clean, corrupted, metric, answer, foil)
     return both, both
-
-
-def _scored(finding: Faithfulness, found: Measured, method: Method, steps: int) -> "Scored":
-    """What cutting each edge adds to the metric."""
-    runs, given = finding.circuits, (found.clean, found.corrupted, found.metric)
-    if method == "exact":
-        return edge_patching.exact(runs.model, found.clean, runs.elsewhere, found.metric, budget=runs.budget)
-    if method == "eap":
-        return edges.linear(runs.model, *given)
-    return edges.integrated(runs.model, *given, steps=steps)
-
-
-def _size(scored: "Scored", finding: Faithfulness, size: float | None) -> int:
-    """How many edges: as asked for, or those of the first circuit on the curve that does 90 %."""
-    if size is not None:
-        return selection.size(scored, size)
-    faithful = finding.of(torch.stack(faithfulness.curve(scored, selection.top)))
-    enough = next((share for share, each in zip(SIZES, faithful, strict=True) if each.mean >= _FAITHFUL), 1.0)
-    return max(1, int(enough * len(scored)))
-
-
-def _wires(finding: Faithfulness, kept: "Kept", scored: "Scored | None") -> tuple[Wire, ...]:
-    """The edges of a circuit, with what cutting each would lose: of the model, or where nothing says so of itself."""
-    parts = faithfulness.by_edge(finding.circuits.graph, kept)
-    if scored is None:
-        values = finding.without(kept, list(parts.values()))
-    else:
-        way = float((finding.clean - finding.corrupted).mean())
-        values = [-scored.score(edge) / way for edge in parts]
-    found = zip(parts, values, strict=True)
-    return tuple(Wire(sender=sender, receiver=receiver, value=value) for (sender, receiver), value in found)
 
 
 def _worth(judging: Faithfulness, kept: "Kept", seed: int, *, leave_out: bool) -> dict[str, Any]:

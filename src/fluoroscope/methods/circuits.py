@@ -69,7 +69,7 @@ class Circuits:
         budget: int = 1 << 30,
     ) -> None:
         slopes.check_pairs(clean, corrupted)
-        self.model, self.tokens, self.budget = model, clean, budget
+        self.model, self.tokens, self.corrupted, self.budget = model, clean, corrupted, budget
         self.graph = graph(model)
         self._slots = torch.tensor([clean.slots(row, [position])[0] for row in range(len(clean))])
         self.elsewhere = elsewhere(model, corrupted, ablation)

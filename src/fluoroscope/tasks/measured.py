@@ -47,8 +47,8 @@ def of_task(model: "Model", name: str, metric: str, count: int, seed: int = 0) -
     first, second = (
         _measured(
             model,
-            [pair.clean for pair in made.pairs[half]],
-            [pair.corrupted for pair in made.pairs[half]],
+            model.tokens([pair.clean for pair in made.pairs[half]]),
+            model.tokens([pair.corrupted for pair in made.pairs[half]]),
             metric,
             (answers[half], foils[half]),
         )
@@ -66,21 +66,22 @@ def of_pair(
         ArgumentError: prompts of unequal length, of the same tokens, or answered alike; unknown metric.
         TokenError: answer or foil is not one token or a set of them.
     """
-    readout.parting(*(model.tokens(prompt) for prompt in (clean, corrupted)))
+    sides = model.tokens(clean), model.tokens(corrupted)
+    for tokens in sides:
+        readout.only_slot(tokens, -1)
+    readout.parting(*sides)
     asked = contrast.asked(model, answer, foil)
-    return _measured(model, [clean], [corrupted], metric, ([asked.target], [asked.foil]))
+    return _measured(model, *sides, metric, ([asked.target], [asked.foil]))
 
 
 def _measured(
-    model: "Model", clean: list[Any], corrupted: list[Any], metric: str, named: tuple[Sequence[Ids], Sequence[Ids]]
+    model: "Model", clean: "Tokens", corrupted: "Tokens", metric: str, named: tuple[Sequence[Ids], Sequence[Ids]]
 ) -> Measured:
-    sides = [model.tokens(side) for side in (clean, corrupted)]
-    with torch.no_grad():
-        ends = [model.trace(side).logits[torch.arange(len(side)), side.last] for side in sides]
+    ends = [model.trace(side).logits[torch.arange(len(side)), side.last] for side in (clean, corrupted)]
     answers, foils = (
         [list(ids) if ids else [int(row.argmax())] for ids, row in zip(given, logits, strict=True)]
         for given, logits in zip(named, ends, strict=True)
     )
     needs = metrics.needs(metric)
     given = {name: ids for name, ids in (("answer", answers), ("foil", foils)) if name in needs}
-    return Measured(sides[0], sides[1], metrics.make(metric, reference=ends[0], **given))
+    return Measured(clean, corrupted, metrics.make(metric, reference=ends[0], **given))
