@@ -27,7 +27,6 @@ def facts() -> Circuit:
 
 
 def test_a_few_edges_do_a_task_on_new_pairs_and_random_ones_do_not(facts: Circuit) -> None:
-    assert facts.held_out
     assert (facts.found_on, facts.judged_on) == (4, 4)
     assert len(facts.edges) < 0.05 * facts.total
     assert facts.faithfulness.mean > 0.9
@@ -86,7 +85,6 @@ def test_scores_are_those_of_runs(case: str, ablation: Any) -> None:
     )  # fmt: skip
     assert result.faithfulness.mean == pytest.approx((score - corrupted) / (clean - corrupted), abs=1e-4)
     assert result.rest.mean == pytest.approx(Faithfulness(runs, metric).completeness(kept).mean, abs=1e-4)
-    assert not result.held_out
     assert result.faithfulness.low is None
 
 

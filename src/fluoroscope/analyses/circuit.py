@@ -16,7 +16,7 @@ from fluoroscope.errors import ArgumentError
 from fluoroscope.marks import Series
 from fluoroscope.methods import discovery, faithfulness, selection
 from fluoroscope.methods.circuits import Circuits
-from fluoroscope.methods.discovery import Method
+from fluoroscope.methods.discovery import Found, Method
 from fluoroscope.methods.faithfulness import SIZES, Faithfulness
 from fluoroscope.patched import UNITS
 from fluoroscope.render.text import counted, number, percent
@@ -85,7 +85,7 @@ class Circuit(Result):
 
     Args:
         task: its name; None for a pair of one's own. `clean` and `corrupted` are the first pair.
-        found_on: how many pairs it was found on; `judged_on` how many it is judged on, others if `held_out`.
+        found_on: how many pairs it was found on; `judged_on` how many it is judged on: of a task others.
         method: how edges were chosen; `threshold` is ACDC's, in units of the metric, else None.
         group: how many heads share a key and a value.
         total: how many edges the model has.
@@ -105,7 +105,6 @@ class Circuit(Result):
     corrupted: str
     found_on: int
     judged_on: int
-    held_out: bool
     method: Method
     threshold: float | None
     ablation: Literal["resample", "mean", "zero"]
@@ -127,7 +126,7 @@ class Circuit(Result):
     def summary(self) -> str:
         many = f"{len(self.edges):,} of {self.total:,} edges ({percent(len(self.edges) / self.total)})"
         where = f"{counted(self.judged_on, 'pair')} of {self.task}" if self.task else "this pair"
-        new = " that it was not found on" if self.held_out else ""
+        new = " that it was not found on" if self.task else ""
         chance = f"; random circuits of its size do {share_text(fmean(self.random))}" if self.random else ""
         return (
             f"{many} do {self.faithfulness.told()} of what the model does on {where}{new}, in {self.measured()}"
@@ -244,7 +243,6 @@ def circuit(
     threshold: float = 0.1,
     ablation: Literal["resample", "mean", "zero"] = "resample",
     metric: MetricName = "logit_diff",
-    steps: int = 5,
     leave_out: bool = False,
     seed: int = 0,
     budget: int = 1024,
@@ -256,19 +254,17 @@ def circuit(
             greater_than, induction, ioi and presets.
         clean: the prompt that is answered as it should be, where it is about a single pair.
         corrupted: one of as many tokens that is answered otherwise.
-        answer: of a single pair, the token that is right, as text or id (#338), or several (" Mary| Anna"); without it
-            the model's own prediction after the clean prompt.
+        answer: of a single pair the token that is right, as text or id (#338), or several (" Mary| Anna"); without it
+            the model's own prediction.
         foil: likewise what it is held against; without it the model's own prediction after the corrupted prompt.
         pairs: of a task, how many the circuit is found on; as many others are there to judge it.
-        method: how edges are ranked (eap-ig, eap, or exact patching of each), or acdc, which cuts them one by one and
-            takes minutes.
+        method: how edges are ranked (eap-ig, eap, or exact patching of each), or acdc, which cuts them one by one.
         size: of the circuit, as a share of all edges below 1 or as a number of edges; without it the smallest of a
             few sizes that does 90 % on the pairs it is found on.
         threshold: by how much, in units of the metric, a cut has to make it worse for acdc to keep the edge.
         ablation: what cut edges carry: what the corrupted prompt gives (resample), the mean of that over all tokens,
             or nothing (zero). Ranking by eap and eap-ig is always about the corrupted prompt.
         metric: what is measured at the end of the prompt.
-        steps: points of the integral of eap-ig.
         leave_out: whether to run the circuit without each of its nodes.
         seed: of the pairs of a task and of the random circuits.
         budget: megabytes that circuits which run together may hold beside the model.
@@ -285,25 +281,15 @@ def circuit(
         Faithfulness(Circuits(model, each.clean, each.corrupted, ablation, budget=budget << 20), each.metric)
         for each in (found, judged)
     )
-    made = discovery.find(finding, method, size=size, threshold=threshold, steps=steps)
+    made = discovery.find(finding, method, size=size, threshold=threshold)
     return Circuit(
         recipe=model.recipe(judged.clean, seed=seed),
         task=task,
-        clean=found.first[0],
-        corrupted=found.first[1],
-        found_on=len(found.clean),
-        judged_on=len(judged.clean),
-        held_out=judged is not found,
         method=method,
         threshold=threshold if method == "acdc" else None,
         ablation=ablation,
         metric=metrics.resolve(metric),
-        group=model.n_heads // model.n_kv_heads,
-        total=len(finding.circuits.graph),
-        edges=tuple(
-            Wire(sender=sender, receiver=receiver, value=value)
-            for (sender, receiver), value in discovery.values(finding, made).items()
-        ),
+        **_found(model, finding, found, made),
         **_worth(judging, made.kept, seed, leave_out=leave_out),
         **_curve(judging, made.scored),
     )
@@ -336,6 +322,19 @@ def _prompts(
     return both, both
 
 
+def _found(model: "Model", finding: Faithfulness, found: Measured, made: Found) -> dict[str, Any]:
+    """The fields about what was found, and on what."""
+    values = discovery.values(finding, made)
+    return {
+        "clean": found.first[0],
+        "corrupted": found.first[1],
+        "found_on": len(found.clean),
+        "group": model.n_heads // model.n_kv_heads,
+        "total": len(finding.circuits.graph),
+        "edges": tuple(Wire(sender=ends[0], receiver=ends[1], value=value) for ends, value in values.items()),
+    }
+
+
 def _worth(judging: Faithfulness, kept: "Kept", seed: int, *, leave_out: bool) -> dict[str, Any]:
     """The fields about what a circuit does."""
     graph = judging.circuits.graph
@@ -344,6 +343,7 @@ def _worth(judging: Faithfulness, kept: "Kept", seed: int, *, leave_out: bool) -
     nodes = faithfulness.by_node(graph, kept) if leave_out else {}
     losses = judging.without(kept, list(nodes.values()))
     return {
+        "judged_on": len(judging.circuits),
         "clean_score": end,
         "corrupted_score": start,
         "score": start + faithful.mean * (end - start),

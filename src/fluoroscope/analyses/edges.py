@@ -6,15 +6,16 @@ patched one by one (exact), or estimated by edge attribution patching (eap: Syed
 2024).
 """
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import Tensor
 
 from fluoroscope import metrics, patched, wiring
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import contrast, edge_patching, sweeps
 from fluoroscope.methods import edges as methods
+from fluoroscope.methods.graph import Edge
 from fluoroscope.methods.ranks import spearman
 from fluoroscope.methods.sweeps import Sweep
 from fluoroscope.patched import Patched
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from fluoroscope.tokens import Tokens
 
 Method = Literal["exact", "eap", "eap-ig"]
+Ranked = Sequence[tuple[Edge, float]]
 _BY = {
     "exact": "patched one by one",
     "eap": "estimated from one backward pass",
@@ -161,13 +163,7 @@ def edges(
         TokenError: answer or foil is not one token or a set of them.
         UnavailableError: what the parts of this model write or read cannot be told apart.
     """
-    if top_k < 1:
-        raise ArgumentError(f"top_k={top_k} shows nothing", "Give at least 1.")
-    if method == "eap" and direction == "noise" and "reference" in metrics.needs(metric):
-        raise ArgumentError(
-            f"{metric} is measured from the clean prediction, where it has no slope",
-            "Take method='eap-ig', or direction='denoise'.",
-        )
+    _check(method, metric, direction, top_k)
     sweep = Sweep(model, [(clean, corrupted)], [], direction, budget << 20)
     asked = contrast.asked(model, answer, foil)
     measured, told, against = sweeps.measure(model, sweep, metric, asked.target, asked.foil)
@@ -178,27 +174,25 @@ def edges(
     base, donor = (side[0] for side in sides)
     scored = _scored(model, base, donor, measured, method, steps, budget)
     top = scored.ranked(min(top_k, len(scored)))
-    only = torch.zeros_like(scored.exists)
-    for edge, _ in top:
-        only[scored.place(edge)] = True
-    checked = method != "exact"
-    exact = edge_patching.exact(model, base, donor, measured, only=only, budget=budget << 20) if checked else scored
-    rows = zip((scored.mean.double() * unit).tolist(), scored.exists.tolist(), strict=True)
+    exact = scored if method == "exact" else _checked(model, base, donor, measured, scored, top, budget)
     return Edges(
         **patched.fields(model, sweep, ends, told, against),
         metric=metric,
         method=method,
         steps=steps if method == "eap-ig" else None,
         group=model.n_heads // model.n_kv_heads,
-        senders=scored.senders,
-        receivers=scored.receivers,
-        effects=tuple(tuple(value if there else None for value, there in zip(*row, strict=True)) for row in rows),
-        top=tuple(
-            EdgeEffect(sender=edge[0], receiver=edge[1], effect=value * unit, exact=exact.score(edge) * unit)
-            for edge, value in top
-        ),
-        agreement=_agreement(torch.tensor([value for _, value in top]), [exact.score(edge) for edge, _ in top]),
+        **_effects(scored, exact, top, unit),
     )
+
+
+def _check(method: Method, metric: str, direction: Direction, top_k: int) -> None:
+    if top_k < 1:
+        raise ArgumentError(f"top_k={top_k} shows nothing", "Give at least 1.")
+    if method == "eap" and direction == "noise" and "reference" in metrics.needs(metric):
+        raise ArgumentError(
+            f"{metric} is measured from the clean prediction, where it has no slope",
+            "Take method='eap-ig', or direction='denoise'.",
+        )
 
 
 def _scored(
@@ -211,5 +205,29 @@ def _scored(
     return methods.integrated(model, base, donor, metric, steps=steps)
 
 
-def _agreement(estimates: Tensor, exact: list[float]) -> float | None:
-    return spearman(estimates, torch.tensor(exact)) if len(exact) > 2 else None
+def _checked(
+    model: "Model", base: "Tokens", donor: "Tokens", metric: "Metric", scored: "Scored", top: Ranked, budget: int
+) -> "Scored":
+    """The largest estimates, patched."""
+    only = torch.zeros_like(scored.exists)
+    for edge, _ in top:
+        only[scored.place(edge)] = True
+    return edge_patching.exact(model, base, donor, metric, only=only, budget=budget << 20)
+
+
+def _effects(scored: "Scored", exact: "Scored", top: Ranked, unit: float) -> dict[str, Any]:
+    """The fields about edges; `unit` makes a change of the metric a share."""
+    rows = zip((scored.mean.double() * unit).tolist(), scored.exists.tolist(), strict=True)
+    truth = [exact.score(edge) for edge, _ in top]
+    told = zip(top, truth, strict=True)
+    guessed = torch.tensor([value for _, value in top])
+    return {
+        "senders": scored.senders,
+        "receivers": scored.receivers,
+        "effects": tuple(tuple(value if there else None for value, there in zip(*row, strict=True)) for row in rows),
+        "top": tuple(
+            EdgeEffect(sender=edge[0], receiver=edge[1], effect=value * unit, exact=true * unit)
+            for (edge, value), true in told
+        ),
+        "agreement": spearman(guessed, torch.tensor(truth)) if len(top) > 2 else None,
+    }

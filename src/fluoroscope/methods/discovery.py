@@ -31,7 +31,7 @@ class Found:
     scored: Graph | None
 
 
-def find(finding: Faithfulness, method: Method, *, size: float | None, threshold: float, steps: int) -> Found:
+def find(finding: Faithfulness, method: Method, *, size: float | None, threshold: float, steps: int = 5) -> Found:
     """The circuit of some pairs of prompts.
 
     Args:
