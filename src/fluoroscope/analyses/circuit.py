@@ -15,7 +15,7 @@ from fluoroscope import metrics, tasks, wiring
 from fluoroscope.errors import ArgumentError
 from fluoroscope.marks import Series
 from fluoroscope.methods import discovery, faithfulness, selection
-from fluoroscope.methods.circuits import Circuits
+from fluoroscope.methods.circuits import Ablation, Circuits
 from fluoroscope.methods.discovery import Found, Method
 from fluoroscope.methods.faithfulness import SIZES, Faithfulness
 from fluoroscope.patched import UNITS
@@ -270,17 +270,13 @@ def circuit(
         budget: megabytes that circuits which run together may hold beside the model.
 
     Raises:
-        ArgumentError: neither or both of a task and a pair, prompts of unequal length or answered alike, a size that
-            is none, or a metric that the method cannot take.
+        ArgumentError: neither task nor pair, both, prompts of unequal length or answered alike, or no such size.
         TokenError: answer or foil is not one token or a set of them.
         UnavailableError: what the parts of this model write or read cannot be told apart.
     """
     _check(method, size, metric, pairs)
     found, judged = _prompts(model, (task, clean, corrupted, answer, foil), metric, pairs, seed)
-    finding, judging = (
-        Faithfulness(Circuits(model, each.clean, each.corrupted, ablation, budget=budget << 20), each.metric)
-        for each in (found, judged)
-    )
+    finding, judging = (_judge(model, each, ablation, budget) for each in (found, judged))
     made = discovery.find(finding, method, size=size, threshold=threshold)
     return Circuit(
         recipe=model.recipe(judged.clean, seed=seed),
@@ -320,6 +316,10 @@ def _prompts(
         raise ArgumentError("a circuit needs a task, or a clean and a corrupted prompt", f"Tasks: {known}.")
     both = measured.of_pair(model, clean, corrupted, metric, answer, foil)
     return both, both
+
+
+def _judge(model: "Model", asked: Measured, ablation: Ablation, budget: int) -> Faithfulness:
+    return Faithfulness(Circuits(model, asked.clean, asked.corrupted, ablation, budget=budget << 20), asked.metric)
 
 
 def _found(model: "Model", finding: Faithfulness, found: Measured, made: Found) -> dict[str, Any]:
