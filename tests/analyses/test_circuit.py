@@ -1,5 +1,8 @@
 """Circuits of the specimen's tasks and of planted models, and the result against its parts called one by one."""
 
+import importlib.util
+import re
+from pathlib import Path
 from typing import Any
 
 import networkx
@@ -19,6 +22,9 @@ from fluoroscope.views import Graph
 CLEAN = "When Mary and John went to the store, John gave a drink to"
 OTHER = "When Mary and John went to the store, Mary gave a drink to"
 IDS = [5, 3, 9, 7, 5, 3, 22, 41], [5, 3, 9, 11, 5, 3, 22, 60]
+
+PAGES = Path(__file__).resolve().parents[2] / "docs"
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +116,23 @@ def test_a_planted_circuit_is_found(method: Any) -> None:
     assert bool(result.curve) == (method != "acdc")
     assert len(result.views()) == (3 if method == "acdc" else 4)
     assert "this pair" in result.summary()
+
+
+def test_the_page_of_circuits_says_what_the_command_finds() -> None:
+    spec = importlib.util.spec_from_file_location("circuits_page", PAGES / "circuits.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    text = (PAGES / "circuits.md").read_text(encoding="utf8")
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert [line.split("`")[1] for line in rows] == list(script.TASKS)
+    told = next(line for line in rows if "`facts`" in line)
+    made = f"| {' | '.join(script.row(script.found('facts')))} |"
+    assert script.page([]).partition("| task |")[0] == text.partition("| task |")[0]
+    assert NUMBER.sub("0", made) == NUMBER.sub("0", told)
+    for one, other in zip(NUMBER.findall(made), NUMBER.findall(told), strict=True):
+        assert float(one) == pytest.approx(float(other), rel=0.01, abs=0.2)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from architectures.common import model
+from exact import planted
 from fluoroscope import metrics
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods.acdc import acdc
@@ -34,29 +35,33 @@ def one_by_one(made: Circuits, metric: Metric, threshold: float, sign: int) -> t
     return pruned(graph, kept)
 
 
-@pytest.mark.parametrize("together", [1, 16])
-@pytest.mark.parametrize(("case", "threshold"), [("gpt2", 0.4), ("llama", 0.2), ("cohere", 0.2)])
-def test_trying_several_cuts_at_once_is_trying_one_by_one(case: str, threshold: float, together: int) -> None:
-    made, metric = runs(case), metrics.logit_diff([7], [11])
-    found = acdc(made, metric, threshold, together=together)
-    assert torch.equal(found, one_by_one(made, metric, threshold, -1))
-    assert 0 < int(found.sum()) < len(made.graph)
+def planted_runs(name: str) -> Circuits:
+    found = planted.circuit(name, 8.0)
+    return Circuits(found.model, *(found.model.tokens(part[:3]) for part in (found.prompts, found.corrupted)))
 
 
-def test_a_distance_worsens_as_it_grows() -> None:
-    made = runs("gpt2")
-    clean = made.model.trace(made.tokens).logits[:, -1]
-    metric = metrics.kl(clean)
+def test_trying_several_cuts_at_once_is_trying_one_by_one() -> None:
+    made, metric = runs("llama"), metrics.logit_diff([7], [11])
+    expected = one_by_one(made, metric, 0.2, -1)
+    assert 0 < int(expected.sum()) < len(made.graph)
+    for together in (5, 64):
+        assert torch.equal(acdc(made, metric, 0.2, together=together), expected)
+
+
+@pytest.mark.parametrize("name", ["induction", "xor"])
+def test_a_distance_worsens_as_it_grows(name: str) -> None:
+    made = planted_runs(name)
+    metric = metrics.kl(made.model.trace(made.tokens).logits[:, -1])
     found = acdc(made, metric, 0.05, larger_is_worse=True)
     assert torch.equal(found, one_by_one(made, metric, 0.05, 1))
-    assert float(made.scores(found[None], metric)) < 0.5 * float(made.scores(made.empty, metric))
+    assert made.scores(found[None], metric).mean() < 0.1 * made.scores(made.empty, metric).mean()
 
 
-def test_a_larger_threshold_leaves_fewer_edges_and_none_leaves_all_that_matter() -> None:
-    made, metric = runs("gpt2"), metrics.logit_diff([7], [11])
-    sizes = [int(acdc(made, metric, threshold).sum()) for threshold in (0.1, 1, 100)]
+def test_a_larger_threshold_leaves_fewer_edges() -> None:
+    made, metric = planted_runs("names"), metrics.logit(planted.circuit("names").answers[:3].tolist())
+    sizes = [int(acdc(made, metric, threshold).sum()) for threshold in (0.1, 5, 100)]
     assert sizes == sorted(sizes, reverse=True)
-    assert sizes[-1] == 0
+    assert sizes[0] > sizes[-1] == 0
 
 
 def test_refusal() -> None:

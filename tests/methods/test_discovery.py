@@ -49,7 +49,7 @@ def test_without_a_size_it_is_the_smallest_that_is_faithful() -> None:
     assert found.scored is not None
     kept = faithfulness.curve(found.scored, selection.top)
     faithful = [each.mean for each in made.of(torch.stack(kept))]
-    first = next(index for index, value in enumerate(faithful) if value >= 0.9)
+    first = next(index for index, value in enumerate(faithful) if value >= discovery.FAITHFUL)
     assert torch.equal(found.kept, kept[first])
 
 

@@ -260,7 +260,7 @@ def circuit(
         pairs: of a task, how many the circuit is found on; as many others are there to judge it.
         method: how edges are ranked (eap-ig, eap, or exact patching of each), or acdc, which cuts them one by one.
         size: of the circuit, as a share of all edges below 1 or as a number of edges; without it the smallest of a
-            few sizes that does 90 % on the pairs it is found on.
+            few sizes that does 95 % on the pairs it is found on.
         threshold: by how much, in units of the metric, a cut has to make it worse for acdc to keep the edge.
         ablation: what cut edges carry: what the corrupted prompt gives (resample), the mean of that over all tokens,
             or nothing (zero). Ranking by eap and eap-ig is always about the corrupted prompt.

@@ -15,7 +15,7 @@ from fluoroscope.methods.selection import Kept
 Method = Literal["eap-ig", "eap", "exact", "acdc"]
 """Edge attribution patching with integrated gradients or from one backward pass, patching of each edge, or ACDC."""
 
-FAITHFUL = 0.9
+FAITHFUL = 0.95
 """What a circuit has to do, by default, of what the model does."""
 
 
@@ -35,7 +35,7 @@ def find(finding: Faithfulness, method: Method, *, size: float | None, threshold
     """The circuit of some pairs of prompts.
 
     Args:
-        size: as `selection.size` takes it; None for the smallest of `faithfulness.SIZES` that does 90 %. ACDC has none.
+        size: as `selection.size` takes it; None for the smallest of `faithfulness.SIZES` that does 95 %. ACDC has none.
         threshold: of ACDC, in units of the metric.
         steps: of integrated gradients.
 
