@@ -12,7 +12,7 @@ import torch
 import fluoroscope
 from architectures import common
 from exact import planted
-from fluoroscope import metrics
+from fluoroscope import metrics, registry, tasks
 from fluoroscope.analyses.circuit import Circuit, circuit
 from fluoroscope.errors import ArgumentError, TokenError
 from fluoroscope.methods.circuits import Circuits
@@ -65,6 +65,11 @@ def test_the_curve_ends_at_the_whole_model_and_its_areas_are_trapezoids(facts: C
     assert facts.cpr == pytest.approx(float(torch.trapezoid(torch.tensor(values), torch.tensor(shares))), rel=1e-5)
     beside = torch.trapezoid((1 - torch.tensor(values)).abs(), torch.tensor(shares))
     assert facts.cmd == pytest.approx(float(beside), rel=1e-4)
+
+
+def test_the_help_names_every_task() -> None:
+    about = next(item.help for item in registry.get("circuit").parameters if item.name == "task")
+    assert set(tasks.names()) <= set(re.findall(r"\w+", about))
 
 
 def test_losses_are_of_every_sender(facts: Circuit) -> None:

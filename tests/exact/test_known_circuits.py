@@ -172,7 +172,7 @@ def test_exact_patching_finds_the_edges_of_a_program_and_no_others(name: str, mo
     model = found.model
 
     def score(length: int, position: int) -> dict[Edge, float]:
-        base, other = pairs(model, found.ids(length), 12, same=moves)
+        base, other = pairs(model, found.ids(length), 16, same=moves)
         given = model.trace(other, written(model), {"pos_embed": tracr_programs.moved} if moves else {})
         donor = outputs(model, given.values)
         return largest(edge_patching.exact(model, base, donor, distance(model, base, position), position=position))
@@ -184,7 +184,7 @@ def test_exact_patching_finds_the_edges_of_a_program_and_no_others(name: str, mo
 @every_program
 def test_acdc_finds_the_edges_of_a_program_and_no_others(name: str) -> None:
     found = tracr_programs.program(name)
-    base, donor = pairs(found.model, found.ids(longest(name)), 12)
+    base, donor = pairs(found.model, found.ids(longest(name)), 20)
     made = Circuits(found.model, base, donor)
     kept = acdc(made, distance(found.model, base), 1e-3, larger_is_worse=True)
     assert named(made.graph, kept) == found.edges("active")

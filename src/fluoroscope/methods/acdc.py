@@ -18,7 +18,7 @@ from fluoroscope.methods.selection import pruned
 from fluoroscope.metrics import Metric
 from fluoroscope.progress import report
 
-_TOGETHER = 64
+_TOGETHER = 32
 
 
 def acdc(

@@ -2,8 +2,9 @@
 
 The query, key and value of every head, every MLP and the logits read a stream of their own: that of the run, and for
 each edge that is not in the circuit what its sender would write elsewhere less what it writes here. With all edges
-that is the clean run, with none the corrupted one (Wang et al. 2022, "Interpretability in the Wild", knockout; Conmy et
-al. 2023, "Towards Automated Circuit Discovery for Mechanistic Interpretability", on edges).
+that is the clean run, with none the corrupted one. What belongs to no sender, such as biases, is the run's own (Wang et
+al. 2022, "Interpretability in the Wild", knockout; Conmy et al. 2023, "Towards Automated Circuit Discovery for
+Mechanistic Interpretability", on edges).
 """
 
 from collections.abc import Iterator, Sequence
@@ -153,7 +154,7 @@ class Mixture:
         slots: int,
     ) -> None:
         self.model, self.graph = model, whole
-        self._cut = removed.to(elsewhere.dtype)
+        self._cut = removed.to(elsewhere)
         # What each sender writes elsewhere; less what it writes here, once it has.
         self._missing = elsewhere.expand(len(removed), -1, slots, -1).clone()
         self._stream = self._shift = elsewhere  # of the block that is running, once it is
