@@ -70,6 +70,7 @@ def test_all_edges_are_the_clean_run_and_none_the_corrupted_one(case: str) -> No
             for case in ("gpt2", "llama", "cohere", "gemma2", "olmo2", "mixtral", "granite", "falcon-7b")
         ),
         *((case, "left") for case in ("gpt2", "llama", "bloom")),
+        ("falcon-7b", "right"),
     ],
 )
 def test_without_one_edge_a_run_is_that_of_plain_hooks(case: str, pad: str) -> None:

@@ -125,11 +125,11 @@ class Circuit(Result):
 
     def summary(self) -> str:
         many = f"{len(self.edges):,} of {self.total:,} edges ({percent(len(self.edges) / self.total)})"
-        where = f"{counted(self.judged_on, 'pair')} of {self.task}" if self.task else "this pair"
-        new = " that it was not found on" if self.task else ""
+        new = counted(self.judged_on, "new pair")
+        where = f"on {new} of {self.task}" if self.task else "on this pair, which it was found on"
         chance = f"; random circuits of its size do {share_text(fmean(self.random))}" if self.random else ""
         return (
-            f"{many} do {self.faithfulness.told()} of what the model does on {where}{new}, in {self.measured()}"
+            f"{many} do {self.faithfulness.told()} of what the model does {where}, in {self.measured()}"
             f"{chance}; without them {self.rest.told()} is left."
         )
 
