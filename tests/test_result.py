@@ -129,7 +129,7 @@ def test_the_suffix_decides_what_is_saved(tmp_path, suffix):
     path = result().save(tmp_path / f"r{suffix.upper()}")
     data = Path(path).read_bytes()
     starts = {".json": b"{", ".md": b"# Head count", ".html": b"<!DOCTYPE", ".png": b"\x89PNG", ".svg": b"<?xml"}
-    starts[".dot"] = b"digraph "
+    starts |= {".dot": b"digraph ", ".graphml": b"<?xml "}
     assert data.startswith(starts[suffix])
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """Version of the JSON form; a file of another version is refused."""
 
-SUFFIXES = (".json", ".md", ".html", ".png", ".svg", ".dot")
+SUFFIXES = (".json", ".md", ".html", ".png", ".svg", ".dot", ".graphml")
 """Kinds of files that `Result.save` writes."""
 
 
@@ -166,10 +166,10 @@ class Result(Record):
         return figure.page(self.title(), self.summary(), self.views())
 
     def save(self, path: str | Path) -> Path:
-        """Writes the form that the suffix names: .json, .md, .html, .png, .svg, or .dot for the graph that it draws.
+        """Writes the form that the suffix names: .json, .md, .html, .png, .svg; .dot or .graphml for its graph.
 
         Raises:
-            ArgumentError: another suffix, or .dot for a result that draws no graph.
+            ArgumentError: another suffix, or one of a graph for a result that has none.
         """
         from fluoroscope import artifact
 
@@ -180,20 +180,24 @@ class Result(Record):
             from fluoroscope.render import figure
 
             return figure.image(self.plot(), suffix[1:])
-        if suffix == ".dot":
-            return self._dot().encode("utf8")
+        if suffix in (".dot", ".graphml"):
+            return self._graph_source(suffix).encode("utf8")
         text = {".json": self.to_json, ".md": self.to_markdown, ".html": self.to_html}[suffix]()
         return text.encode("utf8")
 
-    def _dot(self) -> str:
-        from fluoroscope.render import dot
+    def network(self) -> Graph | None:
+        """The graph that .dot and .graphml files hold: the first one that it draws, unless a subclass has a larger."""
+        return next((view for view in self.views() if isinstance(view, Graph)), None)
 
-        graphs = [view for view in self.views() if isinstance(view, Graph)]
-        if not graphs:
+    def _graph_source(self, suffix: str) -> str:
+        from fluoroscope.render import dot, graphml
+
+        graph = self.network()
+        if graph is None:
             raise ArgumentError(
-                f"{self.title()} draws no graph, so there is none to write as .dot", "Use another suffix."
+                f"{self.title()} draws no graph, so there is none to write as {suffix}", "Use another suffix."
             )
-        return dot.source(graphs[0])
+        return dot.source(graph) if suffix == ".dot" else graphml.source(graph)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         """What a notebook may show; a program that shows text alone gets the sentence, not all numbers."""

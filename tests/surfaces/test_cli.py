@@ -45,7 +45,10 @@ VALUES = Values(
     text=str(Path(tiny.__file__)),
     chat=json.dumps([{"role": "user", "content": tiny.PROMPT}]),
 )
-OWN_VALUES = {"arithmetic_graph": {"prompt": "2 times 3 is"}}
+OWN_VALUES = {
+    "arithmetic_graph": {"prompt": "2 times 3 is"},
+    "circuit": {"clean": VALUES["clean"], "corrupted": VALUES["corrupted"]},
+}
 
 FLUORO = [sys.executable, "-m", "fluoroscope"]
 
@@ -65,15 +68,20 @@ def fluoro(capfdbinary, monkeypatch, tiny_folder):
 
 
 def command_line(name: str) -> list[str]:
-    spec = registry.get(name)
-    given = [value if isinstance(value, list) else [value] for value in values(name).values()]
-    return [spec.command, *(word for words in given for word in words)]
+    words = [registry.get(name).command]
+    for item in registry.get(name).parameters:
+        if item.name in values(name):
+            given = values(name)[item.name]
+            words += [] if item.required else [f"--{item.name.replace('_', '-')}"]
+            words += given if isinstance(given, list) else [given]
+    return words
 
 
 def values(name: str) -> dict[str, str]:
-    """The required parameters; every analysis that writes a file has a file of its own."""
+    """The required parameters and those it cannot do without; what writes a file has a file of its own."""
     own = Values(VALUES | OWN_VALUES.get(name, {}), file=str(FILES / f"{name}.safetensors"))
-    return {item.name: own[item.name] for item in registry.get(name).parameters if item.required}
+    needed = OWN_VALUES.get(name, {})
+    return {item.name: own[item.name] for item in registry.get(name).parameters if item.required or item.name in needed}
 
 
 @pytest.mark.parametrize("name", sorted(registry.specs()))

@@ -57,7 +57,7 @@ def output_options(target: F) -> F:
     for option in (
         click.option("--quiet", "-q", is_flag=True, help="Print the one sentence only, and no progress."),
         click.option(
-            "--out", metavar="FILE", help="Save as .json, .md, .html, .png, .svg; a graph as .dot for Graphviz too."
+            "--out", metavar="FILE", help="Save as .json, .md, .html, .png, .svg; a graph as .dot or .graphml too."
         ),
         click.option("--html", metavar="FILE", help="Save as one offline HTML page."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else."),

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from fluoroscope import shares
 from fluoroscope.errors import UnavailableError
 from fluoroscope.methods import slopes
-from fluoroscope.methods.graph import Graph, graph
+from fluoroscope.methods.graph import Graph, graph, output, written
 from fluoroscope.methods.slopes import Path, Score, Slopes
 from fluoroscope.modules import submodule
 from fluoroscope.norms import FrozenNorm, frozen
@@ -47,8 +47,8 @@ def linear(model: "Model", base: Tokens, donor: Tokens, metric: Score, *, by_pos
     """
     slopes.check_pairs(base, donor)
     whole, layers = graph(model), range(model.n_layers)
-    given = model.trace(donor, _written(model), logits=False)
-    run = Slopes(model, base, _sites(layers), metric, held=_written(model))
+    given = model.trace(donor, written(model), logits=False)
+    run = Slopes(model, base, _sites(layers), metric, held=written(model))
     reading = _Reading(model, layers, 1)
     reading.add(run, len(base))
     return whole.scored(_scores(whole, _added(model, run.values, given.values, base), reading, by_position=by_position))
@@ -75,7 +75,7 @@ def integrated(
         ArgumentError, UnavailableError: as `linear`; fewer than one step.
     """
     slopes.check_pairs(base, donor)
-    whole, wanted = graph(model), [Site("resid_pre", 0), *_written(model)]
+    whole, wanted = graph(model), [Site("resid_pre", 0), *written(model)]
     own, given = (model.trace(tokens, wanted, logits=False) for tokens in (base, donor))
     added = _added(model, own.values, given.values, base)
     total: Tensor | None = None
@@ -106,12 +106,6 @@ def _moved(model: "Model", whole: Graph, path: Path) -> Iterator[tuple[Site, int
         yield Site("mlp_out", layer), min(layer + 1, model.n_layers - 1), slice(place - 1, place)
 
 
-def _written(model: "Model") -> list[Site]:
-    """What senders write is made of these."""
-    embeddings = [Site("embed"), *([Site("pos_embed")] if model.architecture.pos_embed is not None else [])]
-    return [*embeddings, *(Site(name, layer) for layer in range(model.n_layers) for name in ("z", "mlp_out"))]
-
-
 def _sites(layers: Sequence[int]) -> list[Site]:
     return [Site(name, layer) for layer in layers for name in _READ]
 
@@ -121,16 +115,11 @@ def _added(
 ) -> Float[Tensor, "pair sender pos d_model"]:
     """What each sender adds to the stream in the donor run, less what it adds in the base run; 0 at padding."""
     parts: list[Tensor] = []
-    for site in _written(model):
-        if site.name != "z":
-            parts.append((donor[site] - base[site])[:, None])
-            continue
-        layer = site.layer or 0
-        if shares.post_norm(model, layer, "attn") is None:  # linear in z
-            split = shares.heads(model, layer, donor[site] - base[site])[0]
+    for site in written(model):
+        if site.name == "z" and shares.post_norm(model, site.layer or 0, "attn") is not None:
+            parts.append(output(model, site, donor[site]) - output(model, site, base[site]))
         else:
-            split = shares.heads(model, layer, donor[site])[0] - shares.heads(model, layer, base[site])[0]
-        parts.append(split.transpose(1, 2))
+            parts.append(output(model, site, donor[site] - base[site]))  # linear
     return torch.cat(parts, 1).masked_fill(~tokens.mask[:, None, :, None], 0)
 
 

@@ -5,7 +5,7 @@ the logits. Edges run from each sender to all that reads the stream behind it (G
 Model Behavior with Path Patching"). Keys and values of grouped queries are those of kv heads, as many as there are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -14,7 +14,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from fluoroscope import shares
 from fluoroscope.errors import ArgumentError, UnavailableError, nearest
+from fluoroscope.sites import Site
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model
@@ -134,3 +136,24 @@ def check(model: "Model") -> None:
         if key in model.unavailable:
             name = key[0] if key[1] is None else f"{key[0]}.{key[1]}"
             raise UnavailableError(f"{model.name} is no graph of heads and MLPs: {name}: {model.unavailable[key]}")
+
+
+def written(model: "Model") -> list[Site]:
+    """The whole sites that what senders write is made of, in the order of senders."""
+    embeddings = [Site("embed"), *([Site("pos_embed")] if model.architecture.pos_embed is not None else [])]
+    return [*embeddings, *(Site(name, layer) for layer in range(model.n_layers) for name in ("z", "mlp_out"))]
+
+
+def outputs(model: "Model", values: Mapping[Site, Tensor]) -> Float[Tensor, "row sender pos d_model"]:
+    """What each sender adds to the stream in a run of which the sites `written` are known.
+
+    The biases of attention are no head's, and in none of them.
+    """
+    return torch.cat([output(model, site, values[site]) for site in written(model)], 1)
+
+
+def output(model: "Model", site: Site, value: Tensor) -> Float[Tensor, "row sender pos d_model"]:
+    """What the senders add that a site is of: every head of a block (z), or one embedding or MLP."""
+    if site.name != "z":
+        return value[:, None]
+    return shares.heads(model, site.layer or 0, value)[0].transpose(1, 2)

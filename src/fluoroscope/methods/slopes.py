@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from fluoroscope.errors import ArgumentError
@@ -129,11 +129,14 @@ def run(
     return model.trace(tokens, sorted({*sites, *end}), edits, logits=whole, grad=grad)
 
 
-def scored(model: "Model", trace: Trace, metric: Score) -> Float[Tensor, "row"]:
-    """The metric after the last token of each row."""
+def scored(
+    model: "Model", trace: Trace, metric: Score, slots: Int64[Tensor, "row"] | None = None
+) -> Float[Tensor, "row"]:
+    """The metric at a slot of each row, by default after its last token."""
     whole = ("unembed", None) in model.unavailable
     end = trace[Site("logits") if whole else Site("resid_post", model.n_layers - 1)]
-    last = end[torch.arange(len(end), device=end.device), trace.tokens.last.to(end.device)]
+    slots = trace.tokens.last if slots is None else slots
+    last = end[torch.arange(len(end), device=end.device), slots.to(end.device)]
     if whole:
         return metric(last)
     if isinstance(metric, Metric) and metric.weights is not None and metric.reads is not None:

@@ -96,7 +96,7 @@ def percent(value: float) -> str:
 
 def share(value: float) -> str:
     """A share of a way, which may be negative or beyond 1: 39.5 %, -3.1 %, 240 %."""
-    return f"{100 * value:.1f} %"
+    return f"{round(100 * value, 1) + 0.0:.1f} %"  # 0 has no sign
 
 
 def counted(count: int, one: str, more: str = "") -> str:

@@ -1,0 +1,235 @@
+"""Which connections between the parts of a model an answer takes.
+
+An edge goes from what writes into the stream (embeddings, heads, MLPs) to what reads it (a head's query, key and value,
+MLPs, logits). Its effect is what the answer does when that reader alone reads that writer as in the other prompt:
+patched one by one (exact), or estimated by edge attribution patching (eap: Syed et al. 2023; eap-ig: Hanna et al.
+2024).
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from fluoroscope import metrics, patched, wiring
+from fluoroscope.errors import ArgumentError
+from fluoroscope.methods import contrast, edge_patching, sweeps
+from fluoroscope.methods import edges as methods
+from fluoroscope.methods.graph import Edge
+from fluoroscope.methods.ranks import spearman
+from fluoroscope.methods.sweeps import Sweep
+from fluoroscope.patched import Patched
+from fluoroscope.render.text import number
+from fluoroscope.render.text import share as share_text
+from fluoroscope.result import Record
+from fluoroscope.signature import Direction, MetricName
+from fluoroscope.views import Column, Graph, Row, Table, View
+from fluoroscope.wiring import Wire
+
+if TYPE_CHECKING:
+    from fluoroscope.methods.graph import Graph as Scored
+    from fluoroscope.metrics import Metric
+    from fluoroscope.model import Model
+    from fluoroscope.tokens import Tokens
+
+THEME = "Causes"
+
+Method = Literal["exact", "eap", "eap-ig"]
+Ranked = Sequence[tuple[Edge, float]]
+_BY = {
+    "exact": "patched one by one",
+    "eap": "estimated from one backward pass",
+    "eap-ig": "estimated from gradients integrated between the prompts",
+}
+
+
+class EdgeEffect(Record):
+    """An edge, and the share of the way to the other prompt's score that it goes.
+
+    Args:
+        effect: as the method says it.
+        exact: as patching says it; None for what was not checked.
+    """
+
+    sender: str
+    receiver: str
+    effect: float
+    exact: float | None
+
+
+class Edges(Patched):
+    """The effect of every edge.
+
+    Args:
+        method: how effects were found; `steps` of the integral where that is eap-ig, else None.
+        group: how many heads share a key and a value.
+        senders: their names, in the order of computation; `receivers` likewise.
+        effects: share of the way, `[sender][receiver]`; None where there is no edge.
+        top: the largest, with their exact effects.
+        agreement: Spearman's rank correlation of estimated and exact effects over `top`; None for fewer than three.
+    """
+
+    method: Method
+    steps: int | None
+    group: int
+    senders: tuple[str, ...]
+    receivers: tuple[str, ...]
+    effects: tuple[tuple[float | None, ...], ...]
+    top: tuple[EdgeEffect, ...]
+    agreement: float | None
+
+    def summary(self) -> str:
+        total = sum(value is not None for row in self.effects for value in row)
+        asked = f"of the {self.asked()} ({self.gap()})"
+        told = ", ".join(
+            f"{wiring.label(each.sender)} → {wiring.label(each.receiver, self.group)} {share_text(each.effect)}"
+            for each in self.top[:3]
+        )
+        first = f"Of {total:,} edges, {_BY[self.method]}, the largest {self.verb().removesuffix('s')} {asked}: {told}"
+        if self.agreement is None or self.method == "exact":
+            return f"{first}."
+        return f"{first}; over these {len(self.top)} it agrees with exact patching at a rank correlation of " + (
+            f"{number(self.agreement)}."
+        )
+
+    def views(self) -> list[View]:
+        return [self._table(), self._graph()]
+
+    def _table(self) -> Table:
+        estimated = self.method != "exact"
+        names = ["sender", "receiver", *(["estimate", "exact"] if estimated else ["effect"])]
+        rows = [
+            Row(
+                cells=(
+                    wiring.label(each.sender),
+                    wiring.label(each.receiver, self.group),
+                    each.effect,
+                    *([each.exact] if estimated else []),
+                )
+            )
+            for each in self.top
+        ]
+        return Table(
+            title=f"Edges with the largest effect on the {self.asked()}",
+            caption=f"What each edge {self.verb()} by itself: one receiver reads one sender as in the other prompt, "
+            f"{_BY[self.method]}; a share of the way between the two scores ({self.gap()}). Shares need not sum to 1.",
+            columns=tuple(Column(name=name) for name in names),
+            rows=tuple(rows),
+        )
+
+    def _graph(self) -> Graph:
+        wires = [Wire(sender=each.sender, receiver=each.receiver, value=each.effect) for each in self.top]
+        return wiring.picture(
+            "The same edges as a graph",
+            "Those of them that lead to the logits. A query, key and value of one head are one node; of several edges "
+            "between two nodes the largest counts. What is alone between two may still be needed together.",
+            "share",
+            wires,
+            self.group,
+        )
+
+
+def edges(
+    model: "Model",
+    clean: str,
+    corrupted: str,
+    *,
+    answer: str | None = None,
+    foil: str | None = None,
+    method: Literal["exact", "eap", "eap-ig"] = "eap-ig",
+    metric: MetricName = "logit_diff",
+    direction: Direction = "noise",
+    steps: int = 5,
+    top_k: int = 20,
+    budget: int = 1024,
+) -> Edges:
+    """Measures or estimates what every single connection between parts of the model does to the answer.
+
+    Args:
+        clean: the prompt that is answered as it should be.
+        corrupted: one of as many tokens that is answered otherwise.
+        answer: the token that is right, as text or id (#338), or several (" Mary| Anna"); without it the model's own
+            prediction after the clean prompt.
+        foil: the token it is held against; without it the model's own prediction after the corrupted prompt.
+        method: exact patches every edge in a run of its own (seconds for thousands of edges of a small model); eap
+            estimates all from one backward pass; eap-ig from several between the two prompts, and is nearer.
+        metric: what is measured at the end of the prompt; rank has no gradient, so it needs exact.
+        direction: noise puts corrupted values into the clean prompt (what is needed), denoise the reverse (what is
+            enough).
+        steps: points of the integral of eap-ig, one backward pass each.
+        top_k: how many of the largest effects to show; estimates among them are checked by patching.
+        budget: megabytes that the sweep may hold beside the model and the runs.
+
+    Raises:
+        ArgumentError: prompts of unequal length, the same or scored alike, or a metric without a slope.
+        TokenError: answer or foil is not one token or a set of them.
+        UnavailableError: what the parts of this model write or read cannot be told apart.
+    """
+    _check(method, metric, direction, top_k)
+    sweep = Sweep(model, [(clean, corrupted)], [], direction, budget << 20)
+    asked = contrast.asked(model, answer, foil)
+    measured, told, against = sweeps.measure(model, sweep, metric, asked.target, asked.foil)
+    ends = sweep.effects([], measured)
+    metrics.recovered(ends.clean, ends.clean, ends.corrupted)  # refuses two that score the same
+    unit = (1 if direction == "denoise" else -1) / float(ends.clean[0] - ends.corrupted[0])
+    sides = reversed(sweep.sides) if direction == "denoise" else sweep.sides
+    base, donor = (side[0] for side in sides)
+    scored = _scored(model, base, donor, measured, method, steps, budget)
+    top = scored.ranked(min(top_k, len(scored)))
+    exact = scored if method == "exact" else _checked(model, base, donor, measured, scored, top, budget)
+    return Edges(
+        **patched.fields(model, sweep, ends, told, against),
+        metric=metric,
+        method=method,
+        steps=steps if method == "eap-ig" else None,
+        group=model.n_heads // model.n_kv_heads,
+        **_effects(scored, exact, top, unit),
+    )
+
+
+def _check(method: Method, metric: str, direction: Direction, top_k: int) -> None:
+    if top_k < 1:
+        raise ArgumentError(f"top_k={top_k} shows nothing", "Give at least 1.")
+    if method == "eap" and direction == "noise" and "reference" in metrics.needs(metric):
+        raise ArgumentError(
+            f"{metric} is measured from the clean prediction, where it has no slope",
+            "Take method='eap-ig', or direction='denoise'.",
+        )
+
+
+def _scored(
+    model: "Model", base: "Tokens", donor: "Tokens", metric: "Metric", method: Method, steps: int, budget: int
+) -> "Scored":
+    if method == "exact":
+        return edge_patching.exact(model, base, donor, metric, budget=budget << 20)
+    if method == "eap":
+        return methods.linear(model, base, donor, metric)
+    return methods.integrated(model, base, donor, metric, steps=steps)
+
+
+def _checked(
+    model: "Model", base: "Tokens", donor: "Tokens", metric: "Metric", scored: "Scored", top: Ranked, budget: int
+) -> "Scored":
+    """The largest estimates, patched."""
+    only = torch.zeros_like(scored.exists)
+    for edge, _ in top:
+        only[scored.place(edge)] = True
+    return edge_patching.exact(model, base, donor, metric, only=only, budget=budget << 20)
+
+
+def _effects(scored: "Scored", exact: "Scored", top: Ranked, unit: float) -> dict[str, Any]:
+    """The fields about edges; `unit` makes a change of the metric a share."""
+    rows = zip((scored.mean.double() * unit).tolist(), scored.exists.tolist(), strict=True)
+    truth = [exact.score(edge) for edge, _ in top]
+    told = zip(top, truth, strict=True)
+    guessed = torch.tensor([value for _, value in top])
+    return {
+        "senders": scored.senders,
+        "receivers": scored.receivers,
+        "effects": tuple(tuple(value if there else None for value, there in zip(*row, strict=True)) for row in rows),
+        "top": tuple(
+            EdgeEffect(sender=edge[0], receiver=edge[1], effect=value * unit, exact=true * unit)
+            for (edge, value), true in told
+        ),
+        "agreement": spearman(guessed, torch.tensor(truth)) if len(top) > 2 else None,
+    }
