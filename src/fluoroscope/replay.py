@@ -20,13 +20,13 @@ from fluoroscope import offer, portions, whole
 from fluoroscope.errors import ArgumentError, TokenError
 from fluoroscope.interventions import at
 from fluoroscope.progress import track
-from fluoroscope.rows import Layout, Patch, Span, attend, gathered
+from fluoroscope.rows import Layout, Patch, Span, attend, gathered, keep
 from fluoroscope.run import Run, Seen, active, flat, place, running
 from fluoroscope.signature import Precision
 from fluoroscope.sites import Site
 from fluoroscope.tokens import Tokens
 from fluoroscope.trace import Trace
-from fluoroscope.variants import Edits, Plan, Planner, Variant, row_edits
+from fluoroscope.variants import Edits, Plan, Planner, Variant, ended, row_edits
 from fluoroscope.verify import tolerance
 
 if TYPE_CHECKING:
@@ -181,18 +181,25 @@ class Replay:
     def resumed(self, portion: Sequence[Plan]) -> Float[Tensor, "variant position d_model"]:
         """The last residual of variants, which are in the order of their layers."""
         layers = self.model.n_layers
-        layout = self._layout(portion)
-        run = Run(self.model, edits=row_edits(portion, layout, self._swept))
+        read = self.read.tolist()
+        ends = [ended(plan, layers - 1, read[plan.prompt]) for plan in portion]
+        run = Run(self.model, edits=row_edits(portion, self._layout(portion), self._swept))
         with running(run):
-            hidden, joined = self._swept_through(portion, run)
+            hidden, joined = self._swept_through(portion, run, ends)
         run.check_complete()
-        hidden = torch.cat([hidden, *(self._entry(plan, layers) for plan in portion[joined:])])
-        for edit in row_edits(portion, layout, {layers}):
+        hidden = torch.cat([hidden, *(self._entry(plan, layers) for plan in ends[joined:])])
+        for edit in row_edits(ends, self._layout(ends), {layers}):
             hidden = edit.apply(hidden[:, None], 0)[:, 0]
-        return self._ends(portion, hidden)
+        return self._ends(ends, hidden)
 
-    def _swept_through(self, portion: Sequence[Plan], run: Run) -> tuple[Float[Tensor, "row d_model"], int]:
-        """All blocks, which variants enter one after the other; and how many variants entered any."""
+    def _swept_through(
+        self, portion: Sequence[Plan], run: Run, ends: Sequence[Plan] = ()
+    ) -> tuple[Float[Tensor, "row d_model"], int]:
+        """All blocks, which variants enter one after the other; and how many variants entered any.
+
+        Args:
+            ends: the variants as they leave the last block, if not as they enter it.
+        """
         hidden = self.trace["resid_pre.0"].new_empty(0, self.model.d_model)
         layout, joined = self._layout([]), 0
         for layer in range(portion[0].layer, self.model.n_layers):
@@ -201,8 +208,32 @@ class Replay:
                 hidden = torch.cat([hidden, *(self._entry(plan, layer) for plan in portion[joined:count])])
                 joined, layout = count, self._layout(portion[:count])
                 run.shape, run.attend = (len(layout), 1), partial(attend, run, layout, self.trace.values)
+            if ends and layer == self.model.n_layers - 1:
+                return self._left(hidden, layout, ends[:count], run), joined
             hidden = self._block(layer, hidden, layout)
         return hidden, joined
+
+    def _left(
+        self, hidden: Float[Tensor, "row d_model"], entered: Layout, ends: Sequence[Plan], run: Run
+    ) -> Float[Tensor, "row d_model"]:
+        """The last block: all rows give it their keys and values, those that are wanted go through it."""
+        layer, layout = (
+            self.model.n_layers - 1,
+            Layout([plan.span for plan in ends if plan.span], entered.device, entered),
+        )
+        if len(layout) == len(entered):
+            return self._block(layer, hidden, entered)
+        own: list[Tensor] = []
+        run.attend = partial(keep, run, own)
+        with suppress(Seen):
+            self._block(layer, hidden, entered)
+        run.inside.close()
+        last = Run(self.model, edits=row_edits(ends, layout, {layer}), shape=(len(layout), 1))
+        last.attend = partial(attend, last, layout, self.trace.values, own=own)
+        with running(last):
+            hidden = self._block(layer, hidden[layout.within], layout)
+        run.fired |= last.fired
+        return hidden
 
     def _captured(
         self, portion: Sequence[Plan], sites: Sequence[Site]
