@@ -260,7 +260,8 @@ class Replay:
         model, span = self.model, plan.span
         assert span is not None
         tokens = span.prompt, slice(span.first, span.last + 1)
-        stream = self.trace[f"resid_pre.{layer}" if layer < model.n_layers else f"resid_post.{layer - 1}"][tokens]
+        site = Site("resid_pre", layer) if layer < model.n_layers else Site("resid_post", layer - 1)
+        stream = self.trace.values[site][tokens]
         embedded = [(edit, slots) for edit, slots in plan.edits if edit.site.layer is None]
         if not embedded or model.architecture.pos_embed is None:
             return stream

@@ -51,6 +51,10 @@ class Layout:
     whole: "Layout | None" = None
 
     def __len__(self) -> int:
+        return self._count
+
+    @cached_property
+    def _count(self) -> int:
         return sum(map(len, self.spans))
 
     def _each(self, values: Sequence[int]) -> Int64[Tensor, "row"]:
