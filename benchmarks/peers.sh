@@ -10,6 +10,6 @@ PINS="$ENVIRONMENT/pins.txt"
 grep -E '^(torch|transformers)==' constraints.txt > "$PINS"
 "$ENVIRONMENT/bin/pip" install --quiet --disable-pip-version-check -c "$PINS" torch
 "$ENVIRONMENT/bin/pip" install --quiet --disable-pip-version-check -c "$PINS" --upgrade \
-  torch transformers transformer-lens nnsight
+  torch transformers transformer-lens nnsight pyvene
 "$ENVIRONMENT/bin/pip" list --disable-pip-version-check 2>/dev/null \
-  | grep -iE '^(torch|transformers|transformer-lens|nnsight) '
+  | grep -iE '^(torch|transformers|transformer-lens|nnsight|pyvene) '
