@@ -32,10 +32,10 @@ from fluoroscope.sites import Site
 
 HERE = Path(__file__).parent
 BARE = "bare SDPA forward"
-PAIRS = {"pair differs everywhere": 0, "pair differs from the fifth token": 4}
+FAR = "pair differs from the fifth token"
+PAIRS = {"pair differs everywhere": 0, FAR: 4}
 HEADS, RESIDUALS = f"each head's z at the end ({N_LAYERS * N_HEADS} runs)", f"resid_pre ({N_LAYERS * LENGTH} runs)"
 LIMITS = {HEADS: 2.5, RESIDUALS: 10.0, "attribution patching": 1.0, "EAP, all edges": 1.2, "EAP-IG": 1.0}
-FAR = "pair differs from the fifth token"
 ROUNDING = 1e-3  # of the spread of effects, which are differences of float32 logits
 ROUGH = 0.5  # bfloat16 is measured, not trusted
 LEFT_OUT = (
@@ -131,10 +131,11 @@ def contestants(module: Any, model: Model) -> dict[str, dict[str, Callable[[], o
 
 
 def limited(row: Row) -> Row:
-    """The row with what it must reach, where that was set: of sweeps in float32, for pairs as the field has them."""
-    if "bfloat16" in row["contestant"] or "everywhere" in row["contestant"]:
+    """The row with what it must reach, where that was set: in float32, and of residuals for pairs as the field has them."""
+    name = row["contestant"]
+    if "bfloat16" in name or (name.startswith(RESIDUALS) and FAR not in name):
         return row
-    limit = next((limit for name, limit in LIMITS.items() if row["contestant"].startswith(name)), None)
+    limit = next((limit for work, limit in LIMITS.items() if name.startswith(work)), None)
     return row if limit is None else {**row, "limit": limit}
 
 

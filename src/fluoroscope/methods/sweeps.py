@@ -151,7 +151,7 @@ class Sweep:
 
     def value(self, site: Site, row: int, slots: tuple[int, ...]) -> Float[Tensor, "slot ..."]:
         """What a site holds at slots of one of the runs."""
-        value = self.replay.trace[site.whole][row].movedim(site.kind.position_axis - 1, 0)[list(slots)]
+        value = self.replay.trace.values[site.whole][row].movedim(site.kind.position_axis - 1, 0)[list(slots)]
         return value if site.unit is None else value[:, site.unit]
 
 
