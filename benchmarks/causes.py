@@ -17,7 +17,21 @@ import peers
 import report
 import torch
 from memory import peak
-from patches import ALL_STEPS, ANSWER, FOIL, LENGTH, ONE_BACKWARD, STEPS, Pair, Patched, Sloped, compare, off
+from patches import (
+    ALL_STEPS,
+    ANSWER,
+    FOIL,
+    HEADS,
+    LENGTH,
+    ONE_BACKWARD,
+    RESIDUALS,
+    STEPS,
+    Pair,
+    Patched,
+    Sloped,
+    compare,
+    off,
+)
 from plain import bare
 from shapes import N_HEADS, N_LAYERS, SHAPES, Shape, twin
 from timing import Row, alternate, machine, once, rows
@@ -34,14 +48,13 @@ HERE = Path(__file__).parent
 BARE = "bare SDPA forward"
 FAR = "pair differs from the fifth token"
 PAIRS = {"pair differs everywhere": 0, FAR: 4}
-HEADS, RESIDUALS = f"each head's z at the end ({N_LAYERS * N_HEADS} runs)", f"resid_pre ({N_LAYERS * LENGTH} runs)"
 LIMITS = {HEADS: 2.5, RESIDUALS: 10.0, "attribution patching": 1.0, "EAP, all edges": 1.2, "EAP-IG": 1.0}
 ROUNDING = 1e-3  # of the spread of effects, which are differences of float32 logits
 ROUGH = 0.5  # bfloat16 is measured, not trusted
-LEFT_OUT = (
-    "Left out: auto-circuit and EAP-IG's own package, which are written against TransformerLens's HookedTransformer, "
-    "and that class itself, which TransformerLens 4 no longer has; TransformerLens 3 does not install beside this "
-    "torch and transformers."
+NOTES = (
+    "Work that makes one run a patch takes so long that it is measured once, against the bare forwards around it.",
+    "Left out: HookedTransformer, which TransformerLens 4 no longer has, and auto-circuit, which is written against "
+    "it. Both need TransformerLens 3 and so an environment of their own, and their sweeps minutes more.",
 )
 
 
@@ -131,7 +144,7 @@ def contestants(module: Any, model: Model) -> dict[str, dict[str, Callable[[], o
 
 
 def limited(row: Row) -> Row:
-    """The row with what it must reach, where that was set: in float32, and of residuals for pairs as the field has them."""
+    """The row with what it must reach, where that was set: in float32, of residuals for a pair as the field has it."""
     name = row["contestant"]
     if "bfloat16" in name or (name.startswith(RESIDUALS) and FAR not in name):
         return row
@@ -157,7 +170,7 @@ def measure(shape: Shape, rounds: int) -> tuple[list[Row], list[Row], list[Row]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7, help="how often each contestant is measured")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each contestant is measured")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     parser.add_argument("--peers", action="store_true", help="measure TransformerLens, nnsight and pyvene too")
     parser.add_argument("--dry", action="store_true", help="print the tables, write no files")
@@ -173,7 +186,7 @@ def main() -> None:
         "times": [row for times, _, _ in measured for row in times],
         "errors": [row for _, errors, _ in measured for row in errors],
         "peaks": [row for _, _, memory in measured for row in memory],
-        "notes": [LEFT_OUT],
+        "notes": list(NOTES),
     }
     if given.peers:
         found["peers"] = peers.measured("peers_causes.py", [f"--threads={given.threads}"])

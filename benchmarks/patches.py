@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 LENGTH, ANSWER, FOIL, STEPS = 16, 11, 12, 5
 D_HEAD = D_MODEL // N_HEADS
+HEADS, RESIDUALS = f"each head's z at the end ({N_LAYERS * N_HEADS} runs)", f"resid_pre ({N_LAYERS * LENGTH} runs)"
 ONE_BACKWARD = "2 forward + 1 backward"
 ALL_STEPS = f"2 forward + {STEPS} (forward + backward)"
 

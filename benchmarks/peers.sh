@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes .benchmarks-env: TransformerLens and nnsight, newest from the index, beside the torch and transformers
+# Makes .benchmarks-env: TransformerLens, nnsight and pyvene, newest from the index, beside the torch and transformers
 # that Fluoroscope is developed with. torch comes first, alone and pinned: left to the peers' own requirements, pip
 # would fetch a CUDA build of several gigabytes.
 set -eu

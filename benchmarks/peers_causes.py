@@ -16,7 +16,20 @@ from typing import Any
 os.environ |= {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled", "TRANSFORMERS_VERBOSITY": "error"}
 
 import torch
-from patches import LENGTH, ONE_BACKWARD, Pair, Patched, Sloped, compare, difference, one_backward, pair
+from patches import (
+    D_HEAD,
+    HEADS,
+    LENGTH,
+    ONE_BACKWARD,
+    RESIDUALS,
+    Pair,
+    Patched,
+    Sloped,
+    compare,
+    difference,
+    one_backward,
+    pair,
+)
 from peers_trace import bridge
 from plain import PlainHooks, bare
 from shapes import N_HEADS, N_LAYERS, SHAPES, Shape, twin
@@ -24,7 +37,6 @@ from timing import alternate, machine, once, rows
 from torch import Tensor
 
 ROUNDING = 1e-3
-HEADS, RESIDUALS = f"each head's z at the end ({N_LAYERS * N_HEADS} runs)", f"resid_pre ({N_LAYERS * LENGTH} runs)"
 FIRST = 4  # the pair differs from the fifth token on
 
 
@@ -113,8 +125,7 @@ def measure(shape: Shape, rounds: int) -> list[dict[str, Any]]:
     module: Any = shape.build().requires_grad_(False)
     sides, plain, sloped = pair(FIRST), Patched(module, shape), Sloped(module, shape)
     lens, sight, given = bridge(twin(module)), NNsight(twin(module)), PlainHooks(twin(module), shape)
-    d_head = 64
-    head_slices = [(slice(None), -1, slice(head * d_head, head * d_head + d_head)) for head in range(N_HEADS)]
+    head_slices = [(slice(None), -1, slice(head * D_HEAD, (head + 1) * D_HEAD)) for head in range(N_HEADS)]
     slots = [(slice(None), slot) for slot in range(LENGTH)]
     work: dict[str, Callable[[], Tensor]] = {
         f"TransformerLens bridge, {HEADS}": partial(
@@ -145,7 +156,7 @@ def measure(shape: Shape, rounds: int) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
