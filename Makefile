@@ -32,10 +32,12 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/trace.py
 	$(BIN)/python benchmarks/reading.py
+	$(BIN)/python benchmarks/causes.py
 
 bench-peers: $(STAMP)
 	sh benchmarks/peers.sh
 	$(BIN)/python benchmarks/trace.py --peers
+	$(BIN)/python benchmarks/causes.py --peers
 
 # Trains the embedded models anew, measures them, puts them into the package if the circuit gate opens, and fits the
 # lenses beside them, which belong to these very weights. Two hours.

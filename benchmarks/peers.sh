@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes .benchmarks-env: TransformerLens and nnsight, newest from the index, beside the torch and transformers
+# Makes .benchmarks-env: TransformerLens, nnsight and pyvene, newest from the index, beside the torch and transformers
 # that Fluoroscope is developed with. torch comes first, alone and pinned: left to the peers' own requirements, pip
 # would fetch a CUDA build of several gigabytes.
 set -eu
@@ -10,6 +10,6 @@ PINS="$ENVIRONMENT/pins.txt"
 grep -E '^(torch|transformers)==' constraints.txt > "$PINS"
 "$ENVIRONMENT/bin/pip" install --quiet --disable-pip-version-check -c "$PINS" torch
 "$ENVIRONMENT/bin/pip" install --quiet --disable-pip-version-check -c "$PINS" --upgrade \
-  torch transformers transformer-lens nnsight
+  torch transformers transformer-lens nnsight pyvene
 "$ENVIRONMENT/bin/pip" list --disable-pip-version-check 2>/dev/null \
-  | grep -iE '^(torch|transformers|transformer-lens|nnsight) '
+  | grep -iE '^(torch|transformers|transformer-lens|nnsight|pyvene) '

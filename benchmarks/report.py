@@ -31,6 +31,10 @@ def grids(found: dict[str, Any]) -> list[Grid]:
         of_unit = [each for each in [*found["times"], *peers] if each["unit"] == unit != each["contestant"]]
         tables.append(_grid(f"CPU time in units of: {unit}", of_unit, "cpu"))
         tables.append(_grid(f"Wall time in units of: {unit}", of_unit, "wall"))
+    if found.get("errors"):
+        tables.append(
+            _grid("Largest error of bfloat16, as a share of the spread of the effects", found["errors"], "error")
+        )
     memory = [{**row, "ratio": row["bytes"] / row["floor"]} for row in found.get("memory", [])]
     if memory:
         tables.append(
@@ -49,7 +53,12 @@ def _grid(title: str, rows: list[Row], key: str) -> Grid:
     names = list(dict.fromkeys(row["contestant"] for row in rows))
     cell = {(row["contestant"], row["shape"], row["length"]): f"{row[key]:.3f}" for row in rows}
     cells = [[name, *(cell.get((name, *column), "") for column in columns)] for name in names]
-    return Grid(title, ["", *(f"{shape}, {length}" for shape, length in columns)], cells)
+    head = ["", *(f"{shape}, {length}" for shape, length in columns)]
+    limits = {row["contestant"]: f"{row['limit']:.1f}" for row in rows if "limit" in row}
+    if limits and key == "cpu":
+        head.append("must reach")
+        cells = [[*line, limits.get(line[0], "")] for line in cells]
+    return Grid(title, head, cells)
 
 
 def show(found: dict[str, Any]) -> None:
@@ -66,7 +75,8 @@ def show(found: dict[str, Any]) -> None:
 def write(found: dict[str, Any], path: Path) -> None:
     """Writes path.md and path.json."""
     path.parent.mkdir(exist_ok=True)
-    parts = [f"# {path.name}: what it costs", _about(found), *(_markdown(grid) for grid in grids(found))]
+    tables = [_markdown(grid) for grid in grids(found)]
+    parts = [f"# {path.name}: what it costs", _about(found), *found.get("notes", []), *tables]
     path.with_suffix(".md").write_text("\n\n".join(parts) + "\n", encoding="utf8")
     path.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf8")
 

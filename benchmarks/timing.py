@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any
+from typing import Any, TypeVar
 
 Contestants = dict[str, Callable[[], object]]
 Row = dict[str, Any]
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,22 @@ def rows(times: dict[str, Times], units: dict[str, str], **labels: Any) -> list[
             }
         )
     return found
+
+
+def once(work: Callable[[], Kept], unit: Callable[[], object]) -> tuple[Kept, Row]:
+    """What slow work gives, and a row of what it costs, measured once against the median of its unit around it."""
+    around = [_timed(unit) for _ in range(7)]
+    kept, (cpu, wall) = _timed(work)
+    around = [each for _, each in (*around, *(_timed(unit) for _ in range(7)))]
+    unit_cpu, unit_wall = (median(part) for part in zip(*around, strict=True))
+    row = {"cpu": round(cpu / unit_cpu, 4), "wall": round(wall / unit_wall, 4), "cpu_ms": round(1000 * cpu, 3)}
+    return kept, row
+
+
+def _timed(work: Callable[[], Kept]) -> tuple[Kept, tuple[float, float]]:
+    cpu, wall = time.process_time(), time.perf_counter()
+    kept = work()
+    return kept, (time.process_time() - cpu, time.perf_counter() - wall)
 
 
 def _divided(mine: list[float], unit: list[float]) -> list[float]:

@@ -142,6 +142,40 @@ def test_patches_are_replacements(case: str) -> None:
         assert relative(one, other) < 1e-5, variant
 
 
+@pytest.mark.parametrize("case", ["gpt2", "llama", "gemma2", "falcon", "gpt_oss", "deepseek_v3", "bloom"])
+def test_the_last_block_may_be_patched_at_what_is_read_and_at_what_is_not(case: str) -> None:
+    """Tokens that nobody reads leave the sweep there, with keys and values that the others still look at."""
+    found_model, prompts = model(case), ids(3)
+    end, generator = found_model.n_layers - 1, torch.Generator().manual_seed(4)
+    plain = found_model.trace(prompts, sites=[f"{name}.{end}" for name in ("resid_pre", "v", "mlp_out", "resid_post")])
+    mine: list[Variant] = [Variant({"resid_pre.0": at(noise(1, 7), 0)}, 1)]
+    slow = [mine[0]]
+    for site in (site for site in plain.sites if site.layer == end):
+        shape = plain[site][0].movedim(site.kind.position_axis - 1, 0)[:3].shape
+        value = torch.randn(shape, generator=generator)
+        framed = value.movedim(0, site.kind.position_axis - 1)[None]
+        later: Edits = {f"attn_out.{end}": at(scale(2), 3)} if site.name == "v" else {}
+        mine.append(Variant(later, patches=[Patch(site, (1, 3, 4), value)]))
+        slow.append(Variant({site: at(replace(framed), [1, 3, 4]), **later}))
+    positions = (3, -3)
+    logits = found(Replay(found_model, prompts, positions=positions), mine)
+    assert relative(logits, one_by_one(found_model, prompts, slow, positions)) < 1e-5
+
+
+@pytest.mark.parametrize("case", ["gpt2", "llama"])
+def test_only_what_is_read_goes_through_the_last_block(case: str) -> None:
+    found_model, seen = model(case), list[int]()
+    replay = Replay(found_model, ids(1))
+    variants = [Variant({f"resid_pre.{layer}": at(scale(2), 4)}) for layer in range(found_model.n_layers - 1)]
+    blocks = found_model.blocks
+    handles = [block.mlp.register_forward_hook(lambda _m, args, _o: seen.append(len(args[0]))) for block in blocks]
+    found(replay, variants)
+    for handle in handles:
+        handle.remove()
+    tokens = int(replay.read[0, 0]) - 4 + 1
+    assert seen == [*(tokens * (layer + 1) for layer in range(len(variants))), len(variants)]
+
+
 @pytest.mark.parametrize("case", ["gpt2", "llama", "gemma2", "bloom"])
 def test_a_base_run_may_be_edited_itself(case: str) -> None:
     """Each prompt by its own edits, which all of its copies make first."""

@@ -70,15 +70,19 @@ def expand(model: "Model", names: Sequence[str | Site]) -> list[Site]:
 
 
 def _check_unit(model: "Model", found: Site) -> None:
+    if found.unit is None:
+        return
     kv = found.name in WITH_KV_HEADS
     routed = architectures.experts(getattr(model.hf, "config", None)) or {}
     sizes = {"head": model.n_kv_heads if kv else model.n_heads, "neuron": model.d_mlp_of(found.layer)}
     size = {**sizes, "expert": routed.get("count")}.get(found.kind.unit or "")
-    if found.unit is not None and size is not None and found.unit >= size:
+    if size is not None and found.unit >= size:
         raise SiteError(f"{found} is beyond the last {found.kind.unit} of {model.name}", f"They run 0..{size - 1}.")
 
 
 def _check_claim(model: "Model", name: str, found: Site, claim: Claim) -> None:
+    if not claim.module:
+        return
     arch = model.architecture
     outputs = {
         "attn_out": (arch.attn_out,) if arch.attn_out else (arch.attn, arch.o),
@@ -87,7 +91,7 @@ def _check_claim(model: "Model", name: str, found: Site, claim: Claim) -> None:
         "logits": (arch.lm_head,),
         **{f"{part}_proj": (path,) for part, path in zip("qkv", (arch.q, arch.k, arch.v), strict=True) if path},
     }.get(found.name)
-    if not claim.module or outputs is None:
+    if outputs is None:
         return
     # A path's value is the module's output; the site is what reaches the residual stream or the reader.
     unchanged = {

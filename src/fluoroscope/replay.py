@@ -8,7 +8,6 @@ whose blocks cannot be resumed so (tried once per model, on padded prompts) runs
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -20,13 +19,14 @@ from fluoroscope import offer, portions, whole
 from fluoroscope.errors import ArgumentError, TokenError
 from fluoroscope.interventions import at
 from fluoroscope.progress import track
-from fluoroscope.rows import Layout, Patch, Span, attend, gathered
+from fluoroscope.resumed import Resumed
+from fluoroscope.rows import Span
 from fluoroscope.run import Run, Seen, active, flat, place, running
 from fluoroscope.signature import Precision
 from fluoroscope.sites import Site
 from fluoroscope.tokens import Tokens
 from fluoroscope.trace import Trace
-from fluoroscope.variants import Edits, Plan, Planner, Variant, row_edits
+from fluoroscope.variants import Edits, Plan, Planner, Variant
 from fluoroscope.verify import tolerance
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Replay:
         self._calls: dict[int, tuple[tuple[Any, ...], dict[str, Any]]] = {}
         self.trace = self._base(model.tokens(prompt), sites)
         self.read = _slots(self.trace.tokens, positions)
-        self._swept = {*range(model.n_layers), *([] if model.architecture.pos_embed else [None])}
+        self.copies = Resumed(model, self.trace, self.read, self._calls)
         last = self.read.max(1).values.tolist()
         self._planner = Planner(model, self.trace.tokens, self.trace.values, last, edits)
 
@@ -115,7 +115,7 @@ class Replay:
         for portion in [*([same] if same else []), *track(self._portions(changed, self.read), "sweep")]:
             indices = [plan.index for plan in portion]
             if self.why_whole is None:
-                yield indices, self._captured(portion, sites)
+                yield indices, self.copies.captured(portion, sites)
             else:
                 chosen = [variants[index] for index in indices]
                 found = whole.trace(self.model, self.trace.tokens, chosen, sites, self._edits)
@@ -124,7 +124,7 @@ class Replay:
     @torch.no_grad()
     def _portion(self, portion: Sequence[Plan], variants: Sequence[Variant], tokens: Tensor | None) -> Tensor:
         with self._computing():
-            found = self._whole(portion, variants) if self.why_whole else self.resumed(portion)
+            found = self._whole(portion, variants) if self.why_whole else self.copies.ends(portion)
         return self._logits(found, None if tokens is None else tokens[[plan.prompt for plan in portion]])
 
     @torch.no_grad()
@@ -176,87 +176,7 @@ class Replay:
         lower = self.precision == "bfloat16"
         return torch.autocast(self.model.device.type, torch.bfloat16) if lower else nullcontext()
 
-    # ── copies that are resumed ──────────────────────────────────────────────────────────────────────
-
-    def resumed(self, portion: Sequence[Plan]) -> Float[Tensor, "variant position d_model"]:
-        """The last residual of variants, which are in the order of their layers."""
-        layers = self.model.n_layers
-        layout = self._layout(portion)
-        run = Run(self.model, edits=row_edits(portion, layout, self._swept))
-        with running(run):
-            hidden, joined = self._swept_through(portion, run)
-        run.check_complete()
-        hidden = torch.cat([hidden, *(self._entry(plan, layers) for plan in portion[joined:])])
-        for edit in row_edits(portion, layout, {layers}):
-            hidden = edit.apply(hidden[:, None], 0)[:, 0]
-        return self._ends(portion, hidden)
-
-    def _swept_through(self, portion: Sequence[Plan], run: Run) -> tuple[Float[Tensor, "row d_model"], int]:
-        """All blocks, which variants enter one after the other; and how many variants entered any."""
-        hidden = self.trace["resid_pre.0"].new_empty(0, self.model.d_model)
-        layout, joined = self._layout([]), 0
-        for layer in range(portion[0].layer, self.model.n_layers):
-            count = sum(plan.layer <= layer for plan in portion)
-            if count > joined:
-                hidden = torch.cat([hidden, *(self._entry(plan, layer) for plan in portion[joined:count])])
-                joined, layout = count, self._layout(portion[:count])
-                run.shape, run.attend = (len(layout), 1), partial(attend, run, layout, self.trace.values)
-            hidden = self._block(layer, hidden, layout)
-        return hidden, joined
-
-    def _captured(
-        self, portion: Sequence[Plan], sites: Sequence[Site]
-    ) -> dict[Site, Float[Tensor, "variant slot ..."]]:
-        """Values of whole sites at every slot: the base run's, and those that were computed again."""
-        prompts = [plan.prompt for plan in portion]
-        found = {site: self.trace[site][prompts].movedim(site.kind.position_axis, 1).clone() for site in sites}
-        changed = [plan for plan in portion if plan.span is not None]
-        if not changed:
-            return found
-        run = Run(self.model, frozenset(sites), row_edits(changed, self._layout(changed), self._swept), brief=True)
-        with running(run), suppress(Seen):
-            self._swept_through(changed, run)
-        for site, value in run.values.items():
-            layout = self._layout([plan for plan in changed if plan.layer <= (site.layer or 0)])
-            found[site][layout.variant, layout.slot] = value.squeeze(site.kind.position_axis)
-        return found
-
-    def _layout(self, portion: Sequence[Plan]) -> Layout:
-        return Layout([plan.span for plan in portion if plan.span is not None], self.model.device)
-
-    def _entry(self, plan: Plan, layer: int) -> Float[Tensor, "token d_model"]:
-        """What enters a block: the base run's stream, or embeddings of which some are edited."""
-        model, span = self.model, plan.span
-        assert span is not None
-        tokens = span.prompt, slice(span.first, span.last + 1)
-        stream = self.trace[f"resid_pre.{layer}" if layer < model.n_layers else f"resid_post.{layer - 1}"][tokens]
-        embedded = [(edit, slots) for edit, slots in plan.edits if edit.site.layer is None]
-        if not embedded or model.architecture.pos_embed is None:
-            return stream
-        parts = {name: self.trace[name][tokens][None] for name in ("embed", "pos_embed")}
-        for edit, slots in embedded:
-            name = edit.site.name
-            if isinstance(edit, Patch):
-                parts[name] = parts[name].index_copy(1, torch.tensor(slots) - span.first, edit.value[None].to(stream))
-            else:
-                parts[name] = edit.on(slots).apply(parts[name], span.first)
-        return (parts["embed"] + parts["pos_embed"])[0]
-
-    def _block(self, layer: int, hidden: Float[Tensor, "row d_model"], layout: Layout) -> Float[Tensor, "row d_model"]:
-        """One of Hugging Face's blocks on rows."""
-        ids = self.trace.tokens.ids
-        args, named = gathered(self._calls[layer], layout, (ids.shape[0], ids.shape[1]))
-        output = self.model.blocks[layer](hidden[:, None], *args, **named)
-        return (output if isinstance(output, Tensor) else output[0])[:, 0].to(hidden.dtype)
-
-    def _ends(self, portion: Sequence[Plan], hidden: Float[Tensor, "row d_model"]) -> Tensor:
-        """The rows that are read; a token before a variant's first one is the base run's."""
-        prompts = torch.tensor([plan.prompt for plan in portion], device=hidden.device)
-        layout, read = self._layout(portion), self.read[prompts]
-        offset = read - torch.tensor([span.first for span in layout.spans], device=hidden.device)[:, None]
-        rows = torch.tensor(layout.starts, device=hidden.device)[:, None] + offset.clamp_min(0)
-        base = self.trace[f"resid_post.{self.model.n_layers - 1}"][prompts[:, None], read]
-        return torch.where((offset >= 0)[..., None], hidden[rows], base)
+    # ── copies that run whole ────────────────────────────────────────────────────────────────────────
 
     def _whole(self, portion: Sequence[Plan], variants: Sequence[Variant]) -> Float[Tensor, "variant position d_vocab"]:
         chosen = [variants[plan.index] for plan in portion]
@@ -301,7 +221,7 @@ def _tried(model: "Model") -> str | None:
             for first in sorted({0, last[prompt] // 2, last[prompt]})
         ]
         with torch.no_grad():
-            ends = replay.resumed([Plan(index, span.prompt, span) for index, span in enumerate(spans)])
+            ends = replay.copies.ends([Plan(index, span.prompt, span) for index, span in enumerate(spans)])
     except Exception as error:  # the blocks are other people's code, which may fail in any way
         return f"its blocks cannot be called one by one: {error}"
     prompts = [span.prompt for span in spans]

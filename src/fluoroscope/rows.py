@@ -7,6 +7,7 @@ and values included, which all variants of a prompt share.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from fluoroscope.attention import softmax
 from fluoroscope.errors import EditError
-from fluoroscope.run import Edit, Run, call
+from fluoroscope.run import Edit, Run, Seen, call
 from fluoroscope.sites import Site
 
 
@@ -40,43 +41,79 @@ class Span:
 
 @dataclass(frozen=True)
 class Layout:
-    """Which token of which variant each row is; variants lie one behind the other, slots in order."""
+    """Which token of which variant each row is; variants lie one behind the other, slots in order.
+
+    Args:
+        whole: of the same variants, with the tokens whose keys and values are their own; None for those of `spans`.
+    """
 
     spans: Sequence[Span]
     device: torch.device
+    whole: "Layout | None" = None
 
     def __len__(self) -> int:
+        return self._count
+
+    @cached_property
+    def _count(self) -> int:
         return sum(map(len, self.spans))
 
     def _each(self, values: Sequence[int]) -> Int64[Tensor, "row"]:
-        counts = torch.tensor([len(span) for span in self.spans], device=self.device)
-        return torch.tensor(values, device=self.device).repeat_interleave(counts)
-
-    @cached_property
-    def variant(self) -> Int64[Tensor, "row"]:
-        return self._each(range(len(self.spans)))
+        repeated = [value for value, span in zip(values, self.spans, strict=True) for _ in range(len(span))]
+        return torch.tensor(repeated, device=self.device)
 
     @cached_property
     def prompt(self) -> Int64[Tensor, "row"]:
         return self._each([span.prompt for span in self.spans])
 
     @cached_property
-    def first(self) -> Int64[Tensor, "row"]:
-        return self._each([span.first for span in self.spans])
+    def slot(self) -> Int64[Tensor, "row"]:
+        slots = [slot for span in self.spans for slot in range(span.first, span.last + 1)]
+        return torch.tensor(slots, device=self.device)
 
     @cached_property
-    def slot(self) -> Int64[Tensor, "row"]:
-        return torch.cat([torch.arange(span.first, span.last + 1, device=self.device) for span in self.spans])
+    def variant(self) -> Int64[Tensor, "row"]:
+        return self._each(range(len(self.spans)))
 
     @cached_property
     def starts(self) -> list[int]:
         """Row of each variant's first token."""
-        ends = torch.tensor([len(span) for span in self.spans]).cumsum(0)
-        return [0, *ends[:-1].tolist()]
+        return [0, *accumulate(map(len, self.spans[:-1]))] if self.spans else []
 
     @cached_property
     def longest(self) -> int:
         return max(map(len, self.spans))
+
+    @property
+    def own(self) -> "Layout":
+        """The rows whose keys and values are the variants' own."""
+        return self.whole or self
+
+    @cached_property
+    def within(self) -> Int64[Tensor, "row"]:
+        """Where in the rows of `own` each row is."""
+        three = zip(self.own.starts, self.own.spans, self.spans, strict=True)
+        found = [start + slot - old.first for start, old, span in three for slot in range(span.first, span.last + 1)]
+        return torch.tensor(found, device=self.device)
+
+    @cached_property
+    def columns(self) -> Int64[Tensor, "row token"]:
+        """The slots of a variant's own tokens; where it has fewer than the longest, they run on beyond its end."""
+        first = self._each([span.first for span in self.own.spans])
+        return first[:, None] + torch.arange(self.own.longest, device=self.device)
+
+    @cached_property
+    def _padded(self) -> Int64[Tensor, "token"]:
+        longest = range(self.longest)
+        pairs = zip(self.starts, self.spans, strict=True)
+        return torch.tensor(
+            [start + min(n, len(span) - 1) for start, span in pairs for n in longest], device=self.device
+        )
+
+    @cached_property
+    def _flat(self) -> Int64[Tensor, "row"]:
+        first = self._each([span.first for span in self.spans])
+        return self.variant * self.longest + self.slot - first
 
     @cached_property
     def of_prompts(self) -> list[tuple[int, slice | Int64[Tensor, "row"]]]:
@@ -87,16 +124,14 @@ class Layout:
         return [(prompt, (self.prompt == prompt).nonzero()[:, 0]) for prompt in found]
 
     def padded(self, rows: Float[Tensor, "row ..."]) -> Float[Tensor, "variant token ..."]:
-        """Rows by variant; variants with fewer tokens end in zeros."""
-        if self.longest == 1:
-            return rows[:, None]
-        out = rows.new_zeros(len(self.spans), self.longest, *rows.shape[1:])
-        out[self.variant, self.slot - self.first] = rows
-        return out
+        """Rows by variant; variants with fewer tokens repeat their last one."""
+        even = len(self) == len(self.spans) * self.longest
+        return (rows if even else rows.index_select(0, self._padded)).unflatten(0, (-1, self.longest))
 
     def flat(self, padded: Float[Tensor, "variant token ..."]) -> Float[Tensor, "row ..."]:
         """The rows that `padded` was made of."""
-        return padded[:, 0] if self.longest == 1 else padded[self.variant, self.slot - self.first]
+        rows = padded.flatten(0, 1)
+        return rows if len(rows) == len(self) else rows.index_select(0, self._flat)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +207,15 @@ Held = Mapping[Site, Tensor]
 
 
 def attend(
-    run: Run, layout: Layout, held: Held, layer: int, qkv: Sequence[Tensor], mask: Tensor | None, given: dict[str, Any]
+    run: Run,
+    layout: Layout,
+    held: Held,
+    layer: int,
+    qkv: Sequence[Tensor],
+    mask: Tensor | None,
+    given: dict[str, Any],
+    *,
+    own: Sequence[Tensor] = (),
 ) -> Float[Tensor, "row one head d_v"]:
     """What `attention.explicit` gives at these tokens, each variant on its prompt's keys and values and its own.
 
@@ -181,8 +224,10 @@ def attend(
         qkv: of the rows, [row, head or kv head, 1, size].
         mask: the one that the base run's attention got.
         given: further keywords of the attention function.
+        own: keys and values of the rows of `layout.own`, where these are others.
     """
     q, k, v = (run.visit(name, layer, value)[:, :, 0] for name, value in zip("qkv", qkv, strict=True))
+    k, v = own or (k, v)
     keys, values = (held[Site(name, layer)] for name in "kv")
     scaling = given.get("scaling")
     scores = _scores(layout, q.to(keys), k.to(keys), keys) * (q.shape[-1] ** -0.5 if scaling is None else scaling)
@@ -197,21 +242,33 @@ def attend(
     return _mixed(layout, pattern[:, :, 0], v.to(values), values)[:, None]
 
 
+def keep(
+    run: Run, own: list[Tensor], layer: int, qkv: Sequence[Tensor], _mask: Tensor | None, _given: dict[str, Any]
+) -> Tensor:
+    """Keeps the rows' keys and values, and ends the pass, of which no more is wanted.
+
+    Raises:
+        Seen: always.
+    """
+    own += [run.visit(name, layer, value)[:, :, 0] for name, value in zip("kv", qkv[1:], strict=True)]
+    raise Seen
+
+
 def _scores(
     layout: Layout,
     q: Float[Tensor, "row head d"],
-    k: Float[Tensor, "row kv d"],
+    k: Float[Tensor, "own kv d"],
     keys: Float[Tensor, "prompt kv slot d"],
 ) -> Float[Tensor, "row head slot"]:
     """Products with the prompt's keys, and from a variant's first slot on with its own."""
-    n_slots, groups = keys.shape[2], q.shape[1] // k.shape[1]
-    scores = q.new_empty(len(q), q.shape[1], n_slots + layout.longest)
+    own_layout, n_slots, groups = layout.own, keys.shape[2], q.shape[1] // k.shape[1]
+    scores = q.new_empty(len(q), q.shape[1], n_slots + own_layout.longest)
     grouped = q.unflatten(1, (-1, groups))
     for prompt, rows in layout.of_prompts:
         part = grouped[rows].transpose(0, 1).flatten(1, 2) @ keys[prompt].mT
         scores[rows, :, :n_slots] = part.unflatten(1, (-1, groups)).transpose(0, 1).flatten(1, 2).to(scores)
     by_token = layout.padded(grouped).permute(0, 2, 3, 1, 4).flatten(2, 3)  # variant, kv, group and token, d
-    own = by_token @ layout.padded(k).permute(0, 2, 3, 1)
+    own = by_token @ own_layout.padded(k).permute(0, 2, 3, 1)
     own = own.unflatten(2, (groups, -1)).permute(0, 3, 1, 2, 4).flatten(2, 3)  # variant, token, head, own token
     return scores.scatter_(2, _columns(layout, q.shape[1]), layout.flat(own).to(scores))[..., :n_slots]
 
@@ -220,9 +277,9 @@ def _mixed(
     layout: Layout, pattern: Float[Tensor, "row head slot"], v: Tensor, values: Float[Tensor, "prompt kv slot d_v"]
 ) -> Float[Tensor, "row head d_v"]:
     groups, columns = pattern.shape[1] // v.shape[1], _columns(layout, pattern.shape[1])
-    pattern = torch.nn.functional.pad(pattern, (0, layout.longest))
+    pattern = torch.nn.functional.pad(pattern, (0, layout.own.longest))
     own = layout.padded(pattern.gather(2, columns).unflatten(1, (-1, groups)))
-    own = own.permute(0, 2, 3, 1, 4).flatten(2, 3) @ layout.padded(v).transpose(1, 2)
+    own = own.permute(0, 2, 3, 1, 4).flatten(2, 3) @ layout.own.padded(v).transpose(1, 2)
     mixed = layout.flat(own.unflatten(2, (groups, -1)).permute(0, 3, 1, 2, 4)).flatten(1, 2)
     before = pattern.scatter(2, columns, 0.0)[..., : values.shape[2]].unflatten(1, (-1, groups))
     for prompt, rows in layout.of_prompts:
@@ -232,9 +289,7 @@ def _mixed(
 
 
 def _columns(layout: Layout, heads: int) -> Int64[Tensor, "row head token"]:
-    """The slots of a variant's own tokens; where it has fewer than the longest, they run on beyond the prompt's end."""
-    own = layout.first[:, None] + torch.arange(layout.longest, device=layout.device)
-    return own[:, None].expand(-1, heads, -1)
+    return layout.columns[:, None].expand(-1, heads, -1)
 
 
 def _masked(scores: Float[Tensor, "row head slot"], layout: Layout, mask: Tensor | None) -> Tensor:

@@ -161,9 +161,7 @@ def _differing(patch: Patch, held: Tensor) -> tuple[Patch, tuple[int, ...]] | No
         return patch, patch.slots
     differs = (own != patch.value).flatten(1).any(1).tolist()
     first = min(slot for slot, other in zip(patch.slots, differs, strict=True) if other)
-    kept = [place for place, slot in enumerate(patch.slots) if slot >= first]
-    slots = tuple(patch.slots[place] for place in kept)
-    return replace(patch, slots=slots, value=patch.value[kept]), slots
+    return _from(patch, first)
 
 
 def _changed(edit: Edit, slots: tuple[int, ...], held: Tensor) -> tuple[Edit, tuple[int, ...]] | None:
@@ -189,6 +187,32 @@ def _changed(edit: Edit, slots: tuple[int, ...], held: Tensor) -> tuple[Edit, tu
         return call(edit.function, edit.site, whole).index_select(axis, places)
 
     return replace(edit, function=function), tuple(slots[place] for place in kept)
+
+
+def ended(plan: Plan, layer: int, read: Sequence[int]) -> Plan:
+    """The plan from the last block on, behind whose keys nothing is wanted of tokens before the first that is read.
+
+    A function is shown all of its tokens, so where there is one the plan stays as it is.
+
+    Args:
+        layer: of the last block.
+        read: slots whose end is wanted.
+    """
+    span = plan.span
+    late = [(edit, slots) for edit, slots in (*plan.again, *plan.edits) if (edit.site.layer or 0) >= layer]
+    if span is None or any(isinstance(edit, Edit) for edit, _ in late):
+        return plan
+    first = min(slot for slot in read if slot >= span.first)
+    cut = [
+        (edit, slots) for edit, slots in (_from(edit, first) for edit, _ in late if isinstance(edit, Patch)) if slots
+    ]
+    return Plan(plan.index, plan.prompt, replace(span, first=first), tuple(cut))
+
+
+def _from(patch: Patch, first: int) -> tuple[Patch, tuple[int, ...]]:
+    kept = [place for place, slot in enumerate(patch.slots) if slot >= first]
+    slots = tuple(patch.slots[place] for place in kept)
+    return replace(patch, slots=slots, value=patch.value[kept]), slots
 
 
 def row_edits(portion: Sequence[Plan], layout: Layout, layers: Collection[int | None]) -> list[RowEdit]:

@@ -24,6 +24,7 @@ ELSEWHERE = {
     "lens.py": "analyses/test_logit_lens.py",
     "lens_records.py": "analyses/test_logit_lens.py",
     "lens_reading.py": "analyses/test_logit_lens.py",
+    "resumed.py": "test_replay.py",
     "rows.py": "test_replay.py",
     "whole.py": "test_replay.py",
     "methods/tracing.py": "analyses/test_causal_tracing.py",

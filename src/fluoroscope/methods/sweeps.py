@@ -157,7 +157,7 @@ class Sweep:
 
 def held(trace: Trace, site: Site, row: int, slots: Sequence[int]) -> Float[Tensor, "slot ..."]:
     """What a site, whole or a unit, holds at slots of one row: a patch's value."""
-    value = trace[site.whole][row].movedim(site.kind.position_axis - 1, 0)[list(slots)]
+    value = trace.values[site.whole][row].movedim(site.kind.position_axis - 1, 0)[list(slots)]
     return value if site.unit is None else value[:, site.unit]
 
 
