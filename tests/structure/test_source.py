@@ -29,6 +29,7 @@ ELSEWHERE = {
     "methods/tracing.py": "analyses/test_causal_tracing.py",
     "portions.py": "test_replay.py",
     "patched.py": "analyses/test_head_patching.py",
+    "task_records.py": "analyses/test_task_patching.py",
     "lens_fit.py": "analyses/test_fit_tuned_lens.py",
     "answers.py": "test_metrics.py",
     "analyzer.py": "surfaces/test_analyzer.py",

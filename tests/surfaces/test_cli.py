@@ -42,6 +42,7 @@ VALUES = Values(
     subject=tiny.PROMPT[:2],
     site="L1N5",
     weight="W_Q.1.2",
+    task="induction",
     text=str(Path(tiny.__file__)),
     chat=json.dumps([{"role": "user", "content": tiny.PROMPT}]),
 )

@@ -8,7 +8,6 @@ al. 2022, "Interpretability in the Wild".
 from typing import TYPE_CHECKING, Literal
 
 from fluoroscope import patched
-from fluoroscope.errors import UnavailableError
 from fluoroscope.methods import contrast, sweeps
 from fluoroscope.patched import Patched
 from fluoroscope.render.text import quoted
@@ -141,9 +140,7 @@ def head_patching(
         TokenError: answer or foil is not one token or a set of them, or a prompt has no such position.
         UnavailableError: this model has no such part of a head.
     """
-    sites = sweeps.units(model, part)
-    if not sites:
-        raise UnavailableError(f"{model.name} offers {part} on no block", f"{model.unavailable.get((part, 0), '')}")
+    sites = sweeps.offered(model, part)
     sweep = sweeps.Sweep(model, [(clean, corrupted)], [part], direction, budget << 20, precision)
     asked = contrast.asked(model, answer, foil)
     measured, told, against = sweeps.measure(model, sweep, metric, asked.target, asked.foil)
