@@ -50,6 +50,7 @@ class TaskEffect(Record):
             pair.
         score: mean of the metric itself; `score_low` and `score_high` likewise, by Student's t.
         foreign: the share with values of other pairs; None where it was not measured.
+        noise: that less the share with values of the other pairs' prompts of the kind that is patched; likewise.
     """
 
     site: str
@@ -61,6 +62,7 @@ class TaskEffect(Record):
     score_low: float | None
     score_high: float | None
     foreign: float | None
+    noise: float | None
 
     @property
     def label(self) -> str:
@@ -104,7 +106,7 @@ def effects(sites: Sequence[Site], where: "Sequence[Place]", found: "Swept") -> 
     """Of every part at every place that was measured in all pairs."""
     scores, foreign = found.effects.scores.mT, found.foreign_shares()
     numbers = [*found.shares(), scores.mean(0), *confidence.interval(scores)]
-    columns = [column.tolist() for column in (*numbers, *([] if foreign is None else [foreign]))]
+    columns = [column.tolist() for column in (*numbers, *(foreign or ()))]
     told: list[TaskEffect] = []
     for index, (site, place) in enumerate(product(sites, where)):
         share, low, high, score, least, most, *other = (column[index] for column in columns)
@@ -113,7 +115,7 @@ def effects(sites: Sequence[Site], where: "Sequence[Place]", found: "Swept") -> 
                 TaskEffect(
                     site=str(site), place=place.label, share=share, share_low=finite(low), share_high=finite(high),
                     score=score, score_low=finite(least), score_high=finite(most),
-                    foreign=finite(other[0]) if other else None,
+                    foreign=finite(other[0]) if other else None, noise=finite(other[1]) if other else None,
                 )
             )  # fmt: skip
     return tuple(told)

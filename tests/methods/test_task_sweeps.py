@@ -52,18 +52,19 @@ def test_every_score_is_a_run_of_its_own(case, direction):
     donors = [2, None, 0, None]
     swept = task_sweeps.swept(sweep, sites, places, measured, donors)
     assert swept.foreign is not None
-    assert swept.foreign[:, [1, 3]].isnan().all()
+    kinds = [(swept.effects.scores, [0, 1, 2, 3], 0), (swept.foreign[0], donors, 0), (swept.foreign[1], donors, 1)]
+    assert all(scores[:, [1, 3]].isnan().all() for scores, _, _ in kinds[1:])
     for row, (site, place) in enumerate((site, place) for site in sites for place in places):
-        for pair, (clean, corrupted) in enumerate(PAIRS):
-            base = corrupted if direction == "denoise" else clean
-            for scores, source in ((swept.effects.scores, pair), (swept.foreign, donors[pair])):
-                if source is None:
+        for pair, prompts in enumerate(PAIRS):
+            for scores, sources, same in kinds:
+                if sources[pair] is None:
                     continue
-                value = found.trace([PAIRS[source][direction == "noise"]], sites=[site.whole])[str(site)]
+                source = PAIRS[sources[pair]][(direction == "noise") ^ same]
+                value = found.trace([source], sites=[site.whole])[str(site)]
                 where = place.positions[pair]
                 value = value if where is None else value[:, list(where)]
                 edit = replace(value) if where is None else at(replace(value), list(where))
-                logits = found.trace([base], edits={site: edit}).logits[:, -1]
+                logits = found.trace([prompts[direction == "denoise"]], edits={site: edit}).logits[:, -1]
                 alone = float(measured.at([pair])(logits))
                 assert float(scores[row, pair]) == pytest.approx(alone, abs=1e-5 * float(logits.abs().max()))
 
@@ -79,9 +80,11 @@ def test_shares_are_mean_changes_over_the_mean_way():
     assert torch.allclose(swept.shares()[0], by_hand)
     weighted = (swept.effects.shares * (clean - corrupted)).sum(1) / (clean - corrupted).sum()
     assert torch.allclose(swept.shares()[0], weighted)
-    foreign = (swept.foreign - corrupted)[:, [0, 2]].mean(1) / (clean - corrupted)[[0, 2]].mean()
-    assert torch.allclose(swept.foreign_shares(), foreign)
-    assert task_sweeps.level(foreign) == pytest.approx(float(foreign.abs().quantile(0.95)))
+    (other, same), having, way = swept.foreign, [0, 2], (clean - corrupted)[[0, 2]].mean()
+    share, noise = swept.foreign_shares()
+    assert torch.allclose(share, (other - corrupted)[:, having].mean(1) / way)
+    assert torch.allclose(noise, (other - same)[:, having].mean(1) / way)
+    assert task_sweeps.level(noise) == pytest.approx(float(noise.abs().quantile(0.95)))
     none = task_sweeps.swept(sweep, sites[:1], everywhere, metrics.logit(ANSWERS), [None] * 4)
     assert none.foreign_shares() is None
 

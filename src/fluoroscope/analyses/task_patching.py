@@ -54,8 +54,7 @@ class TaskPatching(Result):
         clean_score: mean of the metric behind the clean prompts; `corrupted_score` behind the others.
         way_low, way_high: the 95 % interval of the difference of these two over pairs; None for one pair.
         effects: of every part at every place, in order.
-        level: the share that 95 % of them stay below, in size, with values of other pairs; None where that was not
-            measured.
+        level: the share that the noise of 95 % of them stays below, in size; None where that was not measured.
         missing: how many a cancelled run had not come to.
         whole: why every copy ran whole, which is slower; None where only what differs was computed again.
     """
@@ -98,7 +97,7 @@ class TaskPatching(Result):
         """How many parts do more than disturb."""
         many = f"{len(self.standing())} of {len(self.effects)} {self._counted()}"
         if self.level is not None:
-            return f"{many} stand out above what values of other pairs do ({share_text(self.level)})"
+            return f"{many} stand out of the noise of shuffled pairs ({share_text(self.level)})"
         return f"{many} have an interval without 0" if len(self.pairs) > 1 else "one pair says nothing of others"
 
     def _doubts(self) -> str:
@@ -160,9 +159,10 @@ class TaskPatching(Result):
             return " Values of other pairs were not put in, so nothing says what disturbance alone does."
         where = "" if having == len(self.pairs) else f", in the {having} pairs that have one"
         return (
-            f" Foreign: the same with values of another pair's prompt of as many tokens{where}; 95 % of the parts stay "
-            f"below {share_text(self.level)} with them. They take the old answer away without bringing the new one, so "
-            "a part that carries the answer goes about half as far with them."
+            f" Foreign: the same with values of another pair of as many tokens{where}, which take the old answer away "
+            "without bringing the new one, and so go about half as far. What the other pair's clean values do more "
+            f"than its corrupted ones is noise: for 95 % of the parts less than {share_text(self.level)}, and what "
+            "stands out has its whole interval above that."
         )
 
     def _map(self) -> list[View]:
@@ -280,7 +280,7 @@ def _numbers(sites: list[Site], where: "list[Place]", found: "Swept") -> dict[st
         "way_low": finite(float(low)),
         "way_high": finite(float(high)),
         "effects": effects,
-        "level": None if foreign is None else task_sweeps.level(foreign),
+        "level": None if foreign is None else task_sweeps.level(foreign[1]),
         "missing": len(sites) * len(where) - len(effects),
     }
 

@@ -110,6 +110,10 @@ class Sweep:
         """
         return self.sides[0][0].slots(0, position)[0]
 
+    def base(self, pair: int) -> int:
+        """The row of the prompt that is patched."""
+        return self._own + pair
+
     def logits(self) -> tuple[Float[Tensor, "pair d_vocab"], Float[Tensor, "pair d_vocab"]]:
         """Of the clean and of the corrupted prompts, at their ends."""
         both = self.replay.base_logits()[:, 0]
@@ -148,23 +152,27 @@ class Sweep:
             raise
         return effects
 
-    def patched(self, part: Part, pair: int, only: int | None = None, donor: int | None = None) -> Variant:
+    def patched(
+        self, part: Part, pair: int, only: int | None = None, donor: int | None = None, *, same: bool = False
+    ) -> Variant:
         """The one prompt with a part of the other, perhaps at a single slot.
 
         Before the first token that differs both are the same.
 
         Args:
-            donor: the pair whose other prompt gives the values, of as many tokens; None for the pair itself.
+            donor: the pair that gives the values, whose prompts are as long; None for the pair itself.
+            same: whether a donor gives those of its prompt of the kind that is patched, not those of its other one.
 
         Raises:
             ArgumentError: a donor of another length.
         """
-        tokens, row = self.replay.trace.tokens, self._other + (pair if donor is None else donor)
+        tokens = self.replay.trace.tokens
+        row = (self._own if same else self._other) + (pair if donor is None else donor)
         if len(tokens.rows[row]) != len(tokens.rows[self._own + pair]):
             raise ArgumentError(f"pairs {pair} and {donor} differ in length", "Take values of one of as many tokens.")
         places = range(len(tokens.rows[row])) if part.positions is None else part.positions
         resumed = self.replay.why_whole is None  # so that nothing looks ahead
-        first = self.changed[pair][0] if resumed and donor in (None, pair) else 0
+        first = self.changed[pair][0] if resumed and donor is None else 0
         chosen = [place for place in places if place % len(tokens.rows[row]) >= first]
         slots = tuple(slot for slot in (tokens.slots(row, chosen) if chosen else ()) if only in (None, slot))
         patches = [Patch(site, slots, self.value(site, row, slots)) for site in part.sites if slots]

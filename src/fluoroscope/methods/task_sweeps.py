@@ -1,7 +1,8 @@
 """Parts patched in many pairs of prompts at once, and the same with values that belong to other pairs.
 
-What a part does with values of a pair that has nothing to do with the prompt is the noise that its effect has to stand
-out of: it disturbs as much and knows as little of the answer (a control by permuted donors, as permutation tests are).
+Values of another pair disturb: they take the old answer away without bringing the new one, which alone goes about half
+of the way. What its one prompt's values do more than its other prompt's is free of that, and as neither knows the
+answer, it is the noise that effects have to stand out of.
 """
 
 import random
@@ -20,7 +21,7 @@ from fluoroscope.sites import Site
 from fluoroscope.variants import Variant
 
 QUANTILE = 0.95
-"""The share of all parts whose effect with foreign values lies below the level."""
+"""The share of all parts whose noise lies below the level."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,12 @@ class Swept:
 
     Args:
         effects: with the values of the pair's own other prompt.
-        foreign: the scores with the values of its donor's; NaN where a pair has none, None where it was not asked.
+        foreign: the scores with the values of the donor's other prompt, and with those of its prompt of the kind that
+            is patched; NaN for pairs without a donor, None where it was not asked.
     """
 
     effects: Effects
-    foreign: Float[Tensor, "part pair"] | None
+    foreign: tuple[Float[Tensor, "part pair"], Float[Tensor, "part pair"]] | None
 
     @property
     def start(self) -> Float[Tensor, "pair"]:
@@ -63,14 +65,21 @@ class Swept:
         """The mean change as a share of the mean way, and the ends of its interval over pairs."""
         return confidence.ratio((self.effects.scores - self.start).mT, self.way)
 
-    def foreign_shares(self) -> Float[Tensor, "part"] | None:
-        """The same share with foreign values, over the pairs that have a donor; None where none has."""
+    def foreign_shares(self) -> tuple[Float[Tensor, "part"], Float[Tensor, "part"]] | None:
+        """The same share with a donor's values, and what its one prompt's do more than its other prompt's.
+
+        Both are over the pairs that have a donor; None where none has.
+        """
         if self.foreign is None:
             return None
-        pairs = ~self.foreign.isnan().all(0)
+        other, same = self.foreign
+        pairs = ~other.isnan().all(0)
         if not bool(pairs.any()) or not float(self.way[pairs].sum()):
             return None
-        return confidence.ratio((self.foreign - self.start)[:, pairs].mT, self.way[pairs])[0]
+        share, noise = (
+            confidence.ratio((other - less)[:, pairs].mT, self.way[pairs])[0] for less in (self.start, same)
+        )
+        return share, noise
 
 
 def donors(rows: Sequence[Sequence[int]], seed: int) -> list[int | None]:
@@ -107,22 +116,27 @@ def swept(
     count = len(sweep.changed)
     parts = [(site, place) for site in sites for place in places]
 
-    def patched(site: Site, place: Place, pair: int, donor: int | None) -> Variant:
-        return sweep.patched(Part((site,), place.positions[pair]), pair, donor=donor)
+    def patched(site: Site, place: Place, pair: int, donor: int | None, *, same: bool = False) -> Variant:
+        return sweep.patched(Part((site,), place.positions[pair]), pair, donor=donor, same=same)
 
+    having = [pair for pair, donor in enumerate(donors or ()) if donor is not None]
     variants = [patched(*part, pair, None) for part in parts for pair in range(count)]
-    others = [(pair, donor) for pair, donor in enumerate(donors or ()) if donor is not None]
-    # one sweep of both: pairs without a donor are patched with their own values, and not looked at
-    taken = {pair: pair for pair in range(count)} | dict(others)
-    variants += [patched(*part, pair, taken[pair]) for part in parts for pair in range(count)] if others else []
-    own = len(parts)
+    for same in (False, True) if donors is not None and having else ():
+        # pairs without a donor are left as they are, which costs nothing, and not looked at
+        variants += [
+            Variant(prompt=sweep.base(pair)) if donor is None else patched(*part, pair, donor, same=same)
+            for part in parts
+            for pair, donor in enumerate(donors or ())
+        ]
 
     def apart(found: Effects) -> Swept:
-        foreign = torch.full((own, count), torch.nan, dtype=torch.float64)
-        for pair, _ in others:
-            foreign[:, pair] = found.scores[own:, pair]
-        effects = Effects(found.scores[:own], found.clean, found.corrupted, found.direction)
-        return Swept(effects, None if donors is None else foreign)
+        own, *foreign = found.scores.split(len(parts))
+        effects = Effects(own, found.clean, found.corrupted, found.direction)
+        if donors is None:
+            return Swept(effects, None)
+        lacking = torch.tensor([pair not in having for pair in range(count)])
+        other, same = (scores.masked_fill(lacking, torch.nan) for scores in foreign or (own, own))
+        return Swept(effects, (other, same))
 
     return told(lambda: sweep.measured(variants, metric), apart)
 
@@ -137,7 +151,7 @@ def _check_way(sweep: Sweep, metric: Metric) -> None:
         )
 
 
-def level(foreign: Float[Tensor, "part"]) -> float:
-    """What the given share of the parts stays below, in size, with foreign values."""
-    sizes = foreign[~foreign.isnan()].abs()
+def level(noise: Float[Tensor, "part"]) -> float:
+    """What the given share of the parts stays below, in size, where nothing but noise is."""
+    sizes = noise[~noise.isnan()].abs()
     return float(sizes.quantile(QUANTILE)) if len(sizes) else 0.0
