@@ -12,8 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fluoroscope.methods.sweeps import Effects, Part, Sweep
-from fluoroscope.metrics import Metric
+from fluoroscope.methods.sweeps import Effects, Part
 from fluoroscope.sites import Site
 
 
@@ -66,12 +65,3 @@ def joint(found: Effects, count: int) -> Joint:
         table[one, other] = table[other, one] = values[count:-1]
         tables.append(table)
     return Joint(tables[0], float(found.scores[-1, 0]), tables[1], float(found.shares[-1, 0]))
-
-
-def measure(sweep: Sweep, sites: Sequence[Site], positions: tuple[int, ...] | None, metric: Metric) -> Joint:
-    """All of it in one sweep.
-
-    Raises:
-        Cancelled, ArgumentError, UnavailableError, TokenError, EditError: as `Sweep.effects`.
-    """
-    return joint(sweep.effects(parts(sites, positions), metric), len(sites))
