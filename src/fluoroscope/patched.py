@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from fluoroscope.contrasted import wording
 from fluoroscope.methods import contrast
-from fluoroscope.render.text import number, quoted
+from fluoroscope.render.text import counted, number, quoted
 from fluoroscope.result import Recipe, Result
 from fluoroscope.signature import Direction
 
@@ -40,6 +40,7 @@ class Patched(Result):
         direction: "denoise" puts clean values into the corrupted prompt, "noise" the reverse.
         clean_score: the metric at the end of the clean prompt; `corrupted_score` of the other.
         whole: why every copy ran whole, which is slower; None where only what differs was computed again.
+        missing: how many effects a cancelled run had not come to.
     """
 
     clean: tuple[str, ...]
@@ -54,6 +55,11 @@ class Patched(Result):
     clean_score: float
     corrupted_score: float
     whole: str | None
+    missing: int = 0
+
+    def partial(self) -> str:
+        """What a sentence begins with where something is missing."""
+        return f"Partial, {counted(self.missing, 'effect')} not measured. " if self.missing else ""
 
     def asked(self) -> str:
         """What is measured, in words."""
@@ -111,4 +117,5 @@ def fields(
         "clean_score": float(found.clean[0]),
         "corrupted_score": float(found.corrupted[0]),
         "whole": sweep.replay.why_whole,
+        "missing": int(found.scores.isnan().sum()),
     }

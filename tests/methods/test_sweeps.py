@@ -6,10 +6,11 @@ import torch
 import fluoroscope
 from architectures.common import model, relative
 from fluoroscope import metrics
-from fluoroscope.errors import ArgumentError, TokenError
+from fluoroscope.errors import ArgumentError, Cancelled, TokenError
 from fluoroscope.interventions import at, replace
 from fluoroscope.methods import sweeps
 from fluoroscope.methods.sweeps import Part, Sweep
+from fluoroscope.progress import listening
 from fluoroscope.sites import Site
 
 CASES = ["gpt2", "llama", "gemma2", "qwen3", "olmo2", "cohere", "gpt_neox", "mixtral", "deepseek_v3", "falcon", "bloom"]
@@ -123,3 +124,30 @@ def test_prompts_that_are_answered_alike_have_no_foil_of_their_own():
     )
     with pytest.raises(ArgumentError, match="answered by ' hotel' as well, so there is no foil"):
         sweeps.measure(found, alike, "logit_diff", (), ())
+
+
+@pytest.mark.parametrize("case", ["gpt2", "gemma2", "bloom"])
+def test_a_cancelled_sweep_carries_what_it_has_and_leaves_the_model_as_it_was(case, monkeypatch):
+    found = model(case)
+    parts = [Part((site,)) for site in sweeps.units(found, "z")]
+    full = Sweep(found, PAIRS, ["z"]).effects(parts, metric())
+    weights = {name: value.clone() for name, value in found.hf.state_dict().items()}
+    plain = found.trace(PAIRS[0][0]).logits
+    monkeypatch.setattr("fluoroscope.portions.ROWS", 1)
+    for end in (1, 7):
+        sweep = Sweep(found, PAIRS, ["z"])
+        with (
+            listening(lambda label, done, _total, end=end: not (label == "sweep" and done == end)),
+            pytest.raises(Cancelled) as stopped,
+        ):
+            sweep.effects(parts, metric())
+        partial = stopped.value.partial
+        measured = ~partial.scores.isnan()
+        assert int(measured.sum()) == end
+        assert (partial.scores - full.scores)[measured].abs().max() < 1e-5
+        assert torch.equal(partial.clean, sweep.effects(parts[:1], metric()).clean)
+    with listening(lambda label, _done, _total: label != "sweep"), pytest.raises(Cancelled) as stopped:
+        Sweep(found, PAIRS, ["z"]).effects(parts, metric())
+    assert stopped.value.partial is None
+    assert all(torch.equal(value, weights[name]) for name, value in found.hf.state_dict().items())
+    assert torch.equal(found.trace(PAIRS[0][0]).logits, plain)

@@ -43,7 +43,6 @@ class HeadInteraction(Patched):
         interactions: that less the share of each, likewise.
         together: share of all at once.
         scores: the metric itself with two patched, on the diagonal with one; `together_score` with all.
-        missing: effects that a cancelled run had not come to; they are None.
     """
 
     heads: tuple[str, ...]
@@ -54,7 +53,6 @@ class HeadInteraction(Patched):
     together: float | None
     scores: Matrix
     together_score: float | None
-    missing: int = 0
 
     @property
     def labels(self) -> list[str]:
@@ -82,7 +80,6 @@ class HeadInteraction(Patched):
 
     def summary(self) -> str:
         sums, count = self.sums(), len(self.heads)
-        partial = f"Partial, {counted(self.missing, 'effect')} not measured. " if self.missing else ""
         verb = self.verb().removesuffix("s")
         whole = "" if sums is None or self.together is None else (
             f"{counted(count, 'head')} together {verb} {share_text(self.together)}, where one by one they sum to "
@@ -90,7 +87,7 @@ class HeadInteraction(Patched):
         )  # fmt: skip
         told = [*self._told(1), *self._told(-1)]
         pairs = "; ".join(told) or f"no two differ from their sum by {share_text(_WORTH)}"
-        return f"{partial}Of the {self.asked()} ({self.gap()}), {whole}{pairs}."
+        return f"{self.partial()}Of the {self.asked()} ({self.gap()}), {whole}{pairs}."
 
     def _told(self, sign: int) -> list[str]:
         """The pairs that do more, or less, than their sum, in words; nothing where none does."""
@@ -208,7 +205,6 @@ def _numbers(group: list[Site], found: "Effects") -> dict[str, Any]:
         "together": finite(joint.share),
         "scores": _matrix(joint.scores),
         "together_score": finite(joint.together),
-        "missing": int(found.scores.isnan().sum()),
     }
 
 

@@ -13,7 +13,7 @@ from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import confidence, sweeps, task_sweeps
 from fluoroscope.methods.sweeps import Sweep
 from fluoroscope.patched import DISTANCES, OF_ANSWER, UNITS
-from fluoroscope.render.text import counted, number, prose
+from fluoroscope.render.text import counted, number, percent, prose
 from fluoroscope.render.text import share as share_text
 from fluoroscope.result import Result
 from fluoroscope.result import number as finite
@@ -97,7 +97,7 @@ class TaskPatching(Result):
         """How many parts do more than disturb."""
         many = f"{len(self.standing())} of {len(self.effects)} {self._counted()}"
         if self.level is not None:
-            return f"{many} stand out of the noise of shuffled pairs ({share_text(self.level)})"
+            return f"{many} stand out of the noise of shuffled pairs ({percent(self.level)})"
         return f"{many} have an interval without 0" if len(self.pairs) > 1 else "one pair says nothing of others"
 
     def _doubts(self) -> str:
@@ -161,7 +161,7 @@ class TaskPatching(Result):
         return (
             f" Foreign: the same with values of another pair of as many tokens{where}, which take the old answer away "
             "without bringing the new one, and so go about half as far. What the other pair's clean values do more "
-            f"than its corrupted ones is noise: for 95 % of the parts less than {share_text(self.level)}, and what "
+            f"than its corrupted ones is noise: for 95 % of the parts less than {percent(self.level)}, and what "
             "stands out has its whole interval above that."
         )
 

@@ -209,13 +209,13 @@ def units(model: "Model", name: str) -> list[Site]:
     return found
 
 
-def offered(model: "Model", name: str) -> list[Site]:
-    """What `units` gives.
+def offered(model: "Model", name: str, *, whole: bool = False) -> list[Site]:
+    """What `units` gives, or the sites as they are.
 
     Raises:
         UnavailableError: that is nothing.
     """
-    found = units(model, name)
+    found = list(model.sites(name)) if whole else units(model, name)
     if not found:
         raise UnavailableError(f"{model.name} offers {name} on no block", f"{model.unavailable.get((name, 0), '')}")
     return found
