@@ -102,6 +102,11 @@ class Sweep:
         self.replay = Replay(model, rows, sites, budget=budget, precision=precision)
         self._own, self._other = (len(pairs), 0) if direction == "denoise" else (0, len(pairs))
 
+    @property
+    def length(self) -> int:
+        """How many tokens the prompts of the first pair have."""
+        return len(self.sides[0][0].rows[0])
+
     def position(self, position: int) -> int:
         """A token index of the first pair, from 0.
 
