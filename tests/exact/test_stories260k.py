@@ -180,6 +180,7 @@ def test_the_task_over_pairs_has_the_published_gap_and_its_components_stand_out(
     heads = task_patching(stories(), "pronouns", file=str(file), pairs=8, direction="noise")
     published = [name for name, change in ABLATED.items() if change < 0 and name.startswith("L")]
     assert [each.label for each in heads.standing()[:3]] == published
+    assert heads.level is None, "values of any pair know the answer of all"
 
 
 def words(rows: int, length: int, seed: int) -> Tensor:

@@ -24,19 +24,31 @@ PAIRS = [
 ANSWERS, FOILS = [7, [5, 9], 2, 4], [11, 8, 3, 9]
 
 
-@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=3), min_size=1, max_size=12), st.integers(0, 99))
-def test_donors_are_other_rows_of_the_same_length_wherever_there_is_one(rows, seed):
-    found = task_sweeps.donors(rows, seed)
-    assert found == task_sweeps.donors(rows, seed)
-    for row, donor in zip(rows, found, strict=True):
-        others = [other for other in rows if len(other) == len(row) and other != row]
-        assert (donor is None) == (not others)
-        assert donor is None or rows[donor] in others
+ROWS = st.lists(
+    st.tuples(st.lists(st.integers(0, 2), min_size=1, max_size=3), st.sets(st.integers(0, 3), max_size=2)),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(ROWS, st.integers(0, 99))
+def test_donors_are_of_the_same_length_and_about_other_tokens_wherever_there_are_such(pairs, seed):
+    rows, about = zip(*pairs, strict=True)
+    found = task_sweeps.donors(rows, about, seed)
+    assert found == task_sweeps.donors(rows, about, seed)
+    for index, donor in enumerate(found):
+        fits = [
+            other
+            for other in range(len(rows))
+            if other != index and len(rows[other]) == len(rows[index]) and not about[other] & about[index]
+        ]
+        assert (donor is None) == (not fits)
+        assert donor is None or donor in fits
 
 
 def test_different_rows_of_one_length_are_permuted():
     rows = [[index] for index in range(9)]
-    found = [task_sweeps.donors(rows, seed) for seed in range(4)]
+    found = [task_sweeps.donors(rows, rows, seed) for seed in range(4)]
     assert all(sorted(each) == list(range(9)) for each in found)
     assert len({tuple(each) for each in found}) > 1
 

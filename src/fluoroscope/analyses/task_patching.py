@@ -156,10 +156,13 @@ class TaskPatching(Result):
         """How the level is to be read."""
         having = sum(pair.donor is not None for pair in self.pairs)
         if self.level is None:
-            return " Values of other pairs were not put in, so nothing says what disturbance alone does."
+            return (
+                " Values of other pairs were not put in, which takes pairs of as many tokens that are about others: so "
+                "nothing says what disturbance alone does."
+            )
         where = "" if having == len(self.pairs) else f", in the {having} pairs that have one"
         return (
-            f" Foreign: the same with values of another pair of as many tokens{where}, which take the old answer away "
+            f" Foreign: the same with values of a pair about other tokens{where}, which take the old answer away "
             "without bringing the new one, and so go about half as far. What the other pair's clean values do more "
             f"than its corrupted ones is noise: for 95 % of the parts less than {percent(self.level)}, and what "
             "stands out has its whole interval above that."
@@ -219,8 +222,8 @@ def task_patching(
 
     Args:
         task: whose pairs to make, such as ioi, induction, facts or greater_than; with a file, what to call its pairs.
-        variant: another form of the task, such as abc of ioi, or another reading of the file.
-        file: pairs of prompts to read: CSV, TSV, JSON or JSON lines, in any of the field's formats.
+        variant: another form of the task, such as abc of ioi, or another reading of a file.
+        file: text file of pairs to read: CSV, TSV, JSON or JSON lines, in any of the field's formats.
         pairs: how many.
         seed: of the draw of pairs, and of which pair gives values to which.
         part: what is patched: a head's output z, its q, k, v or pattern, or a whole block's stream, attention or MLP.
@@ -229,7 +232,7 @@ def task_patching(
         metric: what is measured at the end of the prompts.
         direction: denoise puts clean values into the corrupted prompt (what is enough), noise the reverse (what is
             needed).
-        floor: whether values of other pairs are put in as well, to see from where on an effect is one.
+        floor: whether values of pairs about other tokens are put in as well, to see from where on an effect is one.
         precision: bfloat16 sweeps faster on most processors, with an error of about 1e-2 of the logits.
         budget: megabytes that the sweep may hold beside the model and the runs.
 
@@ -246,7 +249,8 @@ def task_patching(
     answers, foils = dataset.ids(model)
     clean = sweep.logits()[0]
     measured = metrics.make(metric, answer=answers, foil=foils, reference=clean)
-    donors = task_sweeps.donors([each.rows[0] for each in sweep.sides[0]], seed) if floor else None
+    about = [{*answer, *foil} for answer, foil in zip(answers, foils, strict=True)]
+    donors = task_sweeps.donors([each.rows[0] for each in sweep.sides[0]], about, seed) if floor else None
     where = _places(dataset, sweep, positions, part)
     said = {"task": dataset.name if variant is None else f"{dataset.name} ({variant})", "part": part, "metric": metric}
 

@@ -6,7 +6,7 @@ answer, it is the noise that effects have to stand out of.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -82,11 +82,14 @@ class Swept:
         return share, noise
 
 
-def donors(rows: Sequence[Sequence[int]], seed: int) -> list[int | None]:
-    """For each row another of as many tokens, but not the same ones, each taken once where that goes.
+def donors(rows: Sequence[Sequence[int]], about: Sequence[Collection[int]], seed: int) -> list[int | None]:
+    """For each row another of as many tokens that asks for something else, each taken once where that goes.
 
-    Rows of one length are put in a circle, in an order that follows from the seed; each takes from the next that is
-    another. None where no row of that length is.
+    Rows of one length are put in a circle, in an order that follows from the seed; each takes from the next that will
+    do. None where none does.
+
+    Args:
+        about: the tokens that each row's metric is about; of a donor none of them, else its values know the answer.
     """
     circles: dict[int, list[int]] = {}
     for index in random.Random(seed).sample(range(len(rows)), len(rows)):  # noqa: S311 — permuting needs no secret
@@ -95,7 +98,7 @@ def donors(rows: Sequence[Sequence[int]], seed: int) -> list[int | None]:
     for circle in circles.values():
         for place, index in enumerate(circle):
             others = (*circle[place + 1 :], *circle[:place])
-            found[index] = next((other for other in others if list(rows[other]) != list(rows[index])), None)
+            found[index] = next((other for other in others if not set(about[other]) & set(about[index])), None)
     return found
 
 
