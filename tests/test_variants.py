@@ -6,7 +6,8 @@ import torch
 from architectures.common import ids, model
 from fluoroscope.interventions import add, at, replace, scale, zero
 from fluoroscope.replay import Replay
-from fluoroscope.rows import Span
+from fluoroscope.rows import Patch, Span
+from fluoroscope.sites import Site
 from fluoroscope.variants import Plan, Planner, Variant
 
 CHANGED = 9
@@ -54,6 +55,16 @@ def test_what_changes_nothing_is_dropped_as_long_as_nothing_has_changed(replay: 
     plan = planned(replay, Variant({"resid_pre.0": at(add(1.0), 5), "z.0": mine}))  # by then it is another run
     assert plan.span == Span(0, 0, 0, 12)
     assert len(plan.edits) == 2
+
+
+def test_a_patch_of_a_unit_of_one_number_begins_where_it_differs() -> None:
+    one, other = ids(1)[0], [*ids(1)[0][:CHANGED], *ids(1, seed=1)[0][CHANGED:]]
+    neurons = Replay(model("llama"), [one, other], sites=["neurons.*"])
+    value = donor(neurons, "neurons.1")[0, :, 5]
+    plan = planned(neurons, Variant(patches=[Patch(Site("neurons", 1, 5), tuple(range(13)), value)]))
+    assert plan.span == Span(0, 1, CHANGED, 12)
+    own = neurons.trace["neurons.1"][0, :, 5]
+    assert planned(neurons, Variant(patches=[Patch(Site("neurons", 1, 5), (2, 3), own[2:4])])).span is None
 
 
 def test_what_is_behind_the_last_token_that_is_read_is_dropped(replay: Replay) -> None:

@@ -54,7 +54,16 @@ class ArtifactError(FluoroscopeError):
 
 
 class Cancelled(FluoroscopeError):
-    """The listener asked to stop; nothing was left behind."""
+    """The listener asked to stop; the model is as it was.
+
+    Args:
+        partial: what was done before, of the kind that would have come, and which says what is missing; None where
+            that is nothing.
+    """
+
+    def __init__(self, message: str, hint: str = "", partial: object = None) -> None:
+        super().__init__(message, hint)
+        self.partial = partial
 
 
 def nearest(word: str, options: Iterable[str]) -> str:

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from fluoroscope.contrasted import wording
 from fluoroscope.methods import contrast
-from fluoroscope.render.text import number, quoted
-from fluoroscope.result import Result
+from fluoroscope.render.text import counted, number, quoted
+from fluoroscope.result import Recipe, Result
 from fluoroscope.signature import Direction
 
 if TYPE_CHECKING:
@@ -19,12 +19,12 @@ UNITS = {
     "cross_entropy": "nats", "rank": "tokens", "kl": "nats", "js": "nats", "l2": "logits", "cosine": "",
     "mse": "logits²",
 }  # fmt: skip
-_DISTANCES = {
+DISTANCES = {
     "kl": "KL divergence from the clean prediction", "js": "Jensen-Shannon divergence from the clean prediction",
     "l2": "distance from the clean logits", "cosine": "cosine distance from the clean logits",
     "mse": "squared distance from the clean logits",
 }  # fmt: skip
-_OF_ANSWER = {
+OF_ANSWER = {
     "probability": "probability of", "log_probability": "log-probability of", "cross_entropy": "loss on",
     "rank": "rank of",
 }  # fmt: skip
@@ -42,6 +42,7 @@ class Patched(Result):
         direction: "denoise" puts clean values into the corrupted prompt, "noise" the reverse.
         clean_score: the metric at the end of the clean prompt; `corrupted_score` of the other.
         whole: why every copy ran whole, which is slower; None where only what differs was computed again.
+        missing: how many effects a cancelled run had not come to.
     """
 
     clean: tuple[str, ...]
@@ -56,13 +57,18 @@ class Patched(Result):
     clean_score: float
     corrupted_score: float
     whole: str | None
+    missing: int = 0
+
+    def partial(self) -> str:
+        """What a sentence begins with where something is missing."""
+        return f"Partial, {counted(self.missing, 'effect')} not measured. " if self.missing else ""
 
     def asked(self) -> str:
         """What is measured, in words."""
-        if self.metric in _DISTANCES:
-            return _DISTANCES[self.metric]
-        if self.metric in _OF_ANSWER:
-            return f"{_OF_ANSWER[self.metric]} {quoted(self.answer or '')}"
+        if self.metric in DISTANCES:
+            return DISTANCES[self.metric]
+        if self.metric in OF_ANSWER:
+            return f"{OF_ANSWER[self.metric]} {quoted(self.answer or '')}"
         several = max(len(self.answer_ids), len(self.foil_ids)) > 1
         words = wording(self.answer or "", self.foil, several=several)
         return words.replace("lead", "lead in probability", 1) if self.metric == "probability_diff" else words
@@ -95,15 +101,20 @@ def reading(heads: "Sequence[str]") -> str:
     return f"{', '.join(heads[:-1])} and {heads[-1]} (one kv head)"
 
 
+def recipe(sweep: "Sweep") -> Recipe:
+    """That of a sweep's runs, with the precision that the copies were computed in."""
+    found, swept = sweep.replay.trace.recipe, sweep.replay.precision
+    computed = found.dtype if swept == "float32" else f"{found.dtype}, swept in {swept}"
+    return found.model_copy(update={"dtype": computed})
+
+
 def fields(
     model: "Model", sweep: "Sweep", found: "Effects", answer: tuple[int, ...], foil: tuple[int, ...]
 ) -> dict[str, Any]:
     """The fields of a `Patched` about one pair but for the metric's name."""
     clean, corrupted = (side[0] for side in sweep.sides)
-    recipe, swept = sweep.replay.trace.recipe, sweep.replay.precision
-    computed = recipe.dtype if swept == "float32" else f"{recipe.dtype}, swept in {swept}"
     return {
-        "recipe": recipe.model_copy(update={"dtype": computed}),
+        "recipe": recipe(sweep),
         "clean": tuple(clean.labels[0]),
         "corrupted": tuple(corrupted.labels[0]),
         "changed": sweep.changed[0],
@@ -115,4 +126,5 @@ def fields(
         "clean_score": float(found.clean[0]),
         "corrupted_score": float(found.corrupted[0]),
         "whole": sweep.replay.why_whole,
+        "missing": int(found.scores.isnan().sum()),
     }

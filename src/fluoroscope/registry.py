@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fluoroscope import artifact, invocation
-from fluoroscope.errors import ArgumentError, ArtifactError, nearest
+from fluoroscope.errors import ArgumentError, ArtifactError, Cancelled, nearest
 from fluoroscope.signature import THEMES, Kind, Parameter, Spec, read
 
 if TYPE_CHECKING:
@@ -92,13 +92,23 @@ def run(name: str, model: "Model", /, **keywords: Any) -> "Result":
 
     Raises:
         ArgumentError: unknown analysis, unknown or missing keyword, a value of the wrong type.
+        Cancelled: with the result of what was done before, where the analysis tells one.
     """
-    from fluoroscope.result import Call, Result
-
     spec = get(name)
     arguments = check(spec, keywords)
     function = getattr(importlib.import_module(spec.module), spec.name)
-    result = function(model, **arguments)
+    try:
+        return _called(spec, arguments, function(model, **arguments))
+    except Cancelled as stopped:
+        own = type(stopped.partial).__name__ == spec.result
+        stopped.partial = _called(spec, arguments, stopped.partial) if own else None
+        raise
+
+
+def _called(spec: Spec, arguments: dict[str, Any], result: object) -> "Result":
+    """The result with how it was asked for."""
+    from fluoroscope.result import Call, Result
+
     if not isinstance(result, Result):
         raise ArgumentError(f"{spec.module} returned {type(result).__name__}, not a Result", "Derive it from Result.")
     about = {"model": result.recipe.model, "dtype": result.recipe.dtype}

@@ -159,7 +159,7 @@ def _differing(patch: Patch, held: Tensor) -> tuple[Patch, tuple[int, ...]] | No
         return None
     if len(patch.slots) == 1:
         return patch, patch.slots
-    differs = (own != patch.value).flatten(1).any(1).tolist()
+    differs = (own != patch.value).reshape(len(slots), -1).any(1).tolist()  # a neuron's value is one number
     first = min(slot for slot, other in zip(patch.slots, differs, strict=True) if other)
     return _from(patch, first)
 

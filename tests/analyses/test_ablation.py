@@ -8,6 +8,7 @@ import fluoroscope
 import tiny
 from fluoroscope.analyses.ablation import Ablation, ablation
 from fluoroscope.errors import ArgumentError, EditError, SiteError, TokenError
+from fluoroscope.interventions import replace
 from fluoroscope.render.text import percent, quoted
 
 PARTS = [*(f"z.{layer}.{head}" for layer in range(2) for head in range(3)), "mlp_out.0", "mlp_out.1"]
@@ -125,9 +126,63 @@ def test_noise_is_neither_help_nor_harm():
     assert result.views()[1].heatmap().maximum == max(0.1, strongest)
 
 
+TEXT = "The cat sat on the mat.\n\nA dog, at last, ran!\n\nWhy not? It is what it is."
+
+
+def text_file(folder):
+    path = folder / "other.txt"
+    path.write_text(TEXT, encoding="utf8")
+    return str(path)
+
+
+@pytest.mark.parametrize("by", ["mean", "resample"])
+def test_other_texts_stand_in(tiny_model, tmp_path, by):
+    """Each part replaced in a plain trace by what other texts hold there."""
+    result = ablation(tiny_model, "Is it?", text=text_file(tmp_path), by=by, samples=3, seed=1)
+    paragraphs, length = TEXT.split("\n\n"), len("Is it?")
+    ids, plain = tiny_model.tokens("Is it?").ids, tiny_model.trace("Is it?").logits[0, -1].log_softmax(-1)
+    for each in result.removals:
+        site = tiny_model.site(each.sites[0])
+        held = [tiny_model.trace(text, sites=[site.whole])[str(site)][0] for text in paragraphs]
+        values = [torch.cat(held).mean(0).expand(length, -1)] if by == "mean" else [value[:length] for value in held]
+        runs = [tiny_model.trace(ids, edits={site: replace(value[None])}).logits[0, -1] for value in values]
+        after = torch.stack([run.log_softmax(-1) for run in runs])[:, result.target_ids[0]]
+        changes = after - plain[result.target_ids[0]]
+        assert each.effect == pytest.approx(float(changes.mean()), abs=1e-5)
+        assert each.probability == pytest.approx(float(after.exp().mean()), abs=1e-6)
+        error = None if by == "mean" else pytest.approx(float(changes.std()) / 3**0.5, abs=1e-5)
+        assert each.error == error
+    assert (result.reference, result.reference_tokens) == ("other.txt", sum(map(len, paragraphs)))
+    assert result.samples == (3 if by == "resample" else None)
+    assert Ablation.from_json(result.to_json()) == result
+    caption = result.views()[0].caption
+    assert ("mean over 69 tokens of other.txt" in caption) == (by == "mean")
+    assert ("3 of them one after the other" in caption) == (by == "resample")
+    assert all(bar.remark.startswith("± ") == (by == "resample") for bar in result.views()[0].items)
+
+
+def test_the_prompts_of_a_task_stand_in():
+    prompt = "When Mary and John went to the store, John gave a drink to"
+    model = fluoroscope.load()
+    zeroed, mean = (ablation(model, prompt, foil=" John", **more) for more in ({}, {"task": "ioi"}))
+    assert (mean.by, mean.reference) == ("mean", "ioi")
+    assert mean.reference_tokens > 64 * 13
+    assert zeroed.by == "zero"
+    assert [each.sites for each in mean.removals] == [each.sites for each in zeroed.removals]
+    assert [each.change for each in mean.removals] != [each.change for each in zeroed.removals]
+    assert "averaged" in mean.summary()
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "says"),
     [
+        ({"by": "mean"}, ArgumentError, "neither text nor task"),
+        ({"by": "zero", "task": "ioi"}, ArgumentError, "zero needs neither"),
+        ({"task": "ioi", "text": "x.txt"}, ArgumentError, "one of them"),
+        ({"text": "missing.txt"}, ArgumentError, "does not exist"),
+        ({"task": "iou"}, ArgumentError, "ioi"),
+        ({"task": "induction", "by": "resample", "samples": 0}, ArgumentError, "samples=0"),
+        ({"task": "induction", "sites": ["pattern.0"]}, EditError, "no value of another text"),
         ({"top_k": 0}, ArgumentError, "lists nothing"),
         ({"sites": []}, ArgumentError, "no site was given"),
         ({"sites": ["z.9"]}, SiteError, "beyond the last layer"),

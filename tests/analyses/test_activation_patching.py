@@ -50,6 +50,26 @@ def test_what_people_read(specimen):
     assert "probability of ‘·Mary’" in result.summary()
 
 
+@pytest.mark.parametrize("case", ["gpt2", "gemma2", "mixtral"])
+def test_tokens_may_be_patched_together(case):
+    found = common.model(case)
+    for places in (None, [3, -1]):
+        result = activation_patching(
+            found, [IDS[0]], [IDS[1]], answer="#7", foil="#11", site="attn_out", positions=places, together=True
+        )
+        assert [len(row) for row in result.effects] == [1] * found.n_layers
+        for layer in range(found.n_layers):
+            value = found.trace([IDS[0]], sites=[f"attn_out.{layer}"])[f"attn_out.{layer}"]
+            edit = replace(value) if places is None else at(replace(value[:, places]), places)
+            logits = found.trace([IDS[1]], edits={f"attn_out.{layer}": edit}).logits[0, -1]
+            assert result.scores[layer][0] == pytest.approx(float(logits[7] - logits[11]), abs=2e-5)
+        assert result.views()[0].columns[0].label == "together"
+        assert f"at all {8 if places is None else 2} tokens restores" in result.summary()
+    stream = activation_patching(found, [IDS[0]], [IDS[1]], answer="#7", foil="#11", together=True)
+    assert [row[0] for row in stream.effects] == pytest.approx([1] * found.n_layers, abs=1e-4)
+    assert ActivationPatching.from_json(stream.to_json()) == stream
+
+
 def test_refusals(specimen):
     with pytest.raises(TokenError, match="14"):
         activation_patching(specimen, CLEAN, OTHER, positions=[14])

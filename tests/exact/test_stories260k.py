@@ -1,6 +1,8 @@
 """The TinyStories Llama: llama2.c's own continuation, its loss, and the pronoun circuit, as SOURCE.md has them."""
 
+import json
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,9 +10,13 @@ import torch
 from torch import Tensor
 
 from fluoroscope.analyses.head_types import head_types
+from fluoroscope.analyses.task_patching import task_patching
 from fluoroscope.interventions import zero
 from fluoroscope.loading import load
 from fluoroscope.model import Model
+from fluoroscope.replay import Replay
+from fluoroscope.sites import Site
+from fluoroscope.variants import Variant
 from shared import SHARED, needs_shared
 
 pytestmark = needs_shared
@@ -124,6 +130,57 @@ def test_the_published_components_are_the_strongest() -> None:
     ranked = sorted(changes(), key=lambda name: changes()[name])
     assert ranked[:7] == [name for name, change in ABLATED.items() if change < 0]
     assert ranked[::-1][:3] == [name for name, change in ABLATED.items() if change > 0]
+
+
+# ── the same by sweeps ───────────────────────────────────────────────────────────────────────────────
+
+
+def prompts() -> list[str]:
+    return [f"One day, a {kind} named {name} went to the park." for kind in ("girl", "boy") for name in EIGHT]
+
+
+def test_one_sweep_over_all_prompts_gives_the_published_ranking() -> None:
+    """Every head and MLP zero in every prompt: sixteen prompts of several lengths, in one replay."""
+    model = stories()
+    sites = [Site("z", layer, head) for layer in range(model.n_layers) for head in range(model.n_heads)]
+    sites += model.sites("mlp_out")
+    replay = Replay(model, prompts())
+    assert replay.why_whole is None
+    assert len(set(replay.trace.tokens.lengths.tolist())) > 1
+    variants = [Variant({site: zero()}, row) for site in sites for row in range(16)]
+    leads = torch.empty(len(variants), dtype=torch.float64)
+    read = torch.tensor([[SHE, HE]] * 16)
+    for indices, logits in replay.logits(variants, read):
+        leads[indices] = (logits[:, 0, 0] - logits[:, 0, 1]).double()
+
+    def half(values: Tensor) -> Tensor:
+        girls, boys = values.view(-1, 16).split(8, 1)
+        return (girls.mean(1) - boys.mean(1)) / 2
+
+    base = replay.base_logits(read)[:, 0]
+    clean = half((base[:, 0] - base[:, 1]).double())
+    assert float(clean) == pytest.approx(HALF_GAP, abs=5e-4)
+    found = dict(zip((site.label for site in sites), (half(leads) - clean).tolist(), strict=True))
+    for name, change in ABLATED.items():
+        assert found[name] == pytest.approx(change, abs=6e-4), name
+    ranked = sorted(found, key=found.__getitem__)
+    assert ranked[:7] == [name for name, change in ABLATED.items() if change < 0]
+    assert ranked[::-1][:3] == [name for name, change in ABLATED.items() if change > 0]
+
+
+def test_the_task_over_pairs_has_the_published_gap_and_its_components_stand_out(tmp_path: Path) -> None:
+    girls, boys = prompts()[:8], prompts()[8:]
+    rows = [{"clean": g, "corrupted": b, "answer": " She", "foil": " He"} for g, b in zip(girls, boys, strict=True)]
+    file = tmp_path / "pronouns.jsonl"
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf8")
+    result = task_patching(stories(), "pronouns", file=str(file), pairs=8, part="mlp_out")
+    assert result.clean_score == pytest.approx(3.596, abs=5e-4)
+    assert result.corrupted_score == pytest.approx(-2.340, abs=5e-4)
+    assert (result.clean_score - result.corrupted_score) / 2 == pytest.approx(HALF_GAP, abs=5e-4)
+    heads = task_patching(stories(), "pronouns", file=str(file), pairs=8, direction="noise")
+    published = [name for name, change in ABLATED.items() if change < 0 and name.startswith("L")]
+    assert [each.label for each in heads.standing()[:3]] == published
+    assert heads.level is None, "values of any pair know the answer of all"
 
 
 def words(rows: int, length: int, seed: int) -> Tensor:

@@ -35,8 +35,41 @@ def test_it_holds_the_mean_as_often_as_it_says():
 
 
 def test_one_sample_tells_nothing():
-    low, high = confidence.interval(torch.ones(1, 2))
-    assert all(math.isnan(value) for value in (*low.tolist(), *high.tolist()))
+    found, *ends = confidence.ratio(torch.ones(1, 2), torch.full((1,), 2.0))
+    assert found.tolist() == [0.5, 0.5]
+    for end in (*confidence.interval(torch.ones(1, 2)), *ends):
+        assert all(math.isnan(value) for value in end.tolist())
+
+
+def test_a_ratio_over_one_and_the_same_is_a_mean():
+    values = torch.randn(6, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    found, low, high = confidence.ratio(values, torch.full((6,), -4.0, dtype=torch.float64))
+    assert torch.allclose(found, (values / -4).mean(0))
+    for mine, expected in zip((low, high), confidence.interval(values / -4), strict=True):
+        assert torch.allclose(mine, expected)
+
+
+def test_a_ratio_is_the_weighted_mean_and_spreads_as_the_jackknife_says():
+    generator = torch.Generator().manual_seed(3)
+    below = 10 + torch.randn(40, generator=generator, dtype=torch.float64)
+    values = 0.3 * below + torch.randn(40, generator=generator, dtype=torch.float64)
+    found, low, high = confidence.ratio(values[:, None], below)
+    assert float(found) == pytest.approx(float((values / below * below).sum() / below.sum()))
+    left_out = torch.stack([(values.sum() - v) / (below.sum() - b) for v, b in zip(values, below, strict=True)])
+    spread = float(((left_out - left_out.mean()) ** 2).sum() * 39 / 40) ** 0.5
+    reach = stats.t.ppf(0.975, 39) * spread
+    assert (float(low), float(high)) == pytest.approx((float(found) - reach, float(found) + reach), abs=0.02 * reach)
+
+
+def test_the_interval_of_a_ratio_holds_it_as_often_as_it_says():
+    generator = torch.Generator().manual_seed(4)
+    held = []
+    for _ in range(2000):
+        below = 8 + 2 * torch.randn(12, generator=generator, dtype=torch.float64)
+        above = 0.3 * below[:, None] + torch.randn(12, 10, generator=generator, dtype=torch.float64)
+        _, low, high = confidence.ratio(above, below)
+        held.append(((low < 0.3) & (high > 0.3)).double().mean())
+    assert float(torch.stack(held).mean()) == pytest.approx(0.95, abs=0.01)
 
 
 def test_wilsons_interval_is_where_the_score_test_stops_rejecting():

@@ -4,12 +4,14 @@ import pytest
 import torch
 
 import fluoroscope
-from architectures.common import model, relative
+from architectures.common import model, plain, relative
 from fluoroscope import metrics
-from fluoroscope.errors import ArgumentError, TokenError
+from fluoroscope.errors import ArgumentError, Cancelled, TokenError
 from fluoroscope.interventions import at, replace
 from fluoroscope.methods import sweeps
 from fluoroscope.methods.sweeps import Part, Sweep
+from fluoroscope.progress import listening
+from fluoroscope.replay import Replay
 from fluoroscope.sites import Site
 
 CASES = ["gpt2", "llama", "gemma2", "qwen3", "olmo2", "cohere", "gpt_neox", "mixtral", "deepseek_v3", "falcon", "bloom"]
@@ -50,9 +52,86 @@ def test_every_part_equals_its_own_run(case, direction):
     for row, part in zip(effects.scores, parts, strict=True):
         logits = torch.stack([alone(found, pair, part, direction) for pair in PAIRS])
         assert (row - metric()(logits).double()).abs().max() < 1e-5 * logits.abs().max(), part
-    plain = [torch.stack([found.trace([side[k]]).logits[0, -1] for side in PAIRS]) for k in (0, 1)]
-    assert relative(effects.clean, metric()(plain[0]).double()) < 1e-5
-    assert relative(effects.corrupted, metric()(plain[1]).double()) < 1e-5
+    ends = [torch.stack([found.trace([side[k]]).logits[0, -1] for side in PAIRS]) for k in (0, 1)]
+    assert relative(effects.clean, metric()(ends[0]).double()) < 1e-5
+    assert relative(effects.corrupted, metric()(ends[1]).double()) < 1e-5
+
+
+class Plain:
+    """Hugging Face's own model with a hook of torch's on one module: none of our code."""
+
+    def __init__(self, case):
+        found, self.hf = model(case), plain(case)
+        self.arch, self.heads = found.architecture, found.n_heads
+
+    def run(self, ids, site=None, edit=None):
+        """Logits behind the last token of a left-padded row, and what the module of a site was given."""
+        seen = []
+        padded = torch.tensor([[0] * 3 + ids])
+        mask = torch.ones_like(padded).index_fill(1, torch.arange(3), 0)
+        positions = (mask.cumsum(1) - 1).clamp_min(0)
+
+        def hook(module, args, keywords):
+            value = args[0] if args else keywords["hidden_states"]
+            seen.append(value.clone())
+            value = value if edit is None else edit(value.clone())
+            return ((value, *args[1:]), keywords) if args else (args, keywords | {"hidden_states": value})
+
+        handle = None
+        if site is not None:
+            block = f"{self.arch.layers}.{site.layer}"
+            place = self.hf.get_submodule(f"{block}.{self.arch.o}" if site.name == "z" else block)
+            handle = place.register_forward_pre_hook(hook, with_kwargs=True)
+        with torch.no_grad():
+            logits = self.hf(input_ids=padded, attention_mask=mask, position_ids=positions, use_cache=False).logits
+        if handle is not None:
+            handle.remove()
+        return logits[0, -1], seen[0] if seen else None
+
+    def patched(self, base, donor, site, place):
+        """One forward of one edited prompt."""
+        _, values = self.run(donor, site)
+
+        def edit(value):
+            tokens = slice(3, None) if place is None else slice(3 + place, 4 + place)
+            width = value.shape[-1] // self.heads
+            part = slice(None) if site.unit is None else slice(site.unit * width, (site.unit + 1) * width)
+            value[:, tokens, part] = values[:, tokens, part]
+            return value
+
+        return self.run(base, site, edit)[0]
+
+
+@pytest.mark.parametrize("pad", ["left", "right"])
+@pytest.mark.parametrize("case", ["gpt2", "llama", "qwen3", "gemma2", "olmo2", "mixtral", "gpt_oss", "cohere"])
+def test_a_sweep_of_a_padded_batch_equals_hugging_face_with_one_hook_in_one_forward(case, pad):
+    """Grouped queries, norms of queries and keys, sandwiched norms, experts, sinks, a softcap, parallel blocks."""
+    found, slow = model(case), Plain(case)
+    sweep = Sweep(found, PAIRS, ["z", "resid_pre"])
+    tokens = found.tokens([*sweep.replay.trace.tokens.rows], pad=pad)
+    sweep.replay = Replay(found, tokens, ["z.*", "resid_pre.*"])
+    sites = [Site(name, layer, unit) for layer in (0, 2) for name, unit in (("z", 1), ("z", 3), ("resid_pre", None))]
+    parts = [Part((site,), where) for site in sites for where in (None, (3,))]
+    read: list[torch.Tensor] = [torch.empty(0)] * (2 * len(parts))
+    for indices, logits in sweep.replay.logits([sweep.patched(part, pair) for part in parts for pair in (0, 1)]):
+        for index, row in zip(indices, logits, strict=True):
+            read[index] = row[0]
+    for index, mine in enumerate(read):
+        part, (clean, corrupted) = parts[index // 2], PAIRS[index % 2]
+        theirs = slow.patched(corrupted, clean, part.sites[0], None if part.positions is None else part.positions[0])
+        assert relative(mine, theirs) < 1e-5, part
+
+
+@pytest.mark.parametrize("case", ["gpt2", "llama", "gemma2", "mixtral"])
+def test_a_prompt_patched_into_itself_does_exactly_nothing(case):
+    found = model(case)
+    names = ["z", "q", "k", "v", "pattern", "attn_out", "mlp_out", "resid_pre", "resid_post"]
+    sweep = Sweep(found, PAIRS, names)
+    parts = [Part((site,), where) for name in names for site in sweeps.units(found, name) for where in (None, (4,))]
+    same = [sweep.patched(part, pair, donor=pair, same=True) for part in parts for pair in (0, 1)]
+    effects = sweep.measured(same, metric())
+    assert torch.equal(effects.scores, effects.corrupted.expand_as(effects.scores))
+    assert (effects.shares == 0).all()
 
 
 @pytest.mark.parametrize("direction", ["denoise", "noise"])
@@ -123,3 +202,30 @@ def test_prompts_that_are_answered_alike_have_no_foil_of_their_own():
     )
     with pytest.raises(ArgumentError, match="answered by ' hotel' as well, so there is no foil"):
         sweeps.measure(found, alike, "logit_diff", (), ())
+
+
+@pytest.mark.parametrize("case", ["gpt2", "gemma2", "bloom"])
+def test_a_cancelled_sweep_carries_what_it_has_and_leaves_the_model_as_it_was(case, monkeypatch):
+    found = model(case)
+    parts = [Part((site,)) for site in sweeps.units(found, "z")]
+    full = Sweep(found, PAIRS, ["z"]).effects(parts, metric())
+    weights = {name: value.clone() for name, value in found.hf.state_dict().items()}
+    before = found.trace(PAIRS[0][0]).logits
+    monkeypatch.setattr("fluoroscope.portions.ROWS", 1)
+    for end in (1, 7):
+        sweep = Sweep(found, PAIRS, ["z"])
+        with (
+            listening(lambda label, done, _total, end=end: not (label == "sweep" and done == end)),
+            pytest.raises(Cancelled) as stopped,
+        ):
+            sweep.effects(parts, metric())
+        partial = stopped.value.partial
+        measured = ~partial.scores.isnan()
+        assert int(measured.sum()) == end
+        assert (partial.scores - full.scores)[measured].abs().max() < 1e-5
+        assert torch.equal(partial.clean, sweep.effects(parts[:1], metric()).clean)
+    with listening(lambda label, _done, _total: label != "sweep"), pytest.raises(Cancelled) as stopped:
+        Sweep(found, PAIRS, ["z"]).effects(parts, metric())
+    assert stopped.value.partial is None
+    assert all(torch.equal(value, weights[name]) for name, value in found.hf.state_dict().items())
+    assert torch.equal(found.trace(PAIRS[0][0]).logits, before)

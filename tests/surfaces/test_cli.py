@@ -1,11 +1,13 @@
 import contextlib
 import importlib
 import io
+import itertools
 import json
 import os
 import pty
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,7 @@ from fluoroscope.architectures import model_types
 from fluoroscope.cli.main import main, outcome
 from fluoroscope.errors import FluoroscopeError, UnavailableError
 from fluoroscope.progress import track
+from fluoroscope.replay import Replay
 from fluoroscope.sites import SITES
 from fluoroscope.trace import Trace
 
@@ -42,6 +45,7 @@ VALUES = Values(
     subject=tiny.PROMPT[:2],
     site="L1N5",
     weight="W_Q.1.2",
+    task="induction",
     text=str(Path(tiny.__file__)),
     chat=json.dumps([{"role": "user", "content": tiny.PROMPT}]),
 )
@@ -310,6 +314,64 @@ def test_ctrl_c_and_cancel_exit_130(fluoro, monkeypatch):
     assert (status, out) == (130, "")
     assert "error: stopped" in err
     assert "Traceback" not in err
+
+
+INTO = [tiny.PROMPT, tiny.PROMPT[::-1]]
+
+
+def interrupting(monkeypatch, turns):
+    """Ctrl-C in these portions of a sweep whose portions are single copies."""
+    portion, count = Replay._portion, itertools.count(1)
+
+    def interrupted(*args):
+        if next(count) in turns:
+            signal.raise_signal(signal.SIGINT)
+        return portion(*args)
+
+    monkeypatch.setattr("fluoroscope.portions.ROWS", 1)
+    monkeypatch.setattr(Replay, "_portion", interrupted)
+
+
+def test_ctrl_c_during_a_sweep_tells_what_it_has(fluoro, monkeypatch, tmp_path):
+    full = json.loads(fluoro("head-patching", *INTO, "--json")[1])
+    interrupting(monkeypatch, [4])
+    status, out, err = fluoro("head-patching", *INTO, "--json", "--out", str(tmp_path / "x.md"))
+    partial = json.loads(out)
+    assert (status, partial["missing"], full["missing"]) == (130, 3, 0)
+    assert partial["effects"] == [pytest.approx(full["effects"][0], abs=1e-5), [None] * 3]
+    assert partial["summary"].startswith("Partial, 3 effects not measured. Of the ")
+    assert partial["call"]["analysis"] == "head_patching"
+    assert "What was printed is partial" in err
+    assert not (tmp_path / "x.md").exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_ctrl_c_ends_a_sweep_at_once(fluoro, monkeypatch):
+    interrupting(monkeypatch, [1])
+    monkeypatch.setattr("fluoroscope.cli.derived._show", lambda _: signal.raise_signal(signal.SIGINT))
+    status, _, err = fluoro("head-patching", *INTO)
+    assert (status, err.count("stopped")) == (130, 1)
+    interrupting(monkeypatch, range(9))
+    monkeypatch.setattr(Replay, "_portion", lambda *_: [signal.raise_signal(signal.SIGINT) for _ in range(2)])
+    status, out, err = fluoro("head-patching", *INTO)
+    assert (status, out) == (130, "")
+    assert "partial" not in err
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("activation-patching", []),
+        ("path-patching", ["logits"]),
+        ("head-interaction", ["--heads", "L0H0", "--heads", "L1H1"]),
+    ],
+)
+def test_every_sweep_tells_what_it_has(name, more, fluoro, monkeypatch):
+    interrupting(monkeypatch, [2])
+    status, out, err = fluoro(name, *INTO, *more)
+    assert status == 130
+    assert "Partial, " in out
+    assert "What was printed is partial" in err
 
 
 def test_sites(fluoro):

@@ -1,29 +1,50 @@
-"""What the prediction loses without a part: heads and MLPs set to zero, alone and together.
+"""What the prediction loses without a part: heads and MLPs zero, at their mean or resampled.
 
 Unlike direct attribution this is causal: it counts what later parts do with a part's output, and what they do to make
 up for its absence (McGrath et al. 2023, "The Hydra Effect"). Zero is far from what some parts write on average, so a
-large effect may also mean that the model was thrown off course.
+large effect may also mean that the model was thrown off course; their mean over other texts, or what they hold at the
+same places of other texts (resampling, Chan et al. 2022, "Causal Scrubbing"), throws it off less.
 """
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from fluoroscope import contrasted, offer
+import torch
+
+from fluoroscope import contrasted, offer, tasks
 from fluoroscope.contrasted import Contrasted
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import contrast, effects, readout
-from fluoroscope.methods.ablation import without
+from fluoroscope.methods.ablation import Reference, means, resampled, without
 from fluoroscope.methods.contrast import Contrast
-from fluoroscope.render.text import number, percent, quoted
+from fluoroscope.methods.passages import passages
+from fluoroscope.prompts import lead as before
+from fluoroscope.render.text import number, percent, prose, quoted
 from fluoroscope.result import Record
+from fluoroscope.signature import InputFile
 from fluoroscope.sites import Site, by_layer
 from fluoroscope.views import Bar, Bars, HeadGrid, View
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from fluoroscope.methods.ablation import StandIn
     from fluoroscope.model import Model
 
 THEME = "Causes"
+
+
+By = Literal["zero", "mean", "resample"]
+_PASSAGES, _PAIRS = 64, 64
+_TOLD = {"zero": "without {}", "mean": "with {} averaged", "resample": "with {} resampled"}
+_MADE = {
+    "zero": "set to zero at every position",
+    "mean": "set to its mean over {tokens} tokens of {reference} at every position",
+    "resample": "given what it holds at the same places of other texts of {reference}, {samples} of them one after the "
+    "other",
+}
 
 
 class Removal(Record):
@@ -36,6 +57,7 @@ class Removal(Record):
         effect: change of its logarithm, in nats; negative where the parts had helped.
         difference: change of the lead, in logits; None without a foil.
         leads: the token that is likeliest without them.
+        error: standard error of the change over samples; None for a single one.
     """
 
     sites: tuple[str, ...]
@@ -45,6 +67,7 @@ class Removal(Record):
     difference: float | None
     leads: str
     leads_id: int
+    error: float | None = None
 
     @property
     def change(self) -> float:
@@ -63,6 +86,9 @@ class Ablation(Contrasted):
         removals: one per part, in the order asked for.
         joint: all of the `top_k` parts that help by more than nothing, removed at once; None if none does.
         top_k: how many parts the bars name.
+        by: what parts became: zero, their mean, or what they hold in other texts (the mean effect over these).
+        reference: the file or task that these come from, of so many tokens in all; None for zero.
+        samples: how many other texts; None where parts were not resampled.
     """
 
     tokens: tuple[str, ...]
@@ -72,6 +98,10 @@ class Ablation(Contrasted):
     removals: tuple[Removal, ...]
     joint: Removal | None
     top_k: int
+    by: By = "zero"
+    reference: str | None = None
+    reference_tokens: int | None = None
+    samples: int | None = None
 
     def top(self) -> list[Removal]:
         """The `top_k` removals of largest absolute change, largest first."""
@@ -91,17 +121,22 @@ class Ablation(Contrasted):
         if self.joint is None:
             return f"{kept}; {self._unharmed()}."
         first = min(self.removals, key=lambda removal: removal.change)
-        alone = f"without {first.label} {self._left(first)}"
+        alone = f"{self._gone(first.label)} {self._left(first)}"
         if len(self.joint.sites) == 1:
             return f"{kept}; {alone}, where {quoted(first.leads)} leads."
-        together = f"without the {len(self.joint.sites)} that help most together {self._left(self.joint)}"
+        together = f"{self._gone(f'the {len(self.joint.sites)} that help most')} together {self._left(self.joint)}"
         return f"{kept}; {alone}, {together}, where {quoted(self.joint.leads)} leads."
+
+    def _gone(self, label: str) -> str:
+        return _TOLD[self.by].format(label)
 
     def _unharmed(self) -> str:
         """What is said where no part that was removed had helped."""
         most = max(self.removals, key=lambda removal: removal.change)
         if most.change >= self.least():
-            return f"no part that was removed had helped it, and without {most.label} it rises to {self._left(most)}"
+            return (
+                f"no part that was removed had helped it, and {self._gone(most.label)} it rises to {self._left(most)}"
+            )
         parts = most.label if len(self.removals) == 1 else f"any one of {len(self.removals)} parts"
         return f"removing {parts} changes next to nothing"
 
@@ -119,8 +154,8 @@ class Ablation(Contrasted):
             title=f"What the {self.asked()} loses without each part"
             if self.foil
             else f"What {quoted(self.target)} loses without each part",
-            caption="A causal check: the part is set to zero at every position, and the model runs on. Change of the "
-            f"{measured}, and who leads instead.",
+            caption=f"A causal check: the part is {self._made()}, and the model runs on. Change of the {measured}, and "
+            f"who leads instead.{' ± is the standard error over these texts.' if (self.samples or 1) > 1 else ''}",
             unit="nats" if self.lead is None else "logits",
             signed=True,
             reach=effects.REACH * self.least(),
@@ -129,6 +164,11 @@ class Ablation(Contrasted):
         grid = self._grid()
         return [chart, *([] if grid is None else [grid])]
 
+    def _made(self) -> str:
+        return _MADE[self.by].format(
+            tokens=self.reference_tokens, reference=prose(self.reference or ""), samples=self.samples
+        )
+
     def _left(self, removal: Removal) -> str:
         """What is left of the probability, or of the lead."""
         return percent(removal.probability) if self.lead is None else number(self.lead + removal.change)
@@ -136,7 +176,9 @@ class Ablation(Contrasted):
     def _bar(self, removal: Removal, label: str) -> Bar:
         instead = "" if removal.leads_id in self.target_ids else f", {quoted(removal.leads)}"
         site = removal.sites[0] if len(removal.sites) == 1 else None
-        return Bar(label=label, value=removal.change, remark=f"{percent(removal.probability)}{instead}", site=site)
+        error = "" if removal.error is None else f"± {number(removal.error)}; "
+        remark = f"{error}{percent(removal.probability)}{instead}"
+        return Bar(label=label, value=removal.change, remark=remark, site=site)
 
     def _grid(self) -> HeadGrid | None:
         """All heads, if all were removed."""
@@ -159,6 +201,11 @@ def ablation(
     sites: list[str] | None = None,
     position: int = -1,
     top_k: int = 10,
+    by: Literal["zero", "mean", "resample"] | None = None,
+    text: InputFile | None = None,
+    task: str | None = None,
+    samples: int = 8,
+    seed: int = 0,
 ) -> Ablation:
     """Removes parts of the model and measures what that does to a prediction.
 
@@ -170,9 +217,16 @@ def ablation(
         sites: what to remove, in any spelling, such as L3H1 or mlp_out.*; without it every head and every MLP.
         position: index of the token after which to predict; negative counts from the end.
         top_k: how many parts to name, and at most to remove together.
+        by: what a part becomes: zero, its mean over other texts, or what it holds at the same places of one of them,
+            several times (resample); without it zero, and the mean where other texts are named.
+        text: text file of other texts, UTF-8 with blank lines between paragraphs, for mean and resample.
+        task: or a task such as ioi, whose clean prompts are the other texts.
+        samples: how many other texts to resample from.
+        seed: of the draw of other texts.
 
     Raises:
-        ArgumentError: `top_k` below 1, no site, or a token that is in target and foil.
+        ArgumentError: `top_k` below 1, no site, a token that is in target and foil, or other texts that are missing,
+            too short, or not asked for.
         TokenError: target or foil is not one token or a set of them, or the prompt has no such position.
         SiteError, UnavailableError, EditError: a site that does not exist here, or cannot be written.
     """
@@ -186,39 +240,102 @@ def ablation(
     slot = readout.only_slot(trace.tokens, position)
     whole = readout.log_probs(trace.logits[0, slot].double())
     about, ids = asked.at(whole), trace.tokens.ids[0].tolist()
-
-    def removals(variants: list[list[Site]]) -> tuple[Removal, ...]:
-        log_p = readout.log_probs(without(model, ids, variants, slot).double())
-        return tuple(_removal(model, sites, about, whole, after) for sites, after in zip(variants, log_p, strict=True))
-
-    lead = float(about.score(whole)) if about.foil else None
-    alone = removals([[site] for site in chosen])
-    least = effects.NOTHING if lead is None else effects.worth(lead)
-    helpers = [Site.parse(each.sites[0]) for each in _largest(alone, top_k) if each.change <= -least]
+    how: By = by or ("mean" if text or task else "zero")
+    others = _reference(model, how, text, task, seed)
+    values = _stand_ins(model, how, others, chosen, len(ids), samples, seed)
     return Ablation(
         recipe=trace.recipe,
         tokens=tuple(trace.tokens.labels[0]),
         position=slot,
         **contrasted.named(model, about),
-        probability=float(about.log_probability(whole).exp()),
-        lead=lead,
-        removals=alone,
-        joint=removals([helpers])[0] if helpers else None,
+        **_removed(_Runs(model, ids, slot, whole, about, values), chosen, top_k),
+        **_source(how, others, Path(text).name if text else task, samples),
         top_k=top_k,
     )
 
 
+@dataclass(frozen=True)
+class _Runs:
+    """A prompt that is read at one slot, with what parts of it become."""
+
+    model: "Model"
+    ids: list[int]
+    slot: int
+    whole: "Tensor"
+    about: Contrast
+    values: "list[StandIn | None]"
+
+    def removals(self, groups: list[list[Site]]) -> tuple[Removal, ...]:
+        runs = [without(self.model, self.ids, groups, self.slot, each) for each in self.values]
+        log_p = readout.log_probs(torch.stack(runs, 1).double())
+        return tuple(
+            _removal(self.model, sites, self.about, self.whole, after)
+            for sites, after in zip(groups, log_p, strict=True)
+        )
+
+
+def _removed(runs: _Runs, sites: list[Site], top_k: int) -> dict[str, Any]:
+    """Each part alone, and all at once that help."""
+    lead = float(runs.about.score(runs.whole)) if runs.about.foil else None
+    alone = runs.removals([[site] for site in sites])
+    least = effects.NOTHING if lead is None else effects.worth(lead)
+    helpers = [Site.parse(each.sites[0]) for each in _largest(alone, top_k) if each.change <= -least]
+    return {
+        "probability": float(runs.about.log_probability(runs.whole).exp()),
+        "lead": lead,
+        "removals": alone,
+        "joint": runs.removals([helpers])[0] if helpers else None,
+    }
+
+
+def _reference(model: "Model", by: By, text: str | None, task: str | None, seed: int) -> Reference | None:
+    """The texts that are named."""
+    named = [each for each in (text, task) if each is not None]
+    if len(named) != (by != "zero"):
+        raise ArgumentError(
+            f"by={by!r} with {' and '.join(map(repr, named)) or 'neither text nor task'}",
+            "mean and resample need a text or a task, one of them; zero needs neither.",
+        )
+    if by == "zero":
+        return None
+    if text is not None:
+        rows = [each.ids for each in islice(passages(model, text), _PASSAGES)]
+    else:
+        rows = [model.tokens(pair.clean).rows[0] for pair in tasks.make(task or "", model, _PAIRS, seed)]
+    return Reference(rows, len(before(model.tokenizer)))
+
+
+def _source(by: By, others: Reference | None, name: str | None, samples: int) -> dict[str, Any]:
+    tokens = None if others is None else others.tokens
+    return {"by": by, "reference": name, "reference_tokens": tokens, "samples": samples if by == "resample" else None}
+
+
+def _stand_ins(
+    model: "Model", by: By, others: Reference | None, sites: list[Site], length: int, samples: int, seed: int
+) -> "list[StandIn | None]":
+    """What the parts become, once or for every sample."""
+    if others is None:
+        return [None]
+    if by == "mean":
+        return [means(model, others, sites, length)]
+    return [*resampled(model, others, sites, length, samples, seed)]
+
+
 def _removal(model: "Model", sites: list[Site], about: Contrast, before: "Tensor", after: "Tensor") -> Removal:
-    """Compares the log-probabilities without some sites with those of the plain run."""
-    leader = int(after.argmax())
+    """Compares the log-probabilities without some sites, [sample, d_vocab], with those of the plain run."""
+    leader = int(after.logsumexp(0).argmax())
+    effects = about.log_probability(after) - about.log_probability(before)
+    differences = about.score(after) - about.score(before) if about.foil else None
+    changes = effects if differences is None else differences
     return Removal(
         sites=tuple(str(site) for site in sites),
         label=", ".join(site.label for site in sites),
-        probability=float(about.log_probability(after).exp()),
-        effect=float(about.log_probability(after) - about.log_probability(before)),
-        difference=float(about.score(after) - about.score(before)) if about.foil else None,
+        probability=float(about.log_probability(after).exp().mean()),
+        effect=float(effects.mean()),
+        difference=None if differences is None else float(differences.mean()),
         leads=model.token_label(leader),
         leads_id=leader,
+        error=float(changes.std() / len(changes) ** 0.5) if len(changes) > 1 else None,
     )
 
 

@@ -8,10 +8,10 @@ in one sweep (`replay.py`). Meng et al. 2022, "Locating and Editing Factual Asso
 from typing import TYPE_CHECKING, Literal
 
 from fluoroscope import patched
-from fluoroscope.errors import UnavailableError
 from fluoroscope.methods import contrast, sweeps
 from fluoroscope.patched import Patched
 from fluoroscope.render.text import quoted, share
+from fluoroscope.result import number as finite
 from fluoroscope.signature import Direction, MetricName, Precision
 from fluoroscope.sites import Site
 from fluoroscope.views import Bar, Bars, Heatmap, Mark, View
@@ -29,6 +29,7 @@ _SAID = {
     "pattern": "the patterns of block", "neurons": "the neurons of block",
 }  # fmt: skip
 _NAMED = 10
+Grid = tuple[tuple[float | None, ...], ...]
 
 
 class ActivationPatching(Patched):
@@ -38,37 +39,38 @@ class ActivationPatching(Patched):
         site: the kind of value that was patched.
         layers: the blocks that offer it.
         positions: indices of the tokens at which.
+        together: whether at all of these at once, so that each row of the numbers has one; else at each apart.
         effects: share of the way from one score to the other, `[layer][position]`; exactly 0 where the value is the
-            same in both prompts, as before the first token that differs.
+            same in both prompts, as before the first token that differs; None where a cancelled run had not come to.
         scores: the metric itself, likewise.
     """
 
     site: str
     layers: tuple[int, ...]
     positions: tuple[int, ...]
-    effects: tuple[tuple[float, ...], ...]
-    scores: tuple[tuple[float, ...], ...]
+    effects: Grid
+    scores: Grid
+    together: bool = False
 
     def cells(self) -> list[tuple[int, int, float]]:
-        """Layer, position and share of every cell, the largest first."""
+        """Layer, position (the first of several together) and share of every cell, the largest first."""
         rows = zip(self.layers, self.effects, strict=True)
-        found = [(layer, place, value) for layer, row in rows for place, value in zip(self.positions, row, strict=True)]
+        cells = ((layer, *cell) for layer, row in rows for cell in zip(self.positions, row, strict=not self.together))
+        found = [(layer, place, value) for layer, place, value in cells if value is not None]
         return sorted(found, key=lambda cell: -abs(cell[2]))
 
     def summary(self) -> str:
         layer, place, value = self.cells()[0]
-        most = f"{_SAID[self.site]} {layer} at {self._token(place)} {self.verb()} {share(value)}"
-        return (
-            f"Of the {self.asked()} ({self.gap()}), {most}, more than any other of {len(self.cells())}.{self._path()}"
-        )
+        most = f"{_SAID[self.site]} {layer} at {self._place(place)} {self.verb()} {share(value)}"
+        first = f"{self.partial()}Of the {self.asked()} ({self.gap()}), {most}"
+        return f"{first}, more than any other of {len(self.cells())}.{self._path()}"
 
     def _path(self) -> str:
         """Where a stream's largest share lies in the first and in the last block."""
-        if not self.site.startswith("resid") or len(self.layers) < 2:
+        if not self.site.startswith("resid") or len(self.layers) < 2 or self.missing or self.together:
             return ""
-        ends = [
-            self.positions[max(range(len(row)), key=row.__getitem__)] for row in (self.effects[0], self.effects[-1])
-        ]
+        cells = {layer: (place, value) for layer, place, value in sorted(self.cells(), key=lambda cell: cell[2])}
+        ends = [cells[layer][0] for layer in (self.layers[0], self.layers[-1])]
         if ends[0] == ends[1]:
             return ""
         return f" What decides it lies at {self._token(ends[0])} in block {self.layers[0]} and has come to " + (
@@ -79,12 +81,13 @@ class ActivationPatching(Patched):
         return [
             Heatmap(
                 title=f"How much of the {self.asked()} each value {self.verb()}",
-                caption=f"A row is {_SAID[self.site]} of that number, a column a token of the clean prompt. "
-                f"{self.caption()}",
+                caption=f"A row is {_SAID[self.site]} of that number, a column {self._columns()}. {self.caption()}",
                 unit="share",
                 signed=True,
                 rows=tuple(Mark(label=f"{self.site}.{layer}", site=f"{self.site}.{layer}") for layer in self.layers),
-                columns=tuple(Mark(label=self._token(place)) for place in self.positions),
+                columns=(Mark(label="together"),)
+                if self.together
+                else tuple(Mark(label=self._token(place)) for place in self.positions),
                 values=self.effects,
             ),
             Bars(
@@ -92,11 +95,18 @@ class ActivationPatching(Patched):
                 unit="share",
                 signed=True,
                 items=tuple(
-                    Bar(label=f"{self.site}.{layer} at {self._token(place)}", value=value, site=f"{self.site}.{layer}")
+                    Bar(label=f"{self.site}.{layer} at {self._place(place)}", value=value, site=f"{self.site}.{layer}")
                     for layer, place, value in self.cells()[:_NAMED]
                 ),
             ),
         ]
+
+    def _columns(self) -> str:
+        return "all named tokens at once" if self.together else "a token of the clean prompt"
+
+    def _place(self, position: int) -> str:
+        several = self.together and len(self.positions) > 1
+        return f"all {len(self.positions)} tokens" if several else self._token(position)
 
     def _token(self, position: int) -> str:
         mine, other = self.clean[position], self.corrupted[position]
@@ -114,6 +124,7 @@ def activation_patching(
         "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "q", "k", "v", "pattern", "neurons"
     ] = "resid_pre",
     positions: list[int] | None = None,
+    together: bool = False,
     metric: MetricName = "logit_diff",
     direction: Direction = "denoise",
     precision: Precision = "float32",
@@ -129,6 +140,7 @@ def activation_patching(
         foil: the token it is held against; without it the model's own prediction after the corrupted prompt.
         site: what is patched, of a whole block; head_patching takes heads apart.
         positions: indices of the tokens at which; negative counts from the end; without them at every token.
+        together: whether at all of these at once, so that each block has one share; else at each apart.
         metric: what is measured at the end of the prompt.
         direction: denoise puts clean values into the corrupted prompt (what is enough), noise the reverse (what is
             needed).
@@ -140,26 +152,29 @@ def activation_patching(
         TokenError: answer or foil is not one token or a set of them, or a prompt has no such position.
         UnavailableError: this model has no such values.
     """
-    sites = model.sites(site)
-    if not sites:
-        raise UnavailableError(f"{model.name} offers {site} on no block", f"{model.unavailable.get((site, 0), '')}")
+    sites = sweeps.offered(model, site, whole=True)
     sweep = sweeps.Sweep(model, [(clean, corrupted)], [site], direction, budget << 20, precision)
     asked = contrast.asked(model, answer, foil)
     measured, told, against = sweeps.measure(model, sweep, metric, asked.target, asked.foil)
-    every = range(len(sweep.sides[0][0].rows[0])) if positions is None else positions
-    places = tuple(sweep.position(position) for position in every)
-    found = sweep.effects([sweeps.Part((each,), (place,)) for each in sites for place in places], measured)
-    return ActivationPatching(
-        **patched.fields(model, sweep, found, told, against),
-        metric=metric,
-        site=site,
-        layers=tuple(each.layer or 0 for each in sites),
-        positions=places,
-        effects=_rows(sites, found.shares[:, 0].tolist()),
-        scores=_rows(sites, found.scores[:, 0].tolist()),
-    )
+    places = tuple(map(sweep.position, range(sweep.length) if positions is None else positions))
+    groups = [places] if together else [(place,) for place in places]
+    parts = [sweeps.Part((each,), group) for each in sites for group in groups]
+
+    def result(found: sweeps.Effects) -> ActivationPatching:
+        return ActivationPatching(
+            **patched.fields(model, sweep, found, told, against),
+            metric=metric,
+            site=site,
+            layers=tuple(each.layer or 0 for each in sites),
+            positions=places,
+            together=together,
+            effects=_rows(sites, found.shares[:, 0].tolist()),
+            scores=_rows(sites, found.scores[:, 0].tolist()),
+        )
+
+    return sweeps.told(lambda: sweep.effects(parts, measured), result)
 
 
-def _rows(sites: list[Site], values: list[float]) -> tuple[tuple[float, ...], ...]:
-    wide = len(values) // len(sites)
-    return tuple(tuple(values[start : start + wide]) for start in range(0, len(values), wide))
+def _rows(sites: list[Site], values: list[float]) -> Grid:
+    known, wide = [*map(finite, values)], len(values) // len(sites)
+    return tuple(tuple(known[start : start + wide]) for start in range(0, len(known), wide))

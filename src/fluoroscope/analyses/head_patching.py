@@ -8,11 +8,11 @@ al. 2022, "Interpretability in the Wild".
 from typing import TYPE_CHECKING, Literal
 
 from fluoroscope import patched
-from fluoroscope.errors import UnavailableError
 from fluoroscope.methods import contrast, sweeps
 from fluoroscope.patched import Patched
 from fluoroscope.render.text import quoted
 from fluoroscope.render.text import share as share_text
+from fluoroscope.result import number as finite
 from fluoroscope.signature import Direction, MetricName, Precision
 from fluoroscope.sites import Site, by_layer
 from fluoroscope.views import Bar, Bars, HeadGrid, Heatmap, Mark, View
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 THEME = "Causes"
 
 Grid = tuple[tuple[float | None, ...], ...]
-Cube = tuple[tuple[tuple[float, ...] | None, ...], ...]
+Cube = tuple[tuple[tuple[float | None, ...] | None, ...], ...]
 _PARTS = {"z": "output", "q": "query", "k": "key", "v": "value", "pattern": "pattern"}
 _WORTH = 0.1  # of the way: what a summary counts
 _NAMED = 12
@@ -36,7 +36,7 @@ class HeadPatching(Patched):
         part: what of a head was patched; keys and values count by kv head.
         positions: indices of the tokens at which, each alone; None for all of them together.
         effects: share of the way from one score to the other, `[layer][head]`, or `[layer][head][position]` where
-            positions are named; None where a layer has no such heads.
+            positions are named; None where a layer has no such heads, or a cancelled run had not come to one.
         scores: the metric itself, likewise.
     """
 
@@ -47,15 +47,16 @@ class HeadPatching(Patched):
 
     def heads(self) -> list[tuple[Site, int | None, float]]:
         """Every head, with the position where one is named, and its share; the largest first."""
-        found: list[tuple[Site, int | None, float]] = []
+        found: list[tuple[Site, int | None, float | None]] = []
         for layer, row in enumerate(self.effects):
             for head, value in enumerate(row):
                 site = Site(self.part, layer, head)
                 if isinstance(value, tuple):
                     found += [(site, *pair) for pair in zip(self.positions or (), value, strict=True)]
-                elif value is not None:
+                else:
                     found.append((site, None, value))
-        return sorted(found, key=lambda each: -abs(each[2]))
+        measured = [(site, place, value) for site, place, value in found if value is not None]
+        return sorted(measured, key=lambda each: -abs(each[2]))
 
     def summary(self) -> str:
         ranked = self.heads()
@@ -63,8 +64,8 @@ class HeadPatching(Patched):
         many = sum(abs(share) >= _WORTH for _, _, share in ranked)
         counted = "heads" if self.positions is None else "heads and tokens"
         return (
-            f"Of the {self.asked()} ({self.gap()}), single heads {self.verb().removesuffix('s')}: {first}; "
-            f"{many} of {len(ranked)} {counted} reach {share_text(_WORTH)}."
+            f"{self.partial()}Of the {self.asked()} ({self.gap()}), single heads {self.verb().removesuffix('s')}: "
+            f"{first}; {many} of {len(ranked)} {counted} reach {share_text(_WORTH)}."
         )
 
     def views(self) -> list[View]:
@@ -95,7 +96,7 @@ class HeadPatching(Patched):
             signed=True,
             rows=tuple(Mark(label=self._label(site, None), site=str(site)) for site in heads),
             columns=tuple(Mark(label=self._token(place)) for place in self.positions),
-            values=tuple(tuple(cells[site, place] for place in self.positions) for site in heads),
+            values=tuple(tuple(cells.get((site, place)) for place in self.positions) for site in heads),
         )
         return [heatmap]
 
@@ -143,29 +144,31 @@ def head_patching(
         TokenError: answer or foil is not one token or a set of them, or a prompt has no such position.
         UnavailableError: this model has no such part of a head.
     """
-    sites = sweeps.units(model, part)
-    if not sites:
-        raise UnavailableError(f"{model.name} offers {part} on no block", f"{model.unavailable.get((part, 0), '')}")
+    sites = sweeps.offered(model, part)
     sweep = sweeps.Sweep(model, [(clean, corrupted)], [part], direction, budget << 20, precision)
     asked = contrast.asked(model, answer, foil)
     measured, told, against = sweeps.measure(model, sweep, metric, asked.target, asked.foil)
     places = None if positions is None else [sweep.position(position) for position in positions]
     parts = [sweeps.Part((site,), None if place is None else (place,)) for site in sites for place in places or [None]]
-    found = sweep.effects(parts, measured)
     each = len(places or [None])
-    return HeadPatching(
-        **patched.fields(model, sweep, found, told, against),
-        metric=metric,
-        part=part,
-        positions=None if places is None else tuple(places),
-        effects=_grid(sites, found.shares[:, 0].tolist(), each, apart=places is not None),
-        scores=_grid(sites, found.scores[:, 0].tolist(), each, apart=places is not None),
-    )
+
+    def result(found: sweeps.Effects) -> HeadPatching:
+        return HeadPatching(
+            **patched.fields(model, sweep, found, told, against),
+            metric=metric,
+            part=part,
+            positions=None if places is None else tuple(places),
+            effects=_grid(sites, found.shares[:, 0].tolist(), each, apart=places is not None),
+            scores=_grid(sites, found.scores[:, 0].tolist(), each, apart=places is not None),
+        )
+
+    return sweeps.told(lambda: sweep.effects(parts, measured), result)
 
 
 def _grid(sites: list[Site], values: list[float], each: int, *, apart: bool) -> Grid | Cube:
     """Values of sites, `each` of them a site, as rows of layers."""
-    groups = [tuple(values[start : start + each]) for start in range(0, len(values), each)]
+    known = [*map(finite, values)]
+    groups = [tuple(known[start : start + each]) for start in range(0, len(known), each)]
     if apart:
         return by_layer({str(site): group for site, group in zip(sites, groups, strict=True)})
     return by_layer({str(site): group[0] for site, group in zip(sites, groups, strict=True)})

@@ -5,6 +5,7 @@ let through. Wang et al. 2022, "Interpretability in the Wild"; Goldowsky-Dill et
 with Path Patching".
 """
 
+from math import isfinite
 from typing import TYPE_CHECKING, Literal
 
 from fluoroscope import patched
@@ -70,7 +71,8 @@ class PathPatching(Patched):
     def summary(self) -> str:
         first = ", ".join(f"{sender.label} {share(sender.effect)}" for sender in self.top()[:3])
         does = self.verb().removesuffix("s")
-        return f"Through {self._through()}, single parts {does} of the {self.asked()} ({self.gap()}): {first}."
+        through = f"Through {self._through()}, single parts {does} of the {self.asked()} ({self.gap()}): {first}."
+        return self.partial() + through
 
     def _through(self) -> str:
         if self.receivers == ("logits",):
@@ -144,16 +146,24 @@ def path_patching(
     measured, told, against = sweeps.measure(model, sweep, metric, asked.target, asked.foil)
     places = None if positions is None else tuple(sweep.position(position) for position in positions)
     sending = paths.senders(model, reading)
-    found = paths.effects(
-        sweep, [sweeps.Part((site,), places) for site in sending], reading, measured, hold_mlps=hold_mlps
-    )
+    parts = [sweeps.Part((site,), places) for site in sending]
+
+    def result(found: sweeps.Effects) -> PathPatching:
+        return PathPatching(
+            **patched.fields(model, sweep, found, told, against),
+            metric=metric,
+            receivers=tuple(map(str, reading)),
+            readers=tuple(tuple(head.label for head in paths.readers(model, site)) for site in reading),
+            hold_mlps=hold_mlps,
+            positions=places,
+            senders=_measured(sending, found),
+        )
+
+    return sweeps.told(lambda: paths.effects(sweep, parts, reading, measured, hold_mlps=hold_mlps), result)
+
+
+def _measured(sending: list[Site], found: sweeps.Effects) -> tuple[Sender, ...]:
     values = zip(sending, found.shares[:, 0].tolist(), found.scores[:, 0].tolist(), strict=True)
-    return PathPatching(
-        **patched.fields(model, sweep, found, told, against),
-        metric=metric,
-        receivers=tuple(map(str, reading)),
-        readers=tuple(tuple(head.label for head in paths.readers(model, site)) for site in reading),
-        hold_mlps=hold_mlps,
-        positions=places,
-        senders=tuple(Sender(site=str(site), effect=effect, score=score) for site, effect, score in values),
+    return tuple(
+        Sender(site=str(site), effect=effect, score=score) for site, effect, score in values if isfinite(score)
     )

@@ -7,13 +7,14 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from fluoroscope import registry
+from fluoroscope.cli.stopping import stoppable
 from fluoroscope.collector import paused
-from fluoroscope.errors import ArgumentError
+from fluoroscope.errors import ArgumentError, Cancelled
 from fluoroscope.invocation import DTYPES, positional
 from fluoroscope.render.text import prose
 from fluoroscope.signature import Parameter, Spec
@@ -83,14 +84,13 @@ def load(model: str | None, dtype: str | None, device: str | None, *, quiet: boo
 
 @contextmanager
 def progress(quiet: bool) -> Generator[None]:
-    """Progress bars on stderr while the block runs, where a person looks at it."""
+    """Progress bars on stderr while the block runs, where a person looks at it; a sweep may be stopped."""
     if quiet or not sys.stderr.isatty():
-        yield
+        with stoppable():
+            yield
         return
     from rich.console import Console
     from rich.progress import Progress, TaskID
-
-    from fluoroscope.progress import listening
 
     with Progress(console=Console(stderr=True, width=_width()), transient=True) as bars:
         tasks: dict[str, TaskID] = {}
@@ -100,7 +100,7 @@ def progress(quiet: bool) -> Generator[None]:
                 tasks[label] = bars.add_task(label, total=total)
             bars.update(tasks[label], completed=done, total=total)
 
-        with listening(listen):
+        with stoppable(listen):
             yield
 
 
@@ -150,10 +150,19 @@ def _run(
             keywords[item.name] = _contents(keywords[item.name], _suffix(item))
     registry.check(spec, keywords)
     files = _files(html, out)
-    with progress(quiet):
-        result = registry.run(spec.name, load(model, dtype, device, quiet=quiet), **keywords)
+    try:
+        with progress(quiet):
+            result = registry.run(spec.name, load(model, dtype, device, quiet=quiet), **keywords)
+    except Cancelled as stopped:
+        if stopped.partial is not None:
+            _tell(cast("Result", stopped.partial), as_json=as_json, quiet=quiet)
+        raise
     for path in files:
         click.echo(f"saved {result.save(path)}", err=True)
+    _tell(result, as_json=as_json, quiet=quiet)
+
+
+def _tell(result: "Result", *, as_json: bool, quiet: bool) -> None:
     if as_json:
         print_json(result.to_json())
     elif quiet:

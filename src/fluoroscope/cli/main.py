@@ -88,7 +88,11 @@ def outcome(arguments: list[str], command: click.Command = cli) -> int:
     try:
         _check_text(arguments)
         command.main(arguments, prog_name=command.name, standalone_mode=False)
-    except (click.Abort, KeyboardInterrupt, Cancelled):
+    except Cancelled as stopped:
+        hint = "What was printed is partial: it is what was measured before. No file was written."
+        derived.complain("stopped", "" if stopped.partial is None else hint)
+        return 130
+    except (click.Abort, KeyboardInterrupt):
         derived.complain("stopped", "")
         return 130
     except click.NoSuchOption as error:

@@ -30,6 +30,25 @@ def interval(
     return mean - reach, mean + reach
 
 
+def ratio(
+    values: Float[Tensor, "sample *rest"], of: Float[Tensor, "sample"], level: float = LEVEL
+) -> tuple[Float[Tensor, "*rest"], Float[Tensor, "*rest"], Float[Tensor, "*rest"]]:
+    """The ratio of two means over the same samples, and the ends of its interval; these are NaN for one sample.
+
+    It is also the mean of the samples' own ratios, each weighted by what it is a ratio of, so that none with next to
+    nothing below the line decides it. The interval is Student's of what the ratio leaves of each sample (Cochran 1977,
+    "Sampling Techniques", section 6.4): near enough where the mean below the line is sure.
+    """
+    count, below = len(of), of.mean()
+    found = values.mean(0) / below
+    if count < 2:
+        nothing = torch.full_like(found, torch.nan)
+        return found, nothing, nothing
+    left = values - of.reshape(-1, *[1] * (values.ndim - 1)) * found
+    reach = left.std(0) * quantile(count - 1, level) / sqrt(count) / below.abs()
+    return found, found - reach, found + reach
+
+
 def share(mean: float, count: int, level: float = LEVEL) -> tuple[float, float]:
     """The ends of Wilson's score interval for a share, of which `count` samples of 0 and 1 have this mean.
 

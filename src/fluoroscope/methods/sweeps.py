@@ -5,16 +5,16 @@ to noise is the reverse, and shows what the answer cannot do without (Heimershei
 interpret activation patching"). Every part is patched in a run of its own, all of them as copies in one sweep.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from fluoroscope import metrics
-from fluoroscope.errors import ArgumentError
+from fluoroscope.errors import ArgumentError, Cancelled, UnavailableError
 from fluoroscope.methods import readout
 from fluoroscope.metrics import Metric
 from fluoroscope.replay import Replay
@@ -27,6 +27,9 @@ from fluoroscope.variants import Variant
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model
+
+Found = TypeVar("Found")
+Told = TypeVar("Told")
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Effects:
     """What patching did.
 
     Args:
-        scores: the metric with each part patched.
+        scores: the metric with each part patched; NaN where a sweep that was cancelled had not come to it.
         clean: the metric of the clean runs; `corrupted` that of the others.
     """
 
@@ -100,6 +103,11 @@ class Sweep:
         self.replay = Replay(model, rows, sites, budget=budget, precision=precision)
         self._own, self._other = (len(pairs), 0) if direction == "denoise" else (0, len(pairs))
 
+    @property
+    def length(self) -> int:
+        """How many tokens the prompts of the first pair have."""
+        return len(self.sides[0][0].rows[0])
+
     def position(self, position: int) -> int:
         """A token index of the first pair, from 0.
 
@@ -107,6 +115,10 @@ class Sweep:
             TokenError: there is no such token.
         """
         return self.sides[0][0].slots(0, position)[0]
+
+    def base(self, pair: int) -> int:
+        """The row of the prompt that is patched."""
+        return self._own + pair
 
     def logits(self) -> tuple[Float[Tensor, "pair d_vocab"], Float[Tensor, "pair d_vocab"]]:
         """Of the clean and of the corrupted prompts, at their ends."""
@@ -125,26 +137,48 @@ class Sweep:
         return self.measured([self.patched(part, pair) for part in parts for pair in range(len(self.changed))], metric)
 
     def measured(self, variants: Sequence[Variant], metric: Metric) -> Effects:
-        """The same for variants, as many of each pair in turn."""
+        """The same for variants, as many of each pair in turn.
+
+        Raises:
+            Cancelled: with the effects so far, if there are any, in which NaN is what is missing.
+        """
         count = len(self.changed)
         scores = torch.full((len(variants),), torch.nan, dtype=torch.float64)
         reads = None if metric.weights is None or metric.reads is None else metric.reads.repeat(2, 1)
-        for indices, logits in self.replay.logits(variants, reads):
-            own = metric.at([index % count for index in indices])
-            found = own(logits[:, 0]) if reads is None else own.of_read(logits[:, 0])
-            scores[indices] = found.to(scores)
         ends = self.replay.base_logits(reads)[:, 0]
         clean, corrupted = (metric(side) if reads is None else metric.of_read(side) for side in ends.split(count))
-        return Effects(scores.view(-1, count), clean.to(scores), corrupted.to(scores), self.direction)
+        effects = Effects(scores.view(-1, count), clean.to(scores), corrupted.to(scores), self.direction)
+        try:
+            for indices, logits in self.replay.logits(variants, reads):
+                own = metric.at([index % count for index in indices])
+                found = own(logits[:, 0]) if reads is None else own.of_read(logits[:, 0])
+                scores[indices] = found.to(scores)
+        except Cancelled as stopped:
+            stopped.partial = None if bool(scores.isnan().all()) else effects
+            raise
+        return effects
 
-    def patched(self, part: Part, pair: int, only: int | None = None) -> Variant:
+    def patched(
+        self, part: Part, pair: int, only: int | None = None, donor: int | None = None, *, same: bool = False
+    ) -> Variant:
         """The one prompt with a part of the other, perhaps at a single slot.
 
         Before the first token that differs both are the same.
+
+        Args:
+            donor: the pair that gives the values, whose prompts are as long; None for the pair itself.
+            same: whether a donor gives those of its prompt of the kind that is patched, not those of its other one.
+
+        Raises:
+            ArgumentError: a donor of another length.
         """
-        tokens, row = self.replay.trace.tokens, self._other + pair
+        tokens = self.replay.trace.tokens
+        row = (self._own if same else self._other) + (pair if donor is None else donor)
+        if len(tokens.rows[row]) != len(tokens.rows[self._own + pair]):
+            raise ArgumentError(f"pairs {pair} and {donor} differ in length", "Take values of one of as many tokens.")
         places = range(len(tokens.rows[row])) if part.positions is None else part.positions
-        first = self.changed[pair][0] if self.replay.why_whole is None else 0  # resumed, so nothing looks ahead
+        resumed = self.replay.why_whole is None  # so that nothing looks ahead
+        first = self.changed[pair][0] if resumed and donor is None else 0
         chosen = [place for place in places if place % len(tokens.rows[row]) >= first]
         slots = tuple(slot for slot in (tokens.slots(row, chosen) if chosen else ()) if only in (None, slot))
         patches = [Patch(site, slots, self.value(site, row, slots)) for site in part.sites if slots]
@@ -161,6 +195,21 @@ def held(trace: Trace, site: Site, row: int, slots: Sequence[int]) -> Float[Tens
     return value if site.unit is None else value[:, site.unit]
 
 
+def told(measure: Callable[[], Found], tell: Callable[[Found], Told]) -> Told:
+    """What is told of what is measured.
+
+    Raises:
+        Cancelled: while it was measured; it carries what is told of what there is.
+    """
+    try:
+        found = measure()
+    except Cancelled as stopped:
+        if stopped.partial is not None:
+            stopped.partial = tell(cast("Found", stopped.partial))
+        raise
+    return tell(found)
+
+
 def units(model: "Model", name: str) -> list[Site]:
     """Every unit of every layer of a kind of site, or every whole site where there are none."""
     counts = {"head": model.n_kv_heads if name in WITH_KV_HEADS else model.n_heads}
@@ -168,6 +217,18 @@ def units(model: "Model", name: str) -> list[Site]:
     for site in model.sites(name):
         count = counts.get(site.kind.unit or "", model.d_mlp_of(site.layer) if site.kind.unit == "neuron" else 0)
         found += [Site(name, site.layer, unit) for unit in range(count)] if count else [site]
+    return found
+
+
+def offered(model: "Model", name: str, *, whole: bool = False) -> list[Site]:
+    """What `units` gives, or the sites as they are.
+
+    Raises:
+        UnavailableError: that is nothing.
+    """
+    found = list(model.sites(name)) if whole else units(model, name)
+    if not found:
+        raise UnavailableError(f"{model.name} offers {name} on no block", f"{model.unavailable.get((name, 0), '')}")
     return found
 
 

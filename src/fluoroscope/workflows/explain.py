@@ -138,7 +138,12 @@ def explain(
     )
     next(steps)
     parts = _parts(model, attribution)
-    check = ablation(model, prompt, sites=parts, position=position, top_k=top_k, **given) if parts else None
+    against = given.get("foil")
+    check = (
+        ablation(model, prompt, target=given["target"], foil=against, sites=parts, position=position, top_k=top_k)
+        if parts
+        else None
+    )
     list(steps)
     return Explanation(
         recipe=prediction.recipe, **contrasted.named(model, about), **compared,
