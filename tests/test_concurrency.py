@@ -22,6 +22,7 @@ from architectures.common import ids, model, plain, real, relative
 from architectures.zoo import build
 from fluoroscope import ModelAnalyzer, registry
 from fluoroscope import interventions as iv
+from fluoroscope.compat.causal import causal_trace
 from fluoroscope.compat.intervention import generated, steer_generation
 from fluoroscope.compat.visualization import plot_embeddings_2d, plot_embeddings_3d, reduce_dimensions
 from fluoroscope.errors import Cancelled, EditError, FluoroscopeError, SiteError, UnavailableError
@@ -559,6 +560,8 @@ PASSED_ON = {
     "fluoroscope.loading.load": "to transformers, which refuses what it does not know",
     "fluoroscope.registry.run": "to the specification of the analysis",
     "fluoroscope.forward.inputs": "only what the module declares is passed, by the table of its callers",
+    "fluoroscope.compat.causal.CausalTrace.metric": "to recoveries.tokens or to the function that was passed",
+    "fluoroscope.stepwise.about": "nothing is asked for by them: they are the parameters that a folder is of",
     "fluoroscope.attention.attend": "what transformers hands to an attention function",
     **dict.fromkeys(
         (
@@ -624,6 +627,7 @@ def test_unknown_keywords_are_refused(tiny_folder: str) -> None:
         lambda: analyzer.analyze_generation_token("ab", tops=3),
         lambda: steer_generation(analyzer.xray, None, "ab", torch.ones(24), 0, tops=3),
         lambda: generated(analyzer.xray, "ab", [], 3, tops=3),
+        lambda: causal_trace(found, PROMPT, [5, 6, 7, 8, 3]).metric("logit_diff", tops=3),
         lambda: reduce_dimensions(torch.randn(5, 4), components=2),
         lambda: plot_embeddings_2d(torch.randn(5, 4), label="a"),
         lambda: plot_embeddings_3d(torch.randn(5, 4), label="a"),

@@ -47,7 +47,7 @@ def test_the_graph_has_every_link_with_its_way(names):
     assert ranks == sorted(ranks)
     assert (graph.nodes[0].id, graph.nodes[-1].id) == ("embed", "logits")
     assert PathTree.from_json(names.to_json()) == names
-    assert "digraph" in names._dot()
+    assert names.network() == graph
 
 
 @pytest.mark.parametrize("direction", ["noise", "denoise"])

@@ -134,8 +134,7 @@ def path_patching(
 
     Raises:
         ArgumentError: prompts of unequal length or the same tokens, both scored alike, or no such receiver.
-        TokenError: answer or foil is not one token or a set of them, or a prompt has no such position.
-        SiteError, UnavailableError: a receiver that this model does not have.
+        TokenError, SiteError, UnavailableError: no such token, position or receiver.
     """
     reading = list(dict.fromkeys(paths.receiver(model, name, reads) for name in receivers))
     if not reading:
