@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluoroscope.aliases import model_name, resolve, resolve_claim, weight_address
+from fluoroscope.aliases import component, model_name, resolve, resolve_claim, weight_address
 from fluoroscope.errors import ArgumentError, SiteError
 from fluoroscope.sites import Site
 
@@ -139,3 +139,30 @@ def test_a_name_of_transformer_lens_is_a_hub_id(text: str, hub: str) -> None:
 @pytest.mark.parametrize("text", ["gpt2", "gpt2-xl", "specimen", "somebody/pythia-70m", "EleutherAI/pythia-70m", ""])
 def test_other_names_of_models_stay(text: str) -> None:
     assert model_name(text) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "site", "module"),
+    [
+        ("mlp", "mlp_out.2", ""), ("attn", "attn_out.2", ""), ("attn_head", "z.2", ""), ("output", "resid_post.2", ""),
+        ("resid_post", "resid_post.2", ""), ("pattern", "pattern.2", ""),
+        ("self_attn.o_proj", "attn_out.2", "self_attn.o_proj"),
+    ],
+)  # fmt: skip
+def test_parts_of_a_block_are_named_without_their_layer(name, site, module):
+    found, claim = component(name, 2)
+    assert (str(found), claim.module) == (site, module)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("mpl", "Did you mean 'mlp'"),
+        ("mlp.gate_proj", "names no site of a block"),
+        ("attn.c_attn", "queries, keys and values in one"),
+        ("logits", "has no layers"),
+    ],
+)
+def test_what_is_no_part_of_a_block(name, why):
+    with pytest.raises(SiteError, match=why):
+        component(name, 2)

@@ -66,7 +66,7 @@ def test_files_are_marked_for_surfaces_that_must_not_open_them():
     assert "file" not in registry.json_schema("next_token")["properties"]["prompt"]
     for spec in registry.specs().values():
         for item in spec.parameters:
-            named = "text file" in item.help or "the file" in item.help
+            named = any(word in item.help for word in ("text file", "the file", "a folder that"))
             assert named == (item.file in ("input", "output")), (spec.name, item.name)
 
 

@@ -267,6 +267,13 @@ def test_refusals(edits: Edits, error: type[Exception], why: str) -> None:
         found(Replay(model("gpt2"), ids(1)), [Variant(edits)])
 
 
+@pytest.mark.parametrize("unit", [None, 1])
+def test_a_patch_of_another_shape_is_refused_and_not_spread(unit: int | None) -> None:
+    patch = Patch(Site("z", 1, unit), (3,), torch.zeros(1, 1))
+    with pytest.raises(EditError, match=r"a patch of z.1 has the shape \(1,\) a token\. There it is \("):
+        found(Replay(model("gpt2"), ids(1)), [Variant(patches=[patch])])
+
+
 @pytest.mark.parametrize(("positions", "why"), [([], "no position is read"), ([5], "none at 5"), ([-6], "none at -6")])
 def test_positions_that_no_prompt_has(positions: list[int], why: str) -> None:
     with pytest.raises((ArgumentError, TokenError), match=why):

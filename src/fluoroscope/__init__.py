@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fluoroscope import analyses, compat, interventions, views
     from fluoroscope.analyzer import ModelAnalyzer
     from fluoroscope.architectures import Architecture
+    from fluoroscope.causal_trace import CausalTrace
     from fluoroscope.errors import FluoroscopeError
     from fluoroscope.loading import load
     from fluoroscope.model import Model
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Architecture",
+    "CausalTrace",
     "FluoroscopeError",
     "Model",
     "ModelAnalyzer",
@@ -42,6 +44,7 @@ __all__ = [
 
 _HOMES = {
     "Architecture": "architectures",
+    "CausalTrace": "causal_trace",
     "FluoroscopeError": "errors",
     "Model": "model",
     "ModelAnalyzer": "analyzer",

@@ -145,6 +145,28 @@ def _block_part(text: str, layer: int, part: str) -> tuple[Site, Claim] | None:
     return None
 
 
+_COMPONENTS = {
+    "attn": "attn_out", "self_attn": "attn_out", "attention": "attn_out", "attn_head": "z", "mlp": "mlp_out",
+    "output": "resid_post",
+}  # fmt: skip
+
+
+def component(name: str, layer: int) -> tuple[Site, Claim]:
+    """The site of a part of one block: a kind of site, mlxterp's name of one ("mlp"), or a path ("self_attn.o_proj").
+
+    Raises:
+        SiteError: no known part; the nearest is named.
+    """
+    kind = _COMPONENTS.get(name, name)
+    if kind in SITES:
+        return Site(kind, layer), Claim()
+    found = _block_part(f"{layer}.{name}", layer, name)
+    if found is None:
+        known = [*_COMPONENTS, *(each for each, row in SITES.items() if row.layered)]
+        raise SiteError(f"{name!r} names no site of a block", nearest(name, known))
+    return found
+
+
 _WEIGHTS = [
     re.compile(r"(?P<sublayer>attn|mlp)\.L(?P<layer>\d+)\.(?P<name>[Wb]_[A-Za-z]+)(?:\.(?P<head>\d+))?"),
     re.compile(r"blocks\.(?P<layer>\d+)\.(?P<sublayer>attn|mlp)\.(?P<name>[Wb]_[A-Za-z]+)(?:\.(?P<head>\d+))?"),

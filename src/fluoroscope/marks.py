@@ -81,11 +81,12 @@ class Node(Mark):
 
 
 class Edge(Drawn):
-    """A directed edge between two nodes, by their ids."""
+    """A directed edge between two nodes, by their ids; `label` says by which way, in one short word such as q."""
 
     source: str
     target: str
     value: Value
+    label: str = Field(default="", pattern="^[A-Za-z]{0,8}$")
 
 
 class Arc(Drawn):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from fluoroscope import architectures
+from fluoroscope import aliases, architectures
 from fluoroscope.aliases import Claim, resolve_claim
 from fluoroscope.errors import SiteError, UnavailableError
 from fluoroscope.sites import SITES, WITH_KV_HEADS, Site
@@ -19,10 +19,18 @@ def site(model: "Model", name: str | Site) -> Site:
         SiteError: unknown spelling, or layer or unit out of range.
         UnavailableError: this model cannot give the site, or the spelling claims more than holds here.
     """
-    found, claim = resolve_claim(name)
+    return _offered(model, str(name), *resolve_claim(name))
+
+
+def component(model: "Model", name: str, layer: int) -> Site:
+    """The site of a part of one block, by any name of such a part; raises as `site` does."""
+    return _offered(model, name, *aliases.component(name, layer))
+
+
+def _offered(model: "Model", name: str, found: Site, claim: Claim) -> Site:
     if found.layer is not None and found.layer >= model.n_layers:
         raise SiteError(f"{found} is beyond the last layer of {model.name}", f"Layers run 0..{model.n_layers - 1}.")
-    _check_claim(model, str(name), found, claim)
+    _check_claim(model, name, found, claim)
     reason = model.unavailable.get((found.name, found.layer))
     if reason is not None:
         raise UnavailableError(f"{found} is not available on {model.name}: {reason}")

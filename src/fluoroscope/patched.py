@@ -9,6 +9,8 @@ from fluoroscope.result import Result
 from fluoroscope.signature import Direction
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fluoroscope.methods.sweeps import Effects, Sweep
     from fluoroscope.model import Model
 
@@ -84,6 +86,13 @@ class Patched(Result):
             f"Each part alone, {into}: share of the way between the two scores ({self.gap()}). Below 0 it pushes the "
             "other way. Shares need not sum to 1."
         )
+
+
+def reading(heads: "Sequence[str]") -> str:
+    """The heads that read something, as a sentence names them: those of one kv head read the same."""
+    if len(heads) < 2:
+        return "".join(heads)
+    return f"{', '.join(heads[:-1])} and {heads[-1]} (one kv head)"
 
 
 def fields(

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from fluoroscope.attention import softmax
+from fluoroscope.errors import EditError
 from fluoroscope.run import Edit, Run, call
 from fluoroscope.sites import Site
 
@@ -158,6 +159,11 @@ class RowEdit:
                 continue
             rows = torch.tensor([row for rows, _ in chosen for row in rows], device=by_row.device)
             units = torch.tensor([patch.site.unit or 0 for rows, patch in chosen for _ in rows], device=by_row.device)
+            expected = by_row.shape[1 if whole else 2 :]
+            for _, patch in chosen:
+                if patch.value.shape[1:] != expected:
+                    given = f"a patch of {patch.site.whole} has the shape {tuple(patch.value.shape[1:])} a token"
+                    raise EditError(given, f"There it is {tuple(expected)}.")
             values = torch.cat([patch.value for _, patch in chosen]).to(by_row)
             by_row[rows if whole else (rows, units)] = values
 

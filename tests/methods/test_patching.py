@@ -9,7 +9,7 @@ from architectures.common import ids, model
 from fluoroscope.errors import ArgumentError, EditError
 from fluoroscope.interventions import at, replace
 from fluoroscope.methods import patching
-from fluoroscope.methods.patching import Patch, patched, shares, transplanted
+from fluoroscope.methods.patching import Patch, patched, shares
 from fluoroscope.progress import listening
 from fluoroscope.sites import Site
 
@@ -88,33 +88,6 @@ def test_nothing_to_patch_is_no_row(tiny_model):
 def test_a_value_of_another_shape_is_refused(tiny_model):
     with pytest.raises(EditError, match=r"a patch of z.0 has the shape \(1,\)"):
         patched(tiny_model, [1, 2], [[Patch(Site("z", 0, 1), 1, torch.zeros(1))]], 1)
-
-
-def _pair(model, site):
-    return [model.trace(text, sites=[site.whole]) for text in ("abcdef", "uvwxyz")]
-
-
-@pytest.mark.parametrize("name", ["resid_post.0", "z.1.2", "mlp_out.1"])
-def test_a_transplant_is_an_edit_by_hand(tiny_model, name):
-    site = tiny_model.site(name)
-    base, donor = _pair(tiny_model, site)
-    slots = [(5, 5), (2, 3)]
-    found = transplanted(tiny_model, base, donor, [site], slots)
-
-    def moved(value):
-        whole = donor[site][0]
-        for here, there in slots:
-            value[:, here] = whole[there]
-        return value
-
-    expected = tiny_model.trace("abcdef", edits={site: moved}).logits[:, -1]
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_a_site_that_has_heads_before_positions_is_no_transplant(tiny_model):
-    site = tiny_model.site("q.0.1")
-    with pytest.raises(ArgumentError, match="no value per token alone"):
-        transplanted(tiny_model, *_pair(tiny_model, site), [site], [(0, 0)])
 
 
 def test_shares_by_hand():

@@ -6,10 +6,10 @@ import torch
 from architectures.common import model
 from fluoroscope import metrics
 from fluoroscope.errors import ArgumentError
-from fluoroscope.interventions import at, replace
 from fluoroscope.methods import paths
 from fluoroscope.methods.sweeps import Part, Sweep
 from fluoroscope.sites import Site
+from methods.path_runs import by_hand
 
 CASES = ["gpt2", "llama", "gemma2", "qwen3", "olmo2", "gpt_neox", "mixtral", "deepseek_v3", "falcon", "bloom"]
 PAIR = [5, 3, 9, 7, 5, 3, 22, 41], [5, 3, 9, 11, 5, 3, 22, 60]
@@ -22,37 +22,19 @@ RECEIVERS = {
 }
 
 
-def by_hand(found, sender, receivers, direction, hold_mlps, places):
-    """Two whole runs, in the first of which all heads but the sender are held, in the second only receivers differ."""
-    base, donor = PAIR if direction == "noise" else PAIR[::-1]
-    kinds = ["z.*", "mlp_out.*", "q.*", "k.*", "v.*"]
-    mine, other = (found.trace([ids], sites=kinds) for ids in (base, donor))
-    edits = {site: replace(mine[site]) for site in found.sites("z") if site.layer > sender.layer}
-    if hold_mlps:
-        edits |= {site: replace(mine[site]) for site in found.sites("mlp_out") if site.layer >= sender.layer}
-    edits = {site: edit for site, edit in edits.items() if site not in [sender, *receivers]}
-    value = other[sender][:, places]
-    edits[sender] = at(replace(value), places)
-    if receivers[0].name == "logits":
-        return float(METRIC(found.trace([base], edits=edits).logits[:, -1])[0])
-    seen = found.trace([base], sites=kinds, edits=edits)
-    second = {site: replace(seen[site]) for site in receivers}
-    return float(METRIC(found.trace([base], edits=second).logits[:, -1])[0])
-
-
 @pytest.mark.parametrize("hold_mlps", [False, True])
 @pytest.mark.parametrize("direction", ["noise", "denoise"])
 @pytest.mark.parametrize("case", CASES)
 def test_every_path_equals_two_whole_runs(case, direction, hold_mlps):
-    found = model(case)
+    found, pair = model(case), PAIR[:: 1 if direction == "noise" else -1]
     for name, receivers in RECEIVERS.items():
         sweep = Sweep(found, [PAIR], paths.needed(receivers), direction)
-        senders = [Site("z", 0, 1), Site("z", 1, 0), Site("mlp_out", 0), Site("mlp_out", 1), Site("z", 2, 2)]
+        heads, mlps = [Site("z", layer, head) for layer, head in ((0, 1), (1, 0), (2, 2))], found.sites("mlp_out")[:2]
+        senders = [*heads, *mlps, Site("embed")]
         for places in (None, (3, 7)):
             found_ = paths.effects(sweep, [Part((s,), places) for s in senders], receivers, METRIC, hold_mlps=hold_mlps)
             for sender, score in zip(senders, found_.scores[:, 0].tolist(), strict=True):
-                own = list(places or range(8))
-                slow = by_hand(found, sender, receivers, direction, hold_mlps, own)
+                slow = by_hand(found, pair, sender, receivers, hold_mlps, list(places or range(8)), METRIC)
                 assert score == pytest.approx(slow, abs=2e-5), (name, str(sender), places)
 
 

@@ -96,6 +96,7 @@ def every_view(text: str = HOSTILE) -> list[View]:
             ),
             edges=(
                 Edge(source=text, target="b", value=-0.5),
+                Edge(source=text, target="b", value=0.25, label="q"),
                 Edge(source=text, target="c", value=2.0),
                 Edge(source="b", target="c", value=None),
             ),

@@ -5,8 +5,9 @@ import shutil
 import subprocess
 
 import pytest
+from pydantic import ValidationError
 
-from fluoroscope.render import dot
+from fluoroscope.render import dot, html, markdown, terminal
 from fluoroscope.render.text import prose
 from fluoroscope.views import Edge, Graph, Node
 from render.samples import HOSTILE, every_view, thick_graph
@@ -37,6 +38,23 @@ def test_every_node_rank_and_edge_has_its_line():
     assert re.fullmatch(r'  n1 -> n2 \[label="\+1.000", color="#\w+", penwidth=3.50\];', lines[8])
     assert lines[7].split("color=")[1][:9] != lines[8].split("color=")[1][:9]
     assert lines[9:] == ["}"]
+
+
+def test_an_edge_says_by_which_way_it_leads_in_every_form():
+    nodes = (Node(id="a", rank=0, label="L0H1"), Node(id="b", rank=1, label="L1H1"))
+    edges = tuple(Edge(source="a", target="b", value=value, label=way) for way, value in (("q", 0.5), ("k", -0.25)))
+    view = Graph(title="t", unit="share", signed=True, nodes=nodes, edges=edges)
+    assert 'label="q +0.500"' in dot.source(view)
+    assert [line.plain.split()[:4] for line in terminal.draw(view, 80)[3:]] == [
+        ["←", "L0H1", "q", "+0.500"], ["←", "L0H1", "k", "-0.250"],
+    ]  # fmt: skip
+    assert "| L0H1 | → L1H1 k | -0.250 |" in "\n".join(markdown.draw(view))
+    page = html.draw(view)
+    assert "<title>L0H1 to L1H1: q +0.500 share</title>" in page
+    assert "→ L1H1 k" in page
+    assert ">k -0.250</text>" in page
+    with pytest.raises(ValidationError):
+        Edge(source="a", target="b", value=1.0, label="no letters 1")
 
 
 def test_hostile_text_stays_inside_its_quotes():

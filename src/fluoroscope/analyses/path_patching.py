@@ -27,7 +27,7 @@ _NAMED = 12
 
 
 class Sender(Record):
-    """A head or an MLP.
+    """A head, an MLP or the token embedding.
 
     Args:
         effect: share of the way from its own prompt's score to the other's, through the receivers alone.
@@ -40,22 +40,25 @@ class Sender(Record):
 
     @property
     def label(self) -> str:
-        """L2H3 or MLP 2."""
+        """L2H3, MLP 2 or embed."""
         site = Site.parse(self.site)
-        return site.label if site.name == "z" else f"MLP {site.layer}"
+        return f"MLP {site.layer}" if site.name == "mlp_out" else site.label
 
 
 class PathPatching(Patched):
     """The effect of every sender on the answer, through the receivers.
 
     Args:
-        receivers: canonical sites of what reads: q.4.2 are the queries of L4H2, logits the end of the stream.
+        receivers: canonical sites of what reads: q.4.2 are the queries of L4H2, logits the end of the stream; keys and
+            values are those of kv heads.
+        readers: for each receiver the heads that read it, by their labels; none for MLPs and logits.
         hold_mlps: whether MLPs between sender and receivers kept their values.
         positions: indices of the tokens at which senders are patched; None for all.
-        senders: all heads and MLPs below the last receiver, in the order of computation.
+        senders: the token embedding, and all heads and MLPs below the last receiver, in the order of computation.
     """
 
     receivers: tuple[str, ...]
+    readers: tuple[tuple[str, ...], ...]
     hold_mlps: bool
     positions: tuple[int, ...] | None
     senders: tuple[Sender, ...]
@@ -73,9 +76,8 @@ class PathPatching(Patched):
         if self.receivers == ("logits",):
             return "the direct path to the logits"
         named: dict[str, list[str]] = {}
-        for site in map(Site.parse, self.receivers):
-            kind = _READ.get(site.name, "MLP")
-            named.setdefault(kind, []).append(f"L{site.layer}H{site.unit}" if site.name in _READ else str(site.layer))
+        for site, heads in zip(map(Site.parse, self.receivers), self.readers, strict=True):
+            named.setdefault(_READ.get(site.name, "MLP"), []).append(patched.reading(heads) or str(site.layer))
         of = {kind: "MLP " if kind == "MLP" else f"the {kind} of " for kind in named}
         return " and ".join(of[kind] + ", ".join(units) for kind, units in named.items())
 
@@ -111,7 +113,7 @@ def path_patching(
     precision: Precision = "float32",
     budget: int = 1024,
 ) -> PathPatching:
-    """Patches every head and MLP into what some receivers read, and nothing else, and measures the answer.
+    """Patches every head, MLP and the embedding into what some receivers read, and nothing else.
 
     Args:
         clean: the prompt that is answered as it should be.
@@ -133,14 +135,15 @@ def path_patching(
         TokenError: answer or foil is not one token or a set of them, or a prompt has no such position.
         SiteError, UnavailableError: a receiver that this model does not have.
     """
-    reading = [_receiver(model, name, reads) for name in receivers]
+    reading = list(dict.fromkeys(paths.receiver(model, name, reads) for name in receivers))
     if not reading:
         raise ArgumentError("no receiver was named", "Name heads (L4H2), MLPs (mlp_out.3) or logits.")
+    paths.check(model, hold_mlps=hold_mlps)
     sweep = sweeps.Sweep(model, [(clean, corrupted)], paths.needed(reading), direction, budget << 20, precision)
     asked = contrast.asked(model, answer, foil)
     measured, told, against = sweeps.measure(model, sweep, metric, asked.target, asked.foil)
     places = None if positions is None else tuple(sweep.position(position) for position in positions)
-    sending = _senders(model, reading)
+    sending = paths.senders(model, reading)
     found = paths.effects(
         sweep, [sweeps.Part((site,), places) for site in sending], reading, measured, hold_mlps=hold_mlps
     )
@@ -149,32 +152,8 @@ def path_patching(
         **patched.fields(model, sweep, found, told, against),
         metric=metric,
         receivers=tuple(map(str, reading)),
+        readers=tuple(tuple(head.label for head in paths.readers(model, site)) for site in reading),
         hold_mlps=hold_mlps,
         positions=places,
         senders=tuple(Sender(site=str(site), effect=effect, score=score) for site, effect, score in values),
     )
-
-
-def _receiver(model: "Model", name: str, reads: Literal["q", "k", "v"]) -> Site:
-    """A head's queries, keys or values, an MLP or the logits."""
-    site = model.site(name)
-    if site.name == "z" and site.unit is not None:
-        group = 1 if reads == "q" else model.n_heads // model.n_kv_heads
-        return model.site(Site(reads, site.layer, site.unit // group))
-    if site.name not in paths.RECEIVERS:
-        raise ArgumentError(f"{name!r} receives nothing", "Name heads (L4H2), MLPs (mlp_out.3) or logits.")
-    return site
-
-
-def _senders(model: "Model", receivers: list[Site]) -> list[Site]:
-    """Every head and MLP that computes before the last receiver reads."""
-    last = max(receivers, key=lambda site: (site.layer is None, site.layer, site.name == "mlp_out"))
-    parts = sorted([*sweeps.units(model, "z"), *model.sites("mlp_out")], key=lambda s: (s.layer, s.name == "mlp_out"))
-    if last.layer is None:
-        return parts
-    beside = last.name == "mlp_out" and not model.architecture.parallel
-    return [
-        site
-        for site in parts
-        if (site.layer or 0) < last.layer or (beside and site.layer == last.layer and site.name == "z")
-    ]

@@ -11,9 +11,12 @@ from fluoroscope.compat import model_loader
 from fluoroscope.compat.model_loader import ModelInspector, layer_site, opened
 from fluoroscope.errors import ArgumentError, nearest
 from fluoroscope.interventions import at, replace
-from fluoroscope.methods import ablation, patching, readout
+from fluoroscope.methods import ablation, patching, readout, sweeps
 from fluoroscope.methods.patching import Metric
+from fluoroscope.replay import Replay
+from fluoroscope.rows import Patch
 from fluoroscope.sites import Site
+from fluoroscope.variants import Variant
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model
@@ -197,10 +200,15 @@ def _effects(
 ) -> list[float]:
     """The effect of each site of one run put into the other, at the last token or at all."""
     texts = {"clean": clean, "corrupted": corrupted}
-    base, donor = (model.trace(texts[name], sites=sorted({s.whole for s in sites})) for name in _order(direction))
-    here, there = (len(trace.tokens.rows[0]) for trace in (base, donor))
+    ids = [model.tokens(texts[name]).rows[0] for name in _order(direction)]
+    here, there = map(len, ids)
     if not last and here != there:
         raise ArgumentError(f"the prompts have {here} and {there} tokens", "Give prompts of equal length.")
-    slots = [(here - 1, there - 1)] if last else [(slot, slot) for slot in range(here)]
-    logits = patching.transplanted(model, base, donor, sites, slots)
-    return patching.shares(logits, base.logits[0, -1], donor.logits[0, -1], metric).tolist()
+    replay = Replay(model, ids, sorted({site.whole for site in sites}))
+    slots = ((here - 1,), (there - 1,)) if last else (tuple(range(here)),) * 2
+    variants = [Variant(patches=[Patch(s, slots[0], sweeps.held(replay.trace, s, 1, slots[1]))]) for s in sites]
+    base, donor = replay.base_logits()[:, 0]
+    found = base.repeat(len(sites), 1)
+    for indices, logits in replay.logits(variants):
+        found[indices] = logits[:, 0]
+    return patching.shares(found, base, donor, metric).tolist()

@@ -18,7 +18,6 @@ from fluoroscope.interventions import Intervention
 from fluoroscope.methods import readout
 from fluoroscope.progress import track
 from fluoroscope.sites import Site
-from fluoroscope.trace import Trace
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model
@@ -68,32 +67,6 @@ def patched(
             found.append(trace[site])
     empty = torch.empty(0, model.d_vocab, device=model.device)
     return torch.cat(logits) if logits else empty, {site: torch.cat(found) for site, found in values.items() if found}
-
-
-def transplanted(
-    model: "Model", base: Trace, donor: Trace, sites: Sequence[Site], slots: Sequence[tuple[int, int]]
-) -> Float[Tensor, "site d_vocab"]:
-    """Logits at the end of the base prompt when one site at a time has the donor's values.
-
-    Args:
-        base: one prompt.
-        donor: another, with all `sites`, whole or units, whose positions come before them.
-        slots: (slot of the base, slot of the donor) of what is moved.
-
-    Raises:
-        ArgumentError: a site whose positions are not its first axis but the batch.
-    """
-    for site in sites:
-        if site.kind.position_axis != 1:
-            raise ArgumentError(f"{site} has no value per token alone", "Name a layer, a head's z, or what is added.")
-
-    def value(site: Site, slot: int) -> Tensor:
-        whole = donor[site.whole][0, slot]
-        return whole if site.unit is None else whole[site.unit]
-
-    variants = [[Patch(site, here, value(site, there)) for here, there in slots] for site in sites]
-    ids = base.tokens.rows[0]
-    return patched(model, ids, variants, len(ids) - 1)[0]
 
 
 def shares(

@@ -7,21 +7,90 @@ in the Wild", section 3.1; Goldowsky-Dill et al. 2023, "Localizing Model Behavio
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, get_args
 
-from fluoroscope.errors import ArgumentError
+from fluoroscope.errors import ArgumentError, UnavailableError
+from fluoroscope.methods import sweeps
 from fluoroscope.methods.sweeps import Effects, Part, Sweep
 from fluoroscope.metrics import Metric
 from fluoroscope.rows import Patch
 from fluoroscope.sites import Site
 from fluoroscope.variants import Variant
 
+if TYPE_CHECKING:
+    from fluoroscope.model import Model
+
 RECEIVERS = ("q", "k", "v", "mlp_out", "logits")
 """What can receive: a head's queries, keys or values, an MLP, or the end of the stream."""
+
+Reads = Literal["q", "k", "v"]
 
 
 def needed(receivers: Sequence[Site]) -> list[str]:
     """The kinds of sites that a sweep must hold."""
-    return sorted({"z", "mlp_out", *(site.name for site in receivers)} - {"logits"})
+    return sorted({"embed", "z", "mlp_out", *(site.name for site in receivers)} - {"logits"})
+
+
+def check(model: "Model", *, hold_mlps: bool) -> None:
+    """Refuses a model some of whose heads, or MLPs, cannot be held.
+
+    Raises:
+        UnavailableError: with the reason.
+    """
+    for name in ("z", *(["mlp_out"] if hold_mlps else [])):
+        for layer in range(model.n_layers):
+            if why := model.unavailable.get((name, layer)):
+                raise UnavailableError(f"paths of {model.name} need {name}.{layer}, which are not offered: {why}")
+
+
+def receiver(model: "Model", name: str | Site, reads: Reads) -> Site:
+    """What of a named part reads the stream: a head's queries, keys or values, an MLP or the logits.
+
+    Keys and values are those of a kv head, which several heads may read.
+
+    Raises:
+        ArgumentError: it reads nothing, or is a part of a site.
+        SiteError, UnavailableError: there is no such part.
+    """
+    site = model.site(name)
+    if site.name == "z" and site.unit is not None:
+        group = 1 if reads == "q" else model.n_heads // model.n_kv_heads
+        return model.site(Site(reads, site.layer, site.unit // group))
+    if site.name not in RECEIVERS:
+        raise ArgumentError(f"{str(name)!r} receives nothing", "Name heads (L4H2), MLPs (mlp_out.3) or logits.")
+    return site
+
+
+def readers(model: "Model", site: Site) -> tuple[Site, ...]:
+    """The heads that a receiving query, key or value is of, each as its z; none for an MLP and the logits."""
+    if site.name not in get_args(Reads):
+        return ()
+    size = 1 if site.name == "q" else model.n_heads // model.n_kv_heads
+    heads = range(model.n_heads) if site.unit is None else range(site.unit * size, (site.unit + 1) * size)
+    return tuple(Site("z", site.layer, head) for head in heads)
+
+
+def senders(model: "Model", receivers: Sequence[Site]) -> list[Site]:
+    """The token embedding, and every head and MLP that computes before the last receiver reads and is none itself."""
+    last = max(receivers, key=lambda site: (site.layer is None, site.layer, site.name == "mlp_out"))
+    parts = sorted([*sweeps.units(model, "z"), *model.sites("mlp_out")], key=lambda s: (s.layer, s.name == "mlp_out"))
+    beside = last.name == "mlp_out" and not model.architecture.parallel
+
+    def before(site: Site) -> bool:
+        layer = site.layer or 0
+        return last.layer is None or layer < last.layer or (beside and layer == last.layer and site.name == "z")
+
+    return [*model.sites("embed"), *(site for site in parts if before(site) and site not in receivers)]
+
+
+def held(model: "Model", senders: Sequence[Site], receivers: Sequence[Site], *, hold_mlps: bool) -> list[Site]:
+    """The whole sites that keep their values while senders that have the other prompt's are read by receivers."""
+    start = min(-1 if site.layer is None else site.layer for site in senders)
+    last = max(model.n_layers - 1 if site.layer is None else site.layer for site in receivers)
+    names = [("z", start + 1), *([("mlp_out", max(start, 0))] if hold_mlps else [])]
+    sites = [Site(name, layer) for name, behind in names for layer in range(behind, last + 1)]
+    apart = {*(site.whole for site in receivers), *senders}
+    return [site for site in sites if site not in apart]
 
 
 def effects(
@@ -30,7 +99,7 @@ def effects(
     """The metric when each sender has changed what the receivers read, and nothing else has.
 
     Args:
-        senders: heads and MLPs; one that no receiver can read has exactly no effect.
+        senders: heads, MLPs and embed; one that no receiver can read has exactly no effect.
         receivers: patched together; `logits` alone is the direct path to the end.
         hold_mlps: MLPs between sender and receivers keep their values too, so that only the direct path is left.
 
@@ -54,14 +123,10 @@ def _held(sweep: Sweep, sender: Part, receivers: Sequence[Site], pair: int, hold
     own = sweep.patched(sender, pair, only=end)  # with heads held, nothing passes from token to token
     if not own.patches:
         return own
-    start = min(patch.site.layer or 0 for patch in own.patches)
-    last = max(sweep.replay.model.n_layers - 1 if site.layer is None else site.layer for site in receivers)
     slots = tuple(sorted({slot for patch in own.patches for slot in patch.slots}))
-    names = [("z", start + 1), *([("mlp_out", start)] if hold_mlps else [])]
-    sites = [Site(name, layer) for name, behind in names for layer in range(behind, last + 1)]
-    receiving = {site.whole for site in receivers} | {patch.site for patch in own.patches}
-    held = [Patch(site, slots, sweep.value(site, own.prompt, slots)) for site in sites if site not in receiving]
-    return Variant(prompt=own.prompt, patches=[*own.patches, *held])
+    sites = held(sweep.replay.model, sender.sites, receivers, hold_mlps=hold_mlps)
+    kept = [Patch(site, slots, sweep.value(site, own.prompt, slots)) for site in sites]
+    return Variant(prompt=own.prompt, patches=[*own.patches, *kept])
 
 
 def _received(sweep: Sweep, first: Sequence[Variant], receivers: Sequence[Site]) -> list[Variant]:

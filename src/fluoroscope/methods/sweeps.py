@@ -22,6 +22,7 @@ from fluoroscope.rows import Patch
 from fluoroscope.signature import Direction, Precision
 from fluoroscope.sites import WITH_KV_HEADS, Site
 from fluoroscope.tokens import Tokens
+from fluoroscope.trace import Trace
 from fluoroscope.variants import Variant
 
 if TYPE_CHECKING:
@@ -151,8 +152,13 @@ class Sweep:
 
     def value(self, site: Site, row: int, slots: tuple[int, ...]) -> Float[Tensor, "slot ..."]:
         """What a site holds at slots of one of the runs."""
-        value = self.replay.trace[site.whole][row].movedim(site.kind.position_axis - 1, 0)[list(slots)]
-        return value if site.unit is None else value[:, site.unit]
+        return held(self.replay.trace, site, row, slots)
+
+
+def held(trace: Trace, site: Site, row: int, slots: Sequence[int]) -> Float[Tensor, "slot ..."]:
+    """What a site, whole or a unit, holds at slots of one row: a patch's value."""
+    value = trace[site.whole][row].movedim(site.kind.position_axis - 1, 0)[list(slots)]
+    return value if site.unit is None else value[:, site.unit]
 
 
 def units(model: "Model", name: str) -> list[Site]:
@@ -174,6 +180,18 @@ def measure(
         ArgumentError: unknown metric, or both prompts are answered alike and no foil is named.
     """
     clean, corrupted = (side[0] for side in sweep.logits())
+    return between(model, (clean, corrupted), metric, answer, foil)
+
+
+def between(
+    model: "Model",
+    ends: tuple[Float[Tensor, "d_vocab"], Float[Tensor, "d_vocab"]],
+    metric: str,
+    answer: tuple[int, ...],
+    foil: tuple[int, ...],
+) -> tuple[Metric, tuple[int, ...], tuple[int, ...]]:
+    """The same from the logits of the clean and of the corrupted run; raises as `measure` does."""
+    clean, corrupted = ends
     needs = metrics.needs(metric)
     if "answer" in needs and not answer:
         answer = (int(clean.argmax()),)

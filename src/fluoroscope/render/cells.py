@@ -3,8 +3,8 @@
 import re
 from collections.abc import Callable
 
-from fluoroscope.render.text import numbers
-from fluoroscope.views import Arcs, Graph, Mark, Table, Value
+from fluoroscope.render.text import number, numbers
+from fluoroscope.views import Arcs, Edge, Graph, Mark, Table, Value
 
 Shown = Callable[[str], str]
 
@@ -38,5 +38,13 @@ def links(view: Graph | Arcs, token: Shown, text: Shown) -> list[tuple[str, str,
     def shown(mark: Mark) -> str:
         return token(mark.label) if mark.token else text(mark.label)
 
+    def target(edge: Edge) -> str:
+        return " ".join(filter(None, [shown(view.named(edge.target)), edge.label]))
+
     edges = sorted(view.edges, key=lambda edge: -abs(edge.value or 0.0))
-    return [(shown(view.named(edge.source)), shown(view.named(edge.target)), edge.value) for edge in edges]
+    return [(shown(view.named(edge.source)), target(edge), edge.value) for edge in edges]
+
+
+def amount(view: Graph, edge: Edge) -> str:
+    """The number at an edge, behind what the edge is called."""
+    return " ".join(filter(None, [edge.label, number(edge.value, view.signed)]))

@@ -1,6 +1,7 @@
 """A graph as source for Graphviz, whose programs draw it in any form and size."""
 
 from fluoroscope.render import palette
+from fluoroscope.render.cells import amount
 from fluoroscope.render.text import number, prose, visible
 from fluoroscope.views import Graph, Node
 
@@ -25,7 +26,7 @@ def source(view: Graph) -> str:
         value = edge.value or 0.0
         colour = (palette.LIGHT.against if value < 0 else palette.LIGHT.toward)[-1]
         width = _THINNEST + (_THICKEST - _THINNEST) * abs(value) / strongest
-        about = f'label="{number(edge.value, view.signed)}", color="{colour}", penwidth={width:.2f}'
+        about = f'label={_quoted(amount(view, edge))}, color="{colour}", penwidth={width:.2f}'
         lines.append(f"  {name[edge.source]} -> {name[edge.target]} [{about}];")
     return "\n".join([*lines, "}"]) + "\n"
 

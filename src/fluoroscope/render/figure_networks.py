@@ -5,6 +5,7 @@ from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 
 from fluoroscope.render import palette
+from fluoroscope.render.cells import amount
 from fluoroscope.render.figure_text import THEME, WIDTH, cut, font, label, measured
 from fluoroscope.render.layout import Layout, Point, curve, layered, number_places
 from fluoroscope.render.text import number, visible
@@ -61,7 +62,7 @@ def _amounts(axes: Axes, view: Graph, routes: list[list[Point]], layout: Layout)
     """The numbers of the edges, the largest first, as far as there is room."""
     column = 0.95 * WIDTH / max(1.0, layout.columns)
     pairs = sorted(zip(view.edges, routes, strict=True), key=lambda pair: -abs(pair[0].value or 0.0))
-    texts = [number(edge.value, view.signed) for edge, _ in pairs]
+    texts = [amount(view, edge) for edge, _ in pairs]
     taken = [(x - _NODE / 2, y - _HALF, x + _NODE / 2, y + _HALF) for x, y in layout.nodes.values()]
     sizes = [((measured(text, _AMOUNT) + _AROUND) / column, _LINE) for text in texts]
     places = number_places([route for _, route in pairs], sizes, taken)

@@ -6,6 +6,7 @@ from html import escape
 from rich.cells import cell_len
 
 from fluoroscope.render import palette
+from fluoroscope.render.cells import amount
 from fluoroscope.render.layout import Point, curve, layered, number_places
 from fluoroscope.render.markup import cut, named
 from fluoroscope.render.text import number, prose, visible
@@ -41,7 +42,7 @@ def graph(view: Graph) -> str:
 def _amounts(view: Graph, routes: Sequence[Sequence[Point]], boxes: Sequence[tuple[Point, float]]) -> list[str]:
     """The numbers of the edges, the largest first, as far as there is room; all are in the table below."""
     pairs = sorted(zip(view.edges, routes, strict=True), key=lambda pair: -abs(pair[0].value or 0.0))
-    texts = [number(edge.value, view.signed) for edge, _ in pairs]
+    texts = [amount(view, edge) for edge, _ in pairs]
     taken = [(x - width / 2, y - _BOX / 2, x + width / 2, y + _BOX / 2) for (x, y), width in boxes]
     sizes = [(len(text) * _SMALL + 8, _LINE) for text in texts]
     places = number_places([route for _, route in pairs], sizes, taken)
@@ -103,9 +104,8 @@ def _trimmed(points: list[Point]) -> list[Point]:
 def _curve(view: Graph, edge: Edge, points: list[Point], strongest: float) -> str:
     first, *bends = (f"{x:.1f} {y:.1f}" for x, y in curve(points))
     about = f"{_label(view.named(edge.source))} to {_label(view.named(edge.target))}"
-    drawn = _path(
-        f"M{first}C{' '.join(bends)}", edge.value, strongest, f"{about}: {_value(edge.value, view.unit, view.signed)}"
-    )
+    told = f"{about}: {amount(view, edge)} {prose(view.unit)}"
+    drawn = _path(f"M{first}C{' '.join(bends)}", edge.value, strongest, told)
     return drawn + _tip(points[-1], edge.value)
 
 

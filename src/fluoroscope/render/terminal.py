@@ -111,13 +111,14 @@ def _graph(view: Graph, width: int) -> Iterator[Text]:
     own = numbers([node.value for node in view.nodes], view.signed)
     maximum = palette.strongest([[edge.value for edge in view.edges]])
     names = {node.id: fit(label(node), width // 3).rstrip() for node in view.nodes}
-    longest = widest(list(names.values()))
+    ways = {edge: " ".join(filter(None, [names[edge.source], edge.label])) for edge in view.edges}
+    longest = widest([*names.values(), *ways.values()])
     for node, value in sorted(zip(view.nodes, own, strict=True), key=lambda pair: pair[0].rank):
         about = " ".join(filter(None, [prose(node.group), "" if node.value is None else value]))
         line = Text(f"  {names[node.id]}", style="bold")
         yield line.append(f"  {fit(about, width - cell_len(line.plain) - 2)}".rstrip(), style="not bold dim")
         for edge in view.into(node):
-            name = f"  ← {align(names[edge.source], longest, False)}"
+            name = f"  ← {align(ways[edge], longest, False)}"
             amount, share = amounts[edge], (edge.value or 0.0) / maximum
             yield _link(name, longest + 4, amount, widest(list(amounts.values())), share, width)
 

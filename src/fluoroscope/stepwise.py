@@ -1,0 +1,112 @@
+"""Workflows as steps, each a full result of its analysis, kept in a folder so that a run that was stopped goes on."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fluoroscope import artifact
+from fluoroscope.errors import ArgumentError, ArtifactError, nearest
+from fluoroscope.result import Result
+
+if TYPE_CHECKING:
+    from fluoroscope.result import Recipe
+
+_ABOUT = "about.json"
+R = TypeVar("R", bound=Result)
+
+
+class Stepwise(Result):
+    """A result made of steps: each is a field of its own, and a result of its own.
+
+    Args:
+        narrative: what was found, one sentence a step, each with its numbers.
+        refused: why a step is missing, one sentence each.
+    """
+
+    narrative: tuple[str, ...]
+    refused: tuple[str, ...]
+
+    @property
+    def steps(self) -> list[tuple[str, Result]]:
+        """Name and result of every step that was made, in order."""
+        fields = ((name, getattr(self, name)) for name in type(self).model_fields)
+        return [(name, value) for name, value in fields if isinstance(value, Result)]
+
+    def get_step(self, name: str) -> Result:
+        """The result of a step.
+
+        Raises:
+            ArgumentError: there is none of that name.
+        """
+        found = dict(self.steps)
+        if name not in found:
+            why = f" {' '.join(self.refused)}" if self.refused else ""
+            raise ArgumentError(f"there is no step {name!r}", f"{nearest(name, found)}{why}")
+        return found[name]
+
+
+class Journal:
+    """The finished steps of one run of a workflow.
+
+    Args:
+        folder: where they are kept, one JSON file each; None keeps nothing.
+        about: all that the steps depend on, as JSON says it; a folder of another run is refused.
+
+    Raises:
+        ArtifactError: the folder holds something else, or cannot be made.
+    """
+
+    def __init__(self, folder: str | None, about: dict[str, Any]) -> None:
+        self._folder = None if folder is None else Path(folder)
+        if self._folder is None:
+            return
+        try:
+            self._folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise ArtifactError(
+                f"cannot make the folder {folder!r}: {error.strerror}", "Name a folder in one that is there."
+            ) from error
+        path = self._folder / _ABOUT
+        if path.exists():
+            _check(self._folder, artifact.read_json(path), about)
+        elif any(self._folder.iterdir()):
+            raise ArtifactError(
+                f"the folder {folder!r} holds other things than the steps of a run", "Name an empty or a new one."
+            )
+        else:
+            artifact.write_json(path, about)
+
+    def step(self, name: str, kind: type[R], ask: Callable[[], R]) -> R:
+        """The result of a step: the one that is kept, or what `ask` gives, which is kept before it is returned.
+
+        Raises:
+            ArtifactError: the file of the step is damaged, or cannot be written.
+        """
+        if self._folder is None:
+            return ask()
+        path = self._folder / f"{name}.json"
+        if path.exists():
+            return kind.from_data(artifact.read_json(path))
+        found = ask()
+        artifact.write(path, found.to_json().encode("utf8"))
+        return found
+
+
+def about(recipe: "Recipe", workflow: str, **parameters: Any) -> dict[str, Any]:
+    """All that the steps of a workflow depend on; the model counts by its weights, wherever it lies."""
+    made = recipe.model_dump(mode="json", exclude={"model", "edits", "seed"})
+    return {"workflow": workflow, **made, "parameters": parameters}
+
+
+def _check(folder: Path, found: Any, about: dict[str, Any]) -> None:
+    if found == about:
+        return
+    old: dict[str, Any] = found if isinstance(found, dict) else {}
+    other = [name for name in about if old.get(name) != about[name]]
+    if other == ["parameters"]:
+        mine, theirs = about["parameters"], old["parameters"]
+        other = [name for name in mine if not isinstance(theirs, dict) or theirs.get(name) != mine[name]]
+    raise ArtifactError(
+        f"the folder {str(folder)!r} holds the steps of another run: {', '.join(other) or 'something'} differs",
+        "Ask as that run did, or name another folder.",
+    )

@@ -1,0 +1,105 @@
+"""Steps that are kept: made once, whole or not at all, and never those of another run."""
+
+import json
+
+import pytest
+
+from fluoroscope.errors import ArgumentError, ArtifactError
+from fluoroscope.result import Recipe, Result
+from fluoroscope.stepwise import Journal, Stepwise, about
+
+RECIPE = Recipe(
+    model="m", weights="w", tokenizer=None, dtype="float32", device="cpu", attention="sdpa", versions={"torch": "2"}
+)
+
+
+class Count(Result):
+    number: float
+
+    def summary(self):
+        return f"{self.number}."
+
+    def views(self):
+        return []
+
+
+class Both(Stepwise):
+    one: Count | None
+    two: Count | None
+
+
+def asking(made, number):
+    def ask():
+        made.append(number)
+        return Count(recipe=RECIPE, number=number)
+
+    return ask
+
+
+def test_a_step_that_is_kept_is_not_made_again(tmp_path):
+    folder, made = str(tmp_path / "run"), []
+    for _ in range(2):
+        journal = Journal(folder, about(RECIPE, "count", top=3))
+        found = journal.step("one", Count, asking(made, 0.1 + 0.2))
+        assert found == Count(recipe=RECIPE, number=0.1 + 0.2)
+    assert made == [0.1 + 0.2]
+    assert journal.step("two", Count, asking(made, 2.0)).number == 2.0
+    kept = (tmp_path / "run" / "one.json").read_text()
+    assert json.loads(kept)["result"] == "Count"
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["about.json", "one.json", "two.json"]
+
+
+def test_without_a_folder_nothing_is_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = []
+    for _ in range(2):
+        Journal(None, about(RECIPE, "count")).step("one", Count, asking(made, 1.0))
+    assert made == [1.0, 1.0]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        (about(RECIPE, "count", top=4), "top differs"),
+        (about(RECIPE, "discover", top=3), "workflow differs"),
+        (about(RECIPE.model_copy(update={"weights": "v"}), "count", top=3), "weights differs"),
+        (about(RECIPE.model_copy(update={"tokens": ((1, 2),)}), "count", top=3), "tokens differs"),
+    ],
+)
+def test_the_steps_of_another_run_are_refused(tmp_path, other, says):
+    Journal(str(tmp_path), about(RECIPE, "count", top=3))
+    with pytest.raises(ArtifactError, match=says):
+        Journal(str(tmp_path), other)
+    moved = RECIPE.model_copy(update={"model": "elsewhere/m"})
+    Journal(str(tmp_path), about(moved, "count", top=3))
+
+
+def test_what_is_no_folder_of_steps_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(ArtifactError, match="holds other things"):
+        Journal(str(tmp_path), about(RECIPE, "count"))
+    with pytest.raises(ArtifactError, match="cannot make the folder"):
+        Journal(str(tmp_path / "mine.txt"), about(RECIPE, "count"))
+    with pytest.raises(ArtifactError, match="cannot make the folder"):
+        Journal(str(tmp_path / "not" / "there"), about(RECIPE, "count"))
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_damaged_step_is_an_error_and_not_made_anew(tmp_path):
+    journal = Journal(str(tmp_path), about(RECIPE, "count"))
+    journal.step("one", Count, asking([], 1.0))
+    path = tmp_path / "one.json"
+    path.write_text(path.read_text()[:-30])
+    with pytest.raises(ArtifactError):
+        Journal(str(tmp_path), about(RECIPE, "count")).step("one", Count, asking([], 1.0))
+
+
+def test_steps_by_name():
+    one = Count(recipe=RECIPE, number=1.0)
+    found = Both(recipe=RECIPE, one=one, two=None, narrative=(), refused=("There is no step 'two' here: no heads.",))
+    assert found.steps == [("one", one)]
+    assert found.get_step("one") is one
+    with pytest.raises(ArgumentError, match=r"no step 'two'.*no heads"):
+        found.get_step("two")
+    assert Both.from_json(json.dumps({"schema": 1, "result": "Both", **found.model_dump(mode="json")})) == found
