@@ -6,7 +6,7 @@
 import hashlib
 import os
 import shutil
-import subprocess  # noqa: S404
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any

@@ -14,6 +14,7 @@ ROOTS: dict[str, Any] = {
     "View": View,
     "FromServer": messages.FromServer,
     "Frame": messages.Frame,
+    "FromPage": messages.FromPage,
     "Analysis": messages.Analysis,
     "Preset": messages.Preset,
     "Shown": messages.Shown,

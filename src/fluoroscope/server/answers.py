@@ -23,7 +23,7 @@ _KINDS: tuple[tuple[type[FluoroscopeError], str, int], ...] = (
 
 def body(error: str, message: str, hint: str = "") -> bytes:
     """The JSON of an error."""
-    return json.dumps({"error": error, "message": message, "hint": hint}, ensure_ascii=False).encode("utf8")
+    return json.dumps({"error": error, "message": message, "hint": hint}).encode()
 
 
 def told(error: FluoroscopeError) -> tuple[int, dict[str, str]]:
@@ -51,3 +51,12 @@ class Refused(FluoroscopeError):
     def __init__(self, status: int, name: str, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
         self.status, self.name = status, name
+
+
+def unforeseen(error: BaseException) -> Refused:
+    """What is said of an exception that is no answer: out of memory, or a defect."""
+    if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
+        return Refused(503, "memory", "there is not enough memory for this", "Ask for less at once.")
+    return Refused(
+        500, "defect", f"{type(error).__name__}: {error}", "This is a defect of Fluoroscope; please report it."
+    )

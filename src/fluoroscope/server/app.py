@@ -6,42 +6,46 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from importlib.resources import files
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
-from fluoroscope import __version__
+from fluoroscope import __version__, registry
 from fluoroscope.errors import FluoroscopeError
-from fluoroscope.server import answers, circuit_trace, openapi
+from fluoroscope.server import answers, circuit_trace, openapi, single
 from fluoroscope.server.answers import Refused
 from fluoroscope.server.channel import Channel
-from fluoroscope.server.gate import App, Gate
+from fluoroscope.server.gate import Gate
+from fluoroscope.server.journal import Entry
 from fluoroscope.server.models import Models
-from fluoroscope.server.session import Session, once, parsed, shown
+from fluoroscope.server.session import Session
 from fluoroscope.server.settings import Settings
+from fluoroscope.server.wording import parsed, read, shown, token_count, written
 
 T = TypeVar("T")
-B = TypeVar("B", bound=BaseModel)
 
 
-def application(settings: Settings) -> App:
-    """The server as an ASGI application."""
+def application(settings: Settings, once: str | None = None) -> Gate:
+    """The server as an ASGI application.
+
+    Args:
+        once: a word that opens the page in place of the token, one time.
+    """
     models = Models(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
-        loading = asyncio.create_task(models.desk.do(models.ready))
-        loading.add_done_callback(lambda task: task.cancelled() or task.exception())  # told by /api/ready
+        loading = models.begin()
         yield
+        models.desk.close()
         loading.cancel()
 
-    routes = Routes(models)
-    app = Starlette(routes=routes.all(), lifespan=lifespan, exception_handlers={FluoroscopeError: _told, 404: _nothing})
-    return Gate(app, settings)
+    handlers: dict[Any, Any] = {FluoroscopeError: _told, HTTPException: _nothing}
+    return Gate(Starlette(routes=Routes(models).all(), lifespan=lifespan, exception_handlers=handlers), settings, once)
 
 
 class Routes:
@@ -83,32 +87,42 @@ class Routes:
         )  # fmt: skip
 
     async def ready(self, request: Request) -> Response:
-        loaded = self.models.loaded is not None
-        return JSONResponse({"ready": loaded}, status_code=200 if loaded else 503)
+        if self.models.loaded is not None:
+            return JSONResponse({"ready": True})
+        trouble = self.models.trouble or Refused(503, "loading", "the model is being loaded", "Ask again in a moment.")
+        return JSONResponse({"ready": False, **answers.told(trouble)[1]}, status_code=503)
 
     async def model(self, request: Request) -> Response:
-        model = await self._do(request, self.models.ready)
-        return JSONResponse({"name": self.models.name, "choices": self.models.choices, "about": model.summary()})
+        model = await self.models.arrived()
+        about = await asyncio.to_thread(model.summary)
+        return JSONResponse({"name": self.models.name, "choices": self.models.choices, "about": about})
 
     async def switch(self, request: Request) -> Response:
-        wanted = await _object(request)
-        await self._while_there(request, self.models.switch(str(wanted.get("name"))))
+        wanted = read(openapi.ModelRequest, await _object(request))
+        await self._while_there(request, self.models.switch(wanted.name))
         return await self.model(request)
 
     async def analyses(self, request: Request) -> Response:
-        return JSONResponse(openapi.catalogue())
+        return Response(await asyncio.to_thread(openapi.catalogue), media_type="application/json")
 
     async def analysis(self, request: Request) -> Response:
-        arguments = await _object(request)
-        name = request.path_params["name"]
-        result = await self._do(request, lambda: self.models.run(name, arguments))
-        return JSONResponse(shown(result))
+        arguments, name = await _object(request), request.path_params["name"]
+        return await self._do(request, lambda: self._run(name, arguments, request.scope["entry"]))
+
+    def _run(self, name: str, arguments: dict[str, Any], entry: Entry) -> dict[str, Any]:
+        spec = registry.find(name)
+        entry.facts["analysis"] = None if spec is None else spec.name
+        result = self.models.run(name, arguments)
+        entry.facts["tokens"] = token_count(result)
+        return shown(result)
 
     async def analysis_socket(self, socket: WebSocket) -> None:
         name = socket.path_params["name"]
-        await once(
-            socket, self.models, lambda arguments, _: {"type": "result", **shown(self.models.run(name, arguments))}
-        )
+
+        def work(arguments: dict[str, Any], _: Channel) -> str:
+            return self._written({"type": "result", **self._run(name, arguments, socket.scope["entry"])})
+
+        await single.serve(socket, self.models, work)
 
     async def session(self, socket: WebSocket) -> None:
         await Session(socket, self.models).serve()
@@ -118,37 +132,51 @@ class Routes:
 
     async def analyze(self, request: Request) -> Response:
         arguments = await _object(request)
-        return JSONResponse(await self._do(request, lambda: self._analyzed(arguments)))
+        return await self._do(request, lambda: self._analyzed(arguments, request.scope["entry"]))
 
     def _analyzed(
-        self, arguments: dict[str, Any], tell: Callable[[dict[str, Any]], None] = lambda message: None
+        self, arguments: dict[str, Any], entry: Entry, tell: Callable[[dict[str, Any]], None] = lambda message: None
     ) -> dict[str, Any]:
-        asked, model = _read(circuit_trace.AnalyzeRequest, arguments), self.models.ready()
+        asked, model = read(circuit_trace.AnalyzeRequest, arguments), self.models.ready()
         self.models.check_length(model, asked.prompt)
-        return circuit_trace.analyze(model, asked, tell)
+        if asked.attention:
+            circuit_trace.check_size(model, asked.prompt, self.models.settings.max_bytes)
+        found = circuit_trace.analyze(model, asked, tell)
+        entry.facts["tokens"] = len(found["tokens"])
+        return found
 
     async def patch(self, request: Request) -> Response:
-        asked = _read(circuit_trace.PatchRequest, await _object(request))
+        asked = read(circuit_trace.PatchRequest, await _object(request))
 
         def work() -> dict[str, Any]:
             model = self.models.ready()
             for text in (asked.clean, asked.corrupted):
                 self.models.check_length(model, text)
-            return circuit_trace.patch(model, asked)
+            found = circuit_trace.patch(model, asked)
+            request.scope["entry"].facts["tokens"] = len(found["clean_tokens"]) + len(found["corrupted_tokens"])
+            return found
 
-        return JSONResponse(await self._do(request, work))
+        return await self._do(request, work)
 
     async def analyze_socket(self, socket: WebSocket) -> None:
-        def work(arguments: dict[str, Any], channel: Channel) -> dict[str, Any]:
-            return {"type": "done", "result": self._analyzed(arguments, channel.emit)}
+        def work(arguments: dict[str, Any], channel: Channel) -> str:
+            def tell(message: dict[str, Any]) -> None:
+                channel.emit(self._written(message))
 
-        await once(socket, self.models, work)
+            return self._written({"type": "done", "result": self._analyzed(arguments, socket.scope["entry"], tell)})
+
+        await single.serve(socket, self.models, work, progress=False)
 
     async def openapi(self, request: Request) -> Response:
-        return JSONResponse(openapi.document())
+        return Response(await asyncio.to_thread(openapi.document), media_type="application/json")
 
-    async def _do(self, request: Request, work: Callable[[], T]) -> T:
-        return await self._while_there(request, self.models.desk.do(work))
+    def _written(self, message: dict[str, Any]) -> str:
+        return written(message, self.models.settings.max_bytes)
+
+    async def _do(self, request: Request, work: Callable[[], dict[str, Any]]) -> Response:
+        """The answer, computed and written by a worker."""
+        text = await self._while_there(request, self.models.desk.do(lambda: self._written(work())))
+        return Response(text, media_type="application/json")
 
     async def _while_there(self, request: Request, work: Awaitable[T]) -> T:
         """What the work gives; it is called off when the one who asked hangs up."""
@@ -174,20 +202,9 @@ async def _object(request: Request) -> dict[str, Any]:
     if kind != "application/json":  # what a form of another site cannot send
         raise Refused(415, "content", f"content of type {kind or 'unknown'}", "Send application/json.")
     try:
-        text = (await request.body()).decode("utf8")
+        return parsed(await request.body())
     except ClientDisconnect as error:
         raise Refused(413, "content", "the request is too long, or was cut off", "Send less at once.") from error
-    except UnicodeDecodeError as error:
-        raise Refused(400, "content", "the request is no UTF-8", "Send JSON.") from error
-    return parsed(text)
-
-
-def _read(kind: type[B], arguments: dict[str, Any]) -> B:
-    try:
-        return kind.model_validate(arguments, strict=True)
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise Refused(422, "argument", wrong, f"Fields: {', '.join(kind.model_fields)}.") from error
 
 
 async def _gone(request: Request) -> None:
@@ -196,13 +213,16 @@ async def _gone(request: Request) -> None:
         pass
 
 
-async def _told(request: Request, error: Exception) -> Response:
-    assert isinstance(error, FluoroscopeError)
+async def _told(request: Request, error: FluoroscopeError) -> Response:
+    request.scope["entry"].facts["error"] = answers.told(error)[1]["error"]
     return answers.response(error)
 
 
-async def _nothing(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": "missing", "message": "there is nothing here", "hint": ""}, status_code=404)
+async def _nothing(request: Request, error: HTTPException) -> Response:
+    if error.status_code == 404:
+        error.detail = "there is nothing here"
+    content = {"error": "address", "message": error.detail, "hint": "GET /openapi.json lists what there is."}
+    return JSONResponse(content, status_code=error.status_code, headers=error.headers)
 
 
 def _page() -> list[Mount | Route]:
@@ -212,12 +232,11 @@ def _page() -> list[Mount | Route]:
         return [Mount("/", StaticFiles(directory=str(folder), html=True))]
 
     async def missing(request: Request) -> Response:
-        return JSONResponse(
-            {
-                "error": "page", "message": "this installation holds no page",
-                "hint": "Install it again where npm can be reached, or without FLUOROSCOPE_WEB=skip.",
-            },
-            status_code=503,
+        return answers.response(
+            Refused(
+                503, "page", "this installation holds no page",
+                "Install it again where npm can be reached, or without FLUOROSCOPE_WEB=skip; /api works without it.",
+            )
         )  # fmt: skip
 
     return [Route("/", missing)]

@@ -10,7 +10,8 @@ from starlette.websockets import WebSocket
 
 from fluoroscope.errors import Cancelled
 
-Message = dict[str, Any] | bytes
+Message = dict[str, Any] | str | bytes
+"""To be written as JSON, JSON already, or binary."""
 
 
 class Channel:
@@ -22,21 +23,40 @@ class Channel:
         patience: seconds that a worker waits for room before it gives its reader up.
     """
 
-    def __init__(self, room: int = 4, patience: float = 10.0) -> None:
+    def __init__(self, room: int = 4, patience: float = 5.0) -> None:
         self.room, self.patience = room, patience
         self._line: deque[Message] = deque()
         self._loop = asyncio.get_running_loop()
-        self._filled = asyncio.Event()
+        self._filled, self._drained = asyncio.Event(), asyncio.Event()
         self._lock = threading.Condition()
         self.closed = self._ended = False
 
+    def __len__(self) -> int:
+        return len(self._line)
+
     def tell(self, message: dict[str, Any]) -> None:
-        """Adds a message from the event loop, never waiting; progress of a run replaces what it said before."""
+        """Adds a small message from the event loop, never waiting; progress of a run replaces what it said before."""
         with self._lock:
+            if self.closed:
+                return
             if message["type"] == "progress":
                 self._line = deque(old for old in self._line if not _replaces(message, old))
             self._line.append(message)
         self._filled.set()
+
+    async def put(self, message: Message) -> None:
+        """Adds a message from the event loop, once there is room."""
+        await self.rest(self.room)
+        with self._lock:
+            if not self.closed:
+                self._line.append(message)
+        self._filled.set()
+
+    async def rest(self, most: int = 64) -> None:
+        """Waits until fewer messages than `most` wait, or nobody reads any more."""
+        while len(self._line) >= most and not self.closed:
+            self._drained.clear()
+            await self._drained.wait()
 
     def emit(self, message: Message) -> None:
         """Adds a message from a worker, once there is room.
@@ -47,7 +67,7 @@ class Channel:
         with self._lock:
             free = self._lock.wait_for(lambda: self.closed or len(self._line) < self.room, self.patience)
             if self.closed or not free:
-                raise Cancelled("the one who asked reads no more")
+                raise Cancelled("the one who asked is gone, or reads too slowly")
             self._line.append(message)
         self._loop.call_soon_threadsafe(self._filled.set)
 
@@ -57,7 +77,7 @@ class Channel:
             if isinstance(message, bytes):
                 await socket.send_bytes(message)
             else:
-                await socket.send_text(json.dumps(message, ensure_ascii=False, allow_nan=False))
+                await socket.send_text(message if isinstance(message, str) else json.dumps(message, allow_nan=False))
 
     async def _next(self) -> Message | None:
         """The oldest message, when there is one; None at the end."""
@@ -66,6 +86,7 @@ class Channel:
                 if self._line:
                     message = self._line.popleft()
                     self._lock.notify_all()
+                    self._drained.set()
                     return message
                 if self._ended:
                     return None
@@ -78,11 +99,12 @@ class Channel:
         self._filled.set()
 
     def close(self) -> None:
-        """Nothing is read any more: workers that wait stop."""
+        """Nothing is read any more: whoever waits goes on, workers stop."""
         with self._lock:
             self.closed = True
             self._line.clear()
             self._lock.notify_all()
+        self._drained.set()
 
 
 def _replaces(new: dict[str, Any], old: Message) -> bool:

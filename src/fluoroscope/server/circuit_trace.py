@@ -6,10 +6,13 @@ The numbers are those of our analyses; where the original's are not what their n
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from fluoroscope import registry
 from fluoroscope.server import live
+from fluoroscope.server.answers import Refused
+from fluoroscope.server.messages import Message, Preset
+from fluoroscope.tasks import presets
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,31 +20,9 @@ if TYPE_CHECKING:
     from fluoroscope.model import Model
     from fluoroscope.trace import Trace
 
+_CELL = 21  # bytes of a number in JSON
 IOI = "When Mary and John went to the store, {} gave a drink to"
-
-
-class Wire(BaseModel):
-    """A message of which every field is known."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-
-class Preset(Wire):
-    """A prompt with a known circuit.
-
-    Args:
-        corrupted: a prompt of as many tokens with another answer.
-        expected: the circuit, in words; `known_of` says of which model.
-    """
-
-    id: str
-    title: str
-    prompt: str
-    corrupted: str
-    answer: str
-    foil: str
-    expected: str
-    known_of: str
+_WAR, _AGAIN = presets.PRESETS["greater_than"], presets.PRESETS["duplicate"]
 
 
 PRESETS = (
@@ -69,11 +50,21 @@ PRESETS = (
         corrupted="The password is TIGERFISH. Again, the password is", answer=" SW", foil=" T", known_of="gpt2",
         expected="Duplicate-token heads in early layers feed induction heads further up.",
     ),
+    Preset(
+        id="specimen-year", title="Greater than (specimen)", prompt=_WAR.clean, corrupted=_WAR.corrupted,
+        answer=_WAR.answer, foil=_WAR.foil, known_of="specimen",
+        expected="Heads that look at the first year; its card (fluoro specimen) has the mass on later years.",
+    ),
+    Preset(
+        id="specimen-password", title="Password (specimen)", prompt=_AGAIN.clean, corrupted=_AGAIN.corrupted,
+        answer=_AGAIN.answer, foil=_AGAIN.foil, known_of="specimen",
+        expected="Previous-token heads feed induction heads, which copy; its card (fluoro specimen) names both.",
+    ),
 )  # fmt: skip
-"""The five of Circuit Trace; the prompts that differ in what they ask for are ours."""
+"""The five of Circuit Trace, then two in the phrasing of the specimen; the corrupted prompts are ours."""
 
 
-class AnalyzeRequest(Wire):
+class AnalyzeRequest(Message):
     """What /api/analyze and /ws/analyze take."""
 
     prompt: str
@@ -82,11 +73,23 @@ class AnalyzeRequest(Wire):
     attention: bool = True
 
 
-class PatchRequest(Wire):
+class PatchRequest(Message):
     """What /api/patch takes."""
 
     clean: str
     corrupted: str
+
+
+def check_size(model: "Model", prompt: str, most: int) -> None:
+    """Whether all patterns of a prompt can be written as JSON.
+
+    Raises:
+        Refused: they would have more bytes than `most`.
+    """
+    cells = len(model.tokens(prompt).rows[0]) ** 2 * model.n_layers * model.n_heads
+    if cells * _CELL > most:
+        message = f"about {cells * _CELL:,} bytes of attention as JSON, {most:,} at most"
+        raise Refused(413, "large", message, 'Shorten the prompt, or send "attention": false.')
 
 
 def analyze(

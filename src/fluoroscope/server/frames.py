@@ -1,6 +1,7 @@
 """Arrays on the wire: u32 length of a JSON header | the header, padded to 8 bytes | raw little-endian buffers."""
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from fluoroscope import strict_json
+from fluoroscope.errors import ArtifactError
 
 _NAMES = {np.dtype("u1"): "u1", np.dtype("<f2"): "f2", np.dtype("<f4"): "f4", np.dtype("<i4"): "i4"}
 THUMBNAIL = 64
@@ -32,16 +36,23 @@ def frame(header: Mapping[str, Any], **parts: np.ndarray[Any, Any]) -> bytes:
 
 
 def read(message: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
-    """The header and the parts of a binary message."""
-    (length,) = struct.unpack_from("<I", message)
-    header: dict[str, Any] = json.loads(message[4 : 4 + length])
+    """The header and the parts of a binary message.
+
+    Raises:
+        ArtifactError: it is none, or cut off.
+    """
     kinds = {name: dtype for dtype, name in _NAMES.items()}
-    parts = {
-        part["name"]: np.frombuffer(
-            message, kinds[part["dtype"]], int(np.prod(part["shape"])), 4 + length + part["offset"]
-        ).reshape(part["shape"])
-        for part in header.pop("parts")
-    }
+    try:
+        (length,) = struct.unpack_from("<I", message)
+        header: dict[str, Any] = strict_json.load(message[4 : 4 + length])
+        parts = {
+            part["name"]: np.frombuffer(
+                message, kinds[part["dtype"]], math.prod(part["shape"]), 4 + length + part["offset"]
+            ).reshape(part["shape"])
+            for part in header.pop("parts")
+        }
+    except (struct.error, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise ArtifactError(f"this is no message of arrays: {error}") from error
     return header, parts
 
 

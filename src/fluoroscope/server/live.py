@@ -27,7 +27,7 @@ def run(model: "Model", prompt: str, begun: Callable[[list[int], list[str]], Non
 
     Raises:
         Cancelled: between layers.
-        TokenError: no prompt.
+        TokenError: no prompt, or more than the model reads.
     """
     tokens = model.tokens(prompt)
     begun(tokens.rows[0], tokens.labels[0])
@@ -39,7 +39,7 @@ def run(model: "Model", prompt: str, begun: Callable[[list[int], list[str]], Non
         if site.name == "resid_post":
             layer(*_layer(model, site.layer or 0, seen))
 
-    return model.trace(tokens, sites, watch=watch)
+    return model.trace(tokens, sites, logits=False, watch=watch)
 
 
 def framed(header: dict[str, Any], pattern: Tensor | None) -> bytes:
@@ -63,7 +63,7 @@ def _layer(model: "Model", layer: int, seen: dict[Site, Tensor]) -> tuple[dict[s
 
 def says(model: "Model", stream: Float[Tensor, "d_model"]) -> list[dict[str, Any]]:
     """The logit lens at one place: the likeliest tokens, with their probabilities."""
-    likely = model.unembed(stream[None])[0].float().softmax(-1).topk(_LENS)
+    likely = model.unembed(stream[None])[0].float().softmax(-1).topk(min(_LENS, model.d_vocab))
     return [
         {"id": token, "label": model.token_label(token), "probability": share}
         for share, token in zip(likely.values.tolist(), likely.indices.tolist(), strict=True)

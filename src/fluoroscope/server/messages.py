@@ -132,7 +132,13 @@ class Analysis(Message):
 
 
 class Preset(Message):
-    """A prompt with a known circuit, see `circuit_trace`."""
+    """A prompt with a known circuit.
+
+    Args:
+        corrupted: a prompt of as many tokens with another answer.
+        answer: what comes next, or several tokens with | between them.
+        expected: the circuit, in words; `known_of` says of which model.
+    """
 
     id: str
     title: str
@@ -144,9 +150,56 @@ class Preset(Message):
     known_of: str
 
 
-FromServer = Annotated[
-    Hello | Begun | Progress | Answer | Done | Stopped | Failed, Field(discriminator="type")
-]
+FromServer = Annotated[Hello | Begun | Progress | Answer | Done | Stopped | Failed, Field(discriminator="type")]
 """Any text message of the server's."""
 Frame = Annotated[Layer | Pattern, Field(discriminator="type")]
 """Any header of a binary one."""
+
+RunName = Annotated[str, Field(min_length=1, max_length=64)]
+"""What the page calls a run; none of its own that is under way has the same."""
+
+
+class AskLive(Message):
+    """A forward pass that is told layer by layer: tokens, layers as binary messages, done."""
+
+    type: Literal["live"]
+    run: RunName
+    prompt: str
+
+
+class AskRun(Message):
+    """An analysis: progress, then its result."""
+
+    type: Literal["run"]
+    run: RunName
+    analysis: str
+    arguments: dict[str, Any] = Field(default_factory=dict[str, Any])
+
+
+class AskPattern(Message):
+    """One head's pattern in full, of the live run `of`: a binary message."""
+
+    type: Literal["need"]
+    run: RunName
+    of: str
+    layer: int = Field(ge=0)
+    head: int = Field(ge=0)
+
+
+class AskModel(Message):
+    """Another model, one of the choices: progress, then done."""
+
+    type: Literal["model"]
+    run: RunName
+    name: str
+
+
+class AskStop(Message):
+    """Calls a run off, which is told as cancelled."""
+
+    type: Literal["cancel"]
+    run: RunName
+
+
+FromPage = Annotated[AskLive | AskRun | AskPattern | AskModel | AskStop, Field(discriminator="type")]
+"""Any message of the page's."""

@@ -1,34 +1,51 @@
 """The lab served: bound to one address, said aloud, drained at the end."""
 
 import logging
+import secrets
 import socket
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 
 import uvicorn
 
 from fluoroscope.errors import ArgumentError
 from fluoroscope.server.app import application
+from fluoroscope.server.journal import LOG
 from fluoroscope.server.settings import Settings
 
 _MESSAGE = 1 << 20  # bytes that a client may send at once
 _DRAIN = 10  # seconds
+_CONNECTIONS = 256
 
 
 def serve(settings: Settings, opened: Callable[[str], None]) -> None:
-    """Serves until it is interrupted; `opened` gets the address once it listens.
+    """Serves until it is interrupted; `opened` gets the address once it listens, with a word that opens it once.
 
     Raises:
         ArgumentError: the address cannot be had.
     """
-    logging.getLogger("uvicorn.access").disabled = True  # addresses of requests may hold prompts and tokens
-    config = uvicorn.Config(
-        application(settings), ws_per_message_deflate=False, ws_max_size=_MESSAGE, ws_max_queue=4, log_level="warning",
-        timeout_graceful_shutdown=_DRAIN, server_header=False, proxy_headers=False, limit_concurrency=256,
+    _log_to_stderr()
+    once = None if settings.token is None else secrets.token_urlsafe(32)
+    with closing(_bound(settings)) as listening, suppress(KeyboardInterrupt):  # Ctrl-C is how it ends, once drained
+        link = "" if once is None else f"?token={once}"
+        opened(f"http://{settings.address}:{listening.getsockname()[1]}/{link}")
+        uvicorn.Server(config(settings, once)).run(sockets=[listening])
+
+
+def config(settings: Settings, once: str | None = None) -> uvicorn.Config:
+    """How uvicorn serves the application."""
+    return uvicorn.Config(
+        application(settings, once), http="h11", ws="websockets-sansio", ws_per_message_deflate=False,
+        ws_max_size=_MESSAGE, ws_max_queue=4, access_log=False, log_level="warning", server_header=False,
+        proxy_headers=False, timeout_graceful_shutdown=_DRAIN, limit_concurrency=_CONNECTIONS,
     )  # fmt: skip
-    with closing(_bound(settings)) as listening:
-        opened(_address(settings, listening))
-        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _log_to_stderr() -> None:
+    if not LOG.handlers:
+        LOG.addHandler(logging.StreamHandler())
+    LOG.setLevel(logging.INFO)
+    LOG.propagate = False
 
 
 def _bound(settings: Settings) -> socket.socket:
@@ -45,9 +62,3 @@ def _bound(settings: Settings) -> socket.socket:
             "Another --port may be free; 0 picks one.",
         ) from error
     return listening
-
-
-def _address(settings: Settings, listening: socket.socket) -> str:
-    host = f"[{settings.host.strip('[]')}]" if ":" in settings.host else settings.host
-    link = "" if settings.token is None else f"?token={settings.token}"
-    return f"http://{host}:{listening.getsockname()[1]}/{link}"

@@ -1,21 +1,17 @@
 """What a server is started with; the variables of Circuit Trace (CT_MODEL, CT_PORT, …) are understood as well."""
 
 import ipaddress
+import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from fluoroscope.errors import ArgumentError
 
-_VARIABLES = {
-    "model": ("FLUOROSCOPE_MODEL", "CT_MODEL"),
-    "device": ("FLUOROSCOPE_DEVICE", "CT_DEVICE"),
-    "host": ("FLUOROSCOPE_HOST", "CT_HOST"),
-    "port": ("FLUOROSCOPE_PORT", "CT_PORT"),
-    "max_tokens": ("FLUOROSCOPE_MAX_TOKENS", "CT_MAX_TOKENS"),
-    "origins": ("FLUOROSCOPE_ORIGINS", "CT_CORS"),
-    "token": ("FLUOROSCOPE_TOKEN",),
-}
+_CIRCUIT_TRACE = {"model": "MODEL", "device": "DEVICE", "host": "HOST", "port": "PORT", "max_tokens": "MAX_TOKENS",
+                  "origins": "CORS"}  # fmt: skip
+"""Setting -> the variable CT_… that stands for it as well."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +23,13 @@ class Settings:
         models: what else may be chosen in the page, by name or folder, beside the embedded ones.
         device: None for the default one; "auto" likewise.
         host: where to listen; one that is not loopback needs a token.
-        hosts: names by which others reach it, beside `host` itself, when it is not loopback.
+        port: where to listen; 0 picks a free one.
+        hosts: names by which others reach it, beside `host` itself.
         origins: pages of other origins that may talk to it, exactly as a browser names them.
-        token: what a request has to bring unless the server listens on loopback alone.
+        token: what a request has to bring; asked for on loopback as well where it is given.
         max_tokens: longest prompt.
-        max_cells: most numbers that a result may hold in one grid, such as layers x heads x tokens x tokens.
+        max_cells: most numbers in the patterns of a prompt: layers x heads x tokens x tokens.
+        max_bytes: longest answer.
         seconds: longest time that one request may compute.
         waiting: how many requests may wait for the model.
     """
@@ -43,26 +41,31 @@ class Settings:
     port: int = 8321
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     max_tokens: int = 512
     max_cells: int = 1 << 26
+    max_bytes: int = 1 << 26
     seconds: float = 300.0
     waiting: int = 32
 
     def __post_init__(self) -> None:
         if not 0 <= self.port < 1 << 16:
             raise ArgumentError(f"{self.port} is no port", "Ports run from 0, which picks a free one, to 65535.")
-        if self.max_tokens < 1:
-            raise ArgumentError(f"max_tokens={self.max_tokens} leaves no prompt", "Give 1 or more.")
+        for name in ("max_tokens", "max_cells", "max_bytes", "seconds", "waiting"):
+            if not getattr(self, name) >= (name != "waiting"):
+                raise ArgumentError(f"{name}={getattr(self, name)} leaves nothing", "Give more.")
         if not self.loopback and self.token is None:
+            raise ArgumentError(f"{self.host} can be reached by others, and there is no token", _TOKEN)
+        if self.token is not None and not re.fullmatch(r"[A-Za-z0-9_.~+/=-]{16,}", self.token):
             raise ArgumentError(
-                f"{self.host} can be reached by others, and there is no token",
-                "Set FLUOROSCOPE_TOKEN to a long random text, or listen on 127.0.0.1.",
+                "the token is shorter than 16 characters, or has others than A-Z a-z 0-9 _.~+/=-", _TOKEN
             )
-        if self.token is not None and len(self.token) < 16:
-            raise ArgumentError("the token is shorter than 16 characters", "python -c 'import secrets; …' makes one.")
         if "*" in (*self.hosts, *self.origins):
             raise ArgumentError("'*' would let every page in", "Name the hosts and origins one by one.")
+        if not self.names:
+            raise ArgumentError(
+                f"{self.host} is every address", "Name those by which it is reached: FLUOROSCOPE_HOSTS."
+            )
 
     @property
     def loopback(self) -> bool:
@@ -77,8 +80,13 @@ class Settings:
     @property
     def names(self) -> frozenset[str]:
         """The values of the Host header that are answered, port left aside."""
-        own = {"localhost", "127.0.0.1", "[::1]"} if self.loopback else {self.host}
-        return frozenset(name.lower() for name in (*own, *self.hosts))
+        own = {"localhost", "127.0.0.1", "[::1]", self.host} if self.loopback else {self.host} - _EVERY
+        return frozenset(_bracketed(name.lower()) for name in (*own, *self.hosts))
+
+    @property
+    def address(self) -> str:
+        """The name by which its owner opens it."""
+        return _bracketed(self.host if self.host not in _EVERY else self.hosts[0])
 
     @classmethod
     def read(cls, environ: Mapping[str, str], **given: Any) -> "Settings":
@@ -87,19 +95,37 @@ class Settings:
         Raises:
             ArgumentError: a value that cannot be, with the name of its variable.
         """
-        found: dict[str, Any] = {}
-        kinds = {field.name: field.type for field in fields(cls)}
-        for name, variables in _VARIABLES.items():
-            variable = next((each for each in variables if environ.get(each)), None)
-            if given.get(name) is not None or variable is None:
-                continue
-            text = environ[variable]
-            if name == "origins":
-                found[name] = tuple(part.strip().rstrip("/") for part in text.split(",") if part.strip())
-            elif "int" in str(kinds[name]):
-                if not text.strip().isdigit():
-                    raise ArgumentError(f"{variable}={text!r} is no whole number", "Write digits only.")
-                found[name] = int(text)
-            else:
-                found[name] = None if name == "device" and text == "auto" else text
-        return cls(**found, **{name: value for name, value in given.items() if value is not None})
+        found: dict[str, Any] = {name: value for name, value in given.items() if value not in (None, ())}
+        for each in fields(cls):
+            variable = next((name for name in variables(each.name) if environ.get(name)), None)
+            if each.name not in found and variable is not None:
+                found[each.name] = _value(str(each.type), variable, environ[variable])
+        return cls(**found)
+
+
+def variables(name: str) -> list[str]:
+    """The variables that stand for a setting, the first one before the others."""
+    theirs = [f"CT_{_CIRCUIT_TRACE[name]}"] if name in _CIRCUIT_TRACE else []
+    return [f"FLUOROSCOPE_{name.upper()}", *theirs]
+
+
+def _value(kind: str, variable: str, text: str) -> Any:
+    if kind.startswith("tuple"):
+        return tuple(part.strip().rstrip("/") for part in text.split(",") if part.strip())
+    if kind not in ("int", "float"):
+        return None if variable.endswith("_DEVICE") and text == "auto" else text
+    try:
+        number = int(text) if kind == "int" else float(text)
+    except ValueError as error:
+        raise ArgumentError(f"{variable}={text!r} is no number", "Write digits only.") from error
+    if not math.isfinite(number):
+        raise ArgumentError(f"{variable}={text!r} is no number", "Write digits only.")
+    return number
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+_EVERY = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104 - refused without names
+_TOKEN = "Set FLUOROSCOPE_TOKEN; python -c 'import secrets; print(secrets.token_urlsafe(32))' makes one."  # noqa: S105

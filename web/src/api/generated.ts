@@ -15,8 +15,8 @@ export type Bars = { readonly title: string; readonly caption: string; readonly 
 /** A column of a table; `token` says that its strings are texts of tokens. */
 export type Column = { readonly name: string; readonly token: boolean; };
 
-/** A directed edge between two nodes, by their ids. */
-export type Edge = { readonly source: string; readonly target: string; readonly value: number | null; };
+/** A directed edge between two nodes, by their ids; `label` says by which way, in one short word such as q. */
+export type Edge = { readonly source: string; readonly target: string; readonly value: number | null; readonly label: string; };
 
 /** Nodes in ranks, and directed edges from lower to higher ranks; `signed` edges are for or against. */
 export type Graph = { readonly title: string; readonly caption: string; readonly kind: "graph"; readonly unit: string; readonly signed: boolean; readonly nodes: readonly (Node)[]; readonly edges: readonly (Edge)[]; };
@@ -96,10 +96,27 @@ export type Said = { readonly id: number; readonly label: string; readonly proba
 
 export type Frame = Layer | Pattern;
 
+/** A forward pass that is told layer by layer: tokens, layers as binary messages, done. */
+export type AskLive = { readonly type: "live"; readonly run: string; readonly prompt: string; };
+
+/** Another model, one of the choices: progress, then done. */
+export type AskModel = { readonly type: "model"; readonly run: string; readonly name: string; };
+
+/** One head's pattern in full, of the live run `of`: a binary message. */
+export type AskPattern = { readonly type: "need"; readonly run: string; readonly of: string; readonly layer: number; readonly head: number; };
+
+/** An analysis: progress, then its result. */
+export type AskRun = { readonly type: "run"; readonly run: string; readonly analysis: string; readonly arguments: Readonly<Record<string, unknown>>; };
+
+/** Calls a run off, which is told as cancelled. */
+export type AskStop = { readonly type: "cancel"; readonly run: string; };
+
+export type FromPage = AskLive | AskRun | AskPattern | AskModel | AskStop;
+
 /** An entry of the catalogue; `parameters` is a JSON schema. */
 export type Analysis = { readonly name: string; readonly command: string; readonly theme: string; readonly kind: string; readonly headline: string; readonly doc: string; readonly parameters: Readonly<Record<string, unknown>>; };
 
-/** A prompt with a known circuit, see `circuit_trace`. */
+/** A prompt with a known circuit. */
 export type Preset = { readonly id: string; readonly title: string; readonly prompt: string; readonly corrupted: string; readonly answer: string; readonly foil: string; readonly expected: string; readonly known_of: string; };
 
 /** A result with its pictures. */
