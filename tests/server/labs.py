@@ -1,6 +1,7 @@
 """Real servers on loopback that stop by themselves, and how to talk to them."""
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -49,11 +50,14 @@ class Lab:
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[Lab]:
+def serving(settings: Settings, room: int | None = None) -> Iterator[Lab]:
+    """A server on a free port of loopback; `room`: bytes that the system keeps for a reader who is slow."""
     config = serve.config(settings)
     gate = config.app
     assert isinstance(gate, Gate)
     with serve._bound(settings) as listening:
+        if room is not None:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
@@ -83,3 +87,38 @@ def heard(socket: ClientConnection, *last: str, run: str | None = None) -> list[
         told = found[-1]
         if isinstance(told, dict) and told["type"] in last and run in (None, told.get("run")):
             return found
+
+
+class Held:
+    """A model that stops once behind its first block, until it is let go; how often its last block ran is counted."""
+
+    def __init__(self, models: Models) -> None:
+        model = models.loaded
+        assert model is not None
+        self.models, self.entered, self.go, self.ran = models, threading.Event(), threading.Event(), 0
+        self._handles = [
+            model.blocks[0].register_forward_hook(self._stop),
+            model.blocks[-1].register_forward_pre_hook(self._count),
+        ]
+
+    def _stop(self, *_: Any) -> None:
+        self.entered.set()
+        assert self.go.wait(PATIENCE)
+
+    def _count(self, *_: Any) -> None:
+        self.ran += 1
+
+    def __enter__(self) -> "Held":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.go.set()
+        wait_for(lambda: self.models.desk.length == 0)
+        for handle in self._handles:
+            handle.remove()
+
+
+def hooks(models: Models) -> int:
+    """How many hooks the model has."""
+    assert models.loaded is not None
+    return sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in models.loaded.hf.modules())

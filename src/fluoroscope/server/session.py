@@ -61,6 +61,7 @@ class Session:
             try:
                 given = parsed(message.get("text"))
                 self._take(read(messages.FromPage, given, status=400))
+                await asyncio.sleep(0)  # a run has begun before it can be called off, so that it says how it ended
             except FluoroscopeError as error:
                 self.channel.tell({"type": "error", "run": self._free(given.get("run")), **told(error)[1]})
 
