@@ -23,4 +23,5 @@ def lab(settings):
 @pytest.fixture(scope="session")
 def client(settings):
     with TestClient(application(settings), base_url="http://localhost") as inside:
+        assert inside.get("/api/model").status_code == 200
         yield inside

@@ -1,5 +1,7 @@
 """What is told while a pass is under way, against Hugging Face's own patterns and the trace of the same."""
 
+import math
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -34,16 +36,21 @@ def test_layers_are_told_in_order_with_patterns_as_hugging_face_has_them(tiny_mo
         patterns = plain(tiny_model.tokens(tiny.PROMPT).ids, output_attentions=True).attentions
     for (header, pattern), theirs in zip(layers, patterns, strict=True):
         torch.testing.assert_close(pattern, theirs[0], atol=1e-5, rtol=0)
-        p = theirs[0].double()
-        entropy = -(p * p.clamp(min=1e-300).log()).sum(-1).mean(-1)
-        assert header["heads"]["entropy"] == pytest.approx(entropy.tolist(), abs=1e-5)
-        assert header["heads"]["concentration"] == pytest.approx(p.max(-1).values.mean(-1).tolist(), abs=1e-5)
-        v = trace[f"v.{header['layer']}"][0].double()
-        moved = [
-            sum(p[h, q, k] * v[h, k].norm() for q in range(len(ids)) for k in range(len(ids))) / len(ids)
-            for h in range(tiny_model.n_heads)
-        ]
-        assert header["heads"]["value_norm"] == pytest.approx([float(value) for value in moved], abs=1e-5)
+        p, count = theirs[0].double(), len(ids)
+        entropy = sum(-(p[:, q, : q + 1] * p[:, q, : q + 1].log()).sum(-1) / math.log(q + 1) for q in range(1, count))
+        assert header["heads"]["entropy"] == pytest.approx((entropy / (count - 1)).tolist(), abs=1e-5)
+        largest = sum(p[:, q].max(-1).values for q in range(1, count)) / (count - 1)
+        assert header["heads"]["concentration"] == pytest.approx(largest.tolist(), abs=1e-5)
+        written = tiny_model.trace(tiny.PROMPT, ["head_out.*"])[f"head_out.{header['layer']}"][0, 1:]
+        assert header["heads"]["value_norm"] == pytest.approx(written.norm(dim=-1).mean(0).tolist(), abs=1e-4)
+    assert {site.name for site in trace.values} == {"pattern"}  # a page that stays open holds no more
+
+
+def test_one_token_has_nothing_to_measure(tiny_model):
+    _, layers, _ = told(tiny_model, "a")
+    for header, pattern in layers:
+        assert all(value is None for values in header["heads"].values() for value in values)
+        frames.read(live.framed({"run": "a", **header}, pattern))
 
 
 def test_the_last_layer_says_what_the_model_predicts(tiny_model):

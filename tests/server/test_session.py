@@ -267,7 +267,7 @@ def test_who_asks_and_never_reads_is_not_waited_for(settings, monkeypatch):
             for number in range(20):
                 say(page, "run", f"r{number}", analysis="next-token", arguments={"prompt": "abc"})
                 heard(page, "result")
-                assert 64 <= len(sessions[0].channel) <= 65
+                assert len(sessions[0].channel) <= 65
             raw.shutdown(sockets.SHUT_RDWR)
             asking.join(10)
         wait_for(lambda: sessions[0].channel.closed)

@@ -52,7 +52,7 @@ class Settings:
         if not 0 <= self.port < 1 << 16:
             raise ArgumentError(f"{self.port} is no port", "Ports run from 0, which picks a free one, to 65535.")
         for name in ("max_tokens", "max_cells", "max_bytes", "seconds", "waiting"):
-            if not getattr(self, name) >= (name != "waiting"):
+            if not getattr(self, name) > (-1 if name == "waiting" else 0):
                 raise ArgumentError(f"{name}={getattr(self, name)} leaves nothing", "Give more.")
         if not self.loopback and self.token is None:
             raise ArgumentError(f"{self.host} can be reached by others, and there is no token", _TOKEN)
