@@ -32,7 +32,7 @@ class WebBundle(BuildHookInterface[Any]):
         for command in (["ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"], ["run", "build"]):
             if subprocess.run([*npm, *command], cwd=self._web, env=environment, check=False).returncode:  # noqa: S603
                 sys.exit(
-                    "the lab's page could not be built (is npm's registry in reach?); FLUOROSCOPE_WEB=skip leaves it out"
+                    "the lab's page could not be built; is npm's registry in reach? FLUOROSCOPE_WEB=skip leaves it out"
                 )
         self._stamp.write_text(digest(self._web), encoding="utf8")
 
