@@ -33,6 +33,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/trace.py
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/causes.py
+	$(BIN)/python benchmarks/lab.py
 
 bench-peers: $(STAMP)
 	sh benchmarks/peers.sh

@@ -1,6 +1,6 @@
 """A Hugging Face causal LM under the X-ray: its sizes, sites, weights, traces and generations."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -157,6 +157,7 @@ class Model:
         *,
         logits: bool = True,
         grad: bool = False,
+        watch: Callable[[Site, Tensor], None] | None = None,
         bos: bool | None = None,
         pad: Pad | None = None,
     ) -> Trace:
@@ -168,6 +169,7 @@ class Model:
             edits: site -> intervention or list of them, applied in the stated order.
             logits: False ends the pass behind the last of `sites` and `edits`, which saves all that lies beyond.
             grad: keep values in the autograd graph.
+            watch: called with each of `sites` and its value while the pass is under way; what it does is no part of it.
             bos: None as the tokenizer does, True exactly one, False none.
             pad: side on which shorter rows are padded; None is right, and leaves Tokens as they are.
 
@@ -181,7 +183,7 @@ class Model:
             raise ArgumentError("a trace without sites and without logits holds nothing", "Name sites=[…].")
         prompt_tokens = self.tokens(prompt, bos=bos, pad=pad)
         placed = place(self.placed(edits), prompt_tokens)
-        run = Run(self, frozenset(site.whole for site in wanted), placed, brief=not logits)
+        run = Run(self, frozenset(site.whole for site in wanted), placed, brief=not logits, watch=watch)
         with torch.set_grad_enabled(grad), running(run), suppress(Seen):
             run.values[Site("logits")] = forward.logits(self.hf(**self.inputs(prompt_tokens)))
         run.check_complete()

@@ -230,6 +230,7 @@ class Run:
         shape: rows and positions of the forward that is on its way.
         attend: computes attention in place of the model's own: (layer, (q, k, v), mask, further keywords) -> mixed.
         calls: where each block's arguments but the stream are kept, if at all.
+        watch: called with each value that is kept, as soon as there is one.
         inside: what is on as long as the forward is inside of a module; an exception on the way ends it too.
     """
 
@@ -246,6 +247,7 @@ class Run:
     shape: tuple[int, int] = (0, 0)
     attend: Callable[[int, tuple[Tensor, Tensor, Tensor], Tensor | None, dict[str, Any]], Tensor] | None = None
     calls: "dict[int, tuple[tuple[Any, ...], dict[str, Any]]] | None" = None
+    watch: Callable[[Site, Tensor], None] | None = None
     inside: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
@@ -286,6 +288,9 @@ class Run:
             cached = value.shape[axis] - length if name in ("k", "v") else 0
             # A copy, for a view of this pass's part would keep the whole cache alive.
             self.values[self._wanted[key]] = value.narrow(axis, cached, length).clone() if cached else value
+            if self.watch is not None:
+                with outside():
+                    self.watch(self._wanted[key], self.values[self._wanted[key]])
         if key in self._needed:
             self.scratch[key] = value
         self._ahead.discard(key)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from fluoroscope import __version__, registry
-from fluoroscope.cli import derived, fixed, report
+from fluoroscope.cli import derived, fixed, lab, report
 from fluoroscope.errors import ArgumentError, Cancelled, FluoroscopeError, nearest
 
 _REPORT = "report"
@@ -68,7 +68,7 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (*fixed.COMMANDS, report.command):
+for _command in (*fixed.COMMANDS, lab.command, report.command):
     cli.add_command(_command)
 
 

@@ -1,0 +1,1 @@
+"""The lab's server: every analysis of the registry over HTTP and WebSocket, and the page that shows them."""

@@ -1,0 +1,58 @@
+"""A socket for one request: it brings the arguments, is told how it goes, then what came of it, and is closed."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from starlette.websockets import WebSocket
+
+from fluoroscope.errors import FluoroscopeError
+from fluoroscope.server.answers import told
+from fluoroscope.server.channel import Channel
+from fluoroscope.server.models import Models
+from fluoroscope.server.wording import parsed
+
+Work = Callable[[dict[str, Any], Channel], str]
+"""Computes in a worker what is told last, from the arguments."""
+
+
+async def serve(socket: WebSocket, models: Models, work: Work, *, progress: bool = True) -> None:
+    """Serves the socket; whoever hangs up stops the work.
+
+    Args:
+        progress: whether to tell how far along it is.
+    """
+    await socket.accept()
+    first, channel = await socket.receive(), Channel()
+    if first["type"] == "websocket.disconnect":
+        return
+
+    def told_of(label: str, done: int, total: int | None) -> None:
+        if progress:
+            channel.tell({"type": "progress", "label": label, "done": done, "total": total})
+
+    async def asked() -> None:
+        try:
+            arguments = parsed(first.get("text"))
+            await channel.put(await models.desk.do(lambda: work(arguments, channel), told_of))
+        except FluoroscopeError as error:
+            socket.scope["entry"].facts["error"] = told(error)[1]["error"]
+            channel.tell({"type": "error", **told(error)[1]})
+        channel.end()
+
+    sending, reading, asking = (asyncio.create_task(part) for part in (channel.pump(socket), _hung_up(socket), asked()))
+    try:
+        await asyncio.wait({sending, reading}, return_when=asyncio.FIRST_COMPLETED)
+        if not reading.done():
+            await socket.close()
+    finally:
+        channel.close()
+        for task in (sending, reading, asking):
+            task.cancel()
+        await asyncio.gather(sending, reading, asking, return_exceptions=True)
+
+
+async def _hung_up(socket: WebSocket) -> None:
+    """Returns when the client is gone; what else it sends is not read."""
+    while (await socket.receive())["type"] != "websocket.disconnect":
+        pass

@@ -1,0 +1,52 @@
+/** Every kind of picture has its component: a kind without one does not compile. */
+import type { FunctionComponent } from "preact";
+import { useState } from "preact/hooks";
+import type { View } from "../api/generated";
+import { visible } from "../draw/text";
+import { ArcsView } from "./arcs";
+import { BarsView } from "./bars";
+import { GraphView } from "./graph";
+import { HeadGridView, HeatmapView } from "./grid";
+import { LinesView } from "./lines";
+import { ScatterView } from "./scatter";
+import { DataTable, label } from "./shared";
+import { TableView } from "./table";
+import { TokensView } from "./tokens";
+
+type Of<Kind extends View["kind"]> = Extract<View, { kind: Kind }>;
+const DRAWN: { [Kind in View["kind"]]: FunctionComponent<{ view: Of<Kind> }> } = {
+  bars: BarsView, heatmap: HeatmapView, head_grid: HeadGridView, tokens: TokensView, lines: LinesView,
+  scatter: ScatterView, arcs: ArcsView, graph: GraphView, table: TableView,
+};
+
+export function Picture({ view }: { view: View }) {
+  const [twin, setTwin] = useState(false);
+  const Drawn = DRAWN[view.kind] as FunctionComponent<{ view: View }>;
+  return (
+    <figure>
+      <figcaption>
+        <b>{view.title}</b>{"unit" in view && view.unit && <span class="muted"> · {view.unit}</span>}
+        {view.kind !== "table" && (
+          <button class="quiet" aria-pressed={twin} onClick={() => setTwin(!twin)}>{twin ? "picture" : "table"}</button>
+        )}
+        {view.caption && <span class="muted caption">{view.caption}</span>}
+      </figcaption>
+      {twin ? <Twin view={view} /> : <Drawn view={view} />}
+    </figure>
+  );
+}
+
+/** The same numbers as a table. */
+export function Twin({ view }: { view: View }) {
+  switch (view.kind) {
+    case "bars": return <DataTable head={["", view.unit, ""]} rows={view.items.map((item) => [label(item), item.value, item.remark])} />;
+    case "heatmap": return <DataTable head={["", ...view.columns.map(label)]} rows={view.values.map((row, i) => [label(view.rows[i]!), ...row])} />;
+    case "head_grid": return <DataTable head={["", ...(view.values[0] ?? []).map((_, i) => `H${i}`)]} rows={view.values.map((row, i) => [`L${i}`, ...row])} />;
+    case "tokens": return <DataTable head={["", "token", view.unit]} rows={view.items.map((item, i) => [String(i), visible(item.text), item.value])} />;
+    case "lines": return <DataTable head={["", ...view.series.map(label)]} rows={view.x.map((mark, i) => [label(mark), ...view.series.map((line) => line.values[i] ?? null)])} />;
+    case "scatter": return <DataTable head={["", ...view.axes, "group"]} rows={view.points.map((point) => [label(point), point.x, point.y, ...(point.z === null ? [] : [point.z]), point.group ?? ""])} />;
+    case "arcs": return <DataTable head={["from", "to", view.unit]} rows={view.arcs.map((arc) => [visible(view.items[arc.source]!.text), visible(view.items[arc.target]!.text), arc.value])} />;
+    case "graph": return <DataTable head={["from", "to", view.unit]} rows={view.edges.map((edge) => [edge.source, edge.target, edge.value])} />;
+    case "table": return <DataTable head={view.columns.map((column) => column.name)} rows={view.rows.map((row) => [...row.cells])} />;
+  }
+}
