@@ -7,7 +7,7 @@ whose blocks cannot be resumed so (tried once per model, on padded prompts) runs
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from fluoroscope import offer, portions, whole
 from fluoroscope.errors import ArgumentError, TokenError
 from fluoroscope.interventions import at
+from fluoroscope.products import widest
 from fluoroscope.progress import track
 from fluoroscope.resumed import Resumed
 from fluoroscope.rows import Span
@@ -114,12 +115,18 @@ class Replay:
         changed = sorted((plan for plan in plans if plan.span is not None), key=lambda plan: plan.layer)
         for portion in [*([same] if same else []), *track(self._portions(changed, self.read), "sweep")]:
             indices = [plan.index for plan in portion]
-            if self.why_whole is None:
-                yield indices, self.copies.captured(portion, sites)
-            else:
-                chosen = [variants[index] for index in indices]
-                found = whole.trace(self.model, self.trace.tokens, chosen, sites, self._edits)
-                yield indices, {site: found[site].movedim(site.kind.position_axis, 1) for site in sites}
+            with widest(self.model.device):
+                found = self._captured(portion, variants, sites)
+            yield indices, found
+
+    def _captured(
+        self, portion: Sequence[Plan], variants: Sequence[Variant], sites: Sequence[Site]
+    ) -> dict[Site, Float[Tensor, "variant slot ..."]]:
+        if self.why_whole is None:
+            return self.copies.captured(portion, sites)
+        chosen = [variants[plan.index] for plan in portion]
+        found = whole.trace(self.model, self.trace.tokens, chosen, sites, self._edits)
+        return {site: found[site].movedim(site.kind.position_axis, 1) for site in sites}
 
     @torch.no_grad()
     def _portion(self, portion: Sequence[Plan], variants: Sequence[Variant], tokens: Tensor | None) -> Tensor:
@@ -147,7 +154,7 @@ class Replay:
         needed += ["embed", "pos_embed"] if model.architecture.pos_embed is not None else []
         wanted = frozenset(site.whole for site in offer.expand(model, [*needed, *sites]))
         run = Run(model, wanted, place(model.placed(edits), tokens), brief=True, calls=self._calls)
-        with torch.no_grad(), running(run), suppress(Seen):
+        with torch.no_grad(), widest(model.device), running(run), suppress(Seen):
             model.hf(**model.inputs(tokens))
         run.check_complete()
         return Trace(tokens, run.values, model.recipe(tokens, edits=run), model.site)
@@ -173,8 +180,8 @@ class Replay:
         return [list(plans[start : start + size]) for start, size in zip(starts, sizes, strict=True)]
 
     def _computing(self) -> AbstractContextManager[Any]:
-        lower = self.precision == "bfloat16"
-        return torch.autocast(self.model.device.type, torch.bfloat16) if lower else nullcontext()
+        device = self.model.device
+        return torch.autocast(device.type, torch.bfloat16) if self.precision == "bfloat16" else widest(device)
 
     # ── copies that run whole ────────────────────────────────────────────────────────────────────────
 
@@ -189,9 +196,8 @@ class Replay:
         model = self.model
         if self.why_whole:
             return found if tokens is None else found.gather(-1, tokens[:, None].expand(-1, found.shape[1], -1))
-        if tokens is None:
-            return model.unembed(found)
-        return model.unembed(found, tokens=tokens[:, None])
+        with widest(model.device):
+            return model.unembed(found, tokens=None if tokens is None else tokens[:, None])
 
 
 def why_whole(model: "Model") -> str | None:
