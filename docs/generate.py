@@ -49,6 +49,7 @@ OWN_EXAMPLES: dict[str, dict[str, Any]] = {
         "placeholder": "x",
     },
     "circuit": {"task": "facts"},
+    "discover": {"task": "facts"},
     "fit_tuned_lens": {"file": "tuned_lens.safetensors", "steps": 10},
     "fit_jacobian_lens": {"file": "jacobian_lens.safetensors", "rows": 4, "context": 32},
     "fit_future_lens": {"file": "future_lens.safetensors", "ahead": 2},
