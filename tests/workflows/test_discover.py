@@ -149,12 +149,14 @@ def test_what_disagrees_is_said_with_its_numbers(found):
     head = found.heads[0].model_copy(update={"here": "induction", "elsewhere": ("previous",)})
     told = list(module._doubts(guessed, made, (head,), chosen=True))
     for numbers, doubt in zip(
-        ["-1.500", "0.250", "1 edge of 8", "1 are not|1 is not", "60.0 %", "33.0 %", "45.0 %", r"L2H1 \(7.0 %\)",
+        ["-1.500", "0.250", "1 edge of 8", "1 is not", "60.0 %", "33.0 %", "45.0 %", r"L2H1 \(7.0 %\)",
          "1 of 1 heads"],
         told,
         strict=True,
     ):  # fmt: skip
         assert re.search(numbers, doubt), doubt
+    within = made.model_copy(update={"faithfulness": Share(mean=0.9, low=0.8, high=0.97)})
+    assert not [doubt for doubt in module._doubts(guessed, within, (), chosen=True) if "was chosen" in doubt]
     assert list(module._doubts(found.estimates, found.circuit, (), chosen=False)) == [
         doubt for doubt in found.doubts if "random tokens" not in doubt
     ]

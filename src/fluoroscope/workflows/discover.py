@@ -327,7 +327,7 @@ def _doubts(guessed: Edges, made: Circuit, heads: tuple[NeededHead, ...], *, cho
         yield f"The model itself does not prefer the answers: its mean lead is {number(made.clean_score)} logits"
     yield from _doubts_of_edges(guessed, made)
     worth, left = made.faithfulness.mean, made.rest.mean
-    if chosen and made.task and worth < FAITHFUL:
+    if chosen and made.task and (made.faithfulness.high or worth) < FAITHFUL:
         yield f"The size was chosen to do {share(FAITHFUL)} where it was found, on new pairs it does {share(worth)}"
     if left > _LEFT:
         yield f"The circuit is not complete: without its edges {share(left)} is left"
@@ -364,7 +364,8 @@ def _doubts_of_edges(guessed: Edges, made: Circuit) -> Iterator[str]:
         names = ", ".join(
             f"{_edge(each.sender, each.receiver, made.group)} ({share(each.exact or 0.0)})" for each in outside[:_TOLD]
         )
-        yield f"Of the largest edges of the first pair {len(outside)} are not in the circuit: {names}"
+        are = "is" if len(outside) == 1 else "are"
+        yield f"Of the largest edges of the first pair {len(outside)} {are} not in the circuit: {names}"
 
 
 def _edge(sender: str, receiver: str, group: int) -> str:
