@@ -13,6 +13,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,10 @@ from fluoroscope import aliases, architectures, artifact, invocation, registry, 
 from fluoroscope.signature import Parameter, Spec  # noqa: E402
 from fluoroscope.sites import SITES  # noqa: E402
 
-PAGES = ("README.md", "docs/sites.md", "docs/families.md", "docs/analyses.md", "docs/specimen.md", "docs/lab.md")
+PAGES = (
+    "README.md", "docs/sites.md", "docs/families.md", "docs/analyses.md", "docs/specimen.md", "docs/lab.md",
+    "docs/tutorial.md",
+)  # fmt: skip
 
 EXAMPLES: dict[str, Any] = {
     "prompt": "When Mary and John went to the store, John gave a drink to",
@@ -50,12 +54,27 @@ OWN_EXAMPLES: dict[str, dict[str, Any]] = {
         "placeholder": "x",
     },
     "circuit": {"task": "facts"},
+    "discover": {"task": "facts"},
     "fit_tuned_lens": {"file": "tuned_lens.safetensors", "steps": 10},
     "fit_jacobian_lens": {"file": "jacobian_lens.safetensors", "rows": 4, "context": 32},
     "fit_future_lens": {"file": "future_lens.safetensors", "ahead": 2},
     "future_lens": {"lens": "future_lens.safetensors"},
 }
 """What the examples of one analysis say besides, required or not."""
+
+STEPS: dict[str, tuple[str, dict[str, Any]]] = {
+    "says": ("next_token", {"prompt": EXAMPLES["clean"], "top_k": 3}),
+    "other": ("next_token", {"prompt": EXAMPLES["corrupted"], "top_k": 3}),
+    "writes": ("logit_attribution", {"prompt": EXAMPLES["clean"], "target": " Mary", "foil": " John"}),
+    "moves": ("head_patching", {"clean": EXAMPLES["clean"], "corrupted": EXAMPLES["corrupted"]}),
+    "places": ("activation_patching", {"clean": EXAMPLES["clean"], "corrupted": EXAMPLES["corrupted"]}),
+    "paths": ("path_tree", {"clean": EXAMPLES["clean"], "corrupted": EXAMPLES["corrupted"]}),
+    "pair": ("circuit", {"clean": EXAMPLES["clean"], "corrupted": EXAMPLES["corrupted"]}),
+    "task": ("circuit", {"task": "ioi"}),
+    "years": ("circuit", {"task": "greater_than"}),
+    "all": ("discover", {"task": "greater_than"}),
+}
+"""The commands of the tutorial, by the names of their parts of the page."""
 
 _LINE = 120
 
@@ -273,6 +292,17 @@ def demo() -> str:
     return "\n".join(["```text", f'$ fluoro explain "{EXAMPLES["prompt"]}"', *shown, "```"])
 
 
+def step(name: str) -> str:
+    """A command of the tutorial and what it says."""
+    import fluoroscope
+
+    analysis, given = STEPS[name]
+    spec = registry.get(analysis)
+    answer = registry.run(analysis, fluoroscope.load(), **given).summary()
+    command = f"{invocation.command(spec, given)} --quiet"
+    return f"```bash\n{command}\n```\n\n```text\n{textwrap.fill(answer, 110)}\n```"
+
+
 def hexray() -> str:
     """What `hexray --top-k-attribution` prints about the specimen."""
     import fluoroscope
@@ -353,7 +383,9 @@ PARTS: dict[str, Callable[[], str]] = {
     "demo": demo,
     "hexray": hexray,
     "tree": tree,
+    **{f"step_{name}": partial(step, name) for name in STEPS},
 }
+_MEASURED = re.compile(r"demo|hexray|step_\w+")
 _MARKED = re.compile(r"(<!-- generated:(\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -366,7 +398,7 @@ def fresh(page: str) -> str:
 def _remade(match: re.Match[str]) -> str:
     start, name, old, end = match.groups()
     new = PARTS[name]() + "\n"
-    return start + (old if name in ("demo", "hexray") and _measured_again(old, new) else new) + end
+    return start + (old if _MEASURED.fullmatch(name) and _measured_again(old, new) else new) + end
 
 
 def stale() -> list[str]:

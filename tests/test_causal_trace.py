@@ -196,3 +196,50 @@ def test_refusals(specimen):
         ct.metric("logit_dif")
     with pytest.raises(TokenError, match="is 2 tokens"):
         ct.metric(answer=" Mary John")
+
+
+def chat(word):
+    texts = (("user", f"The password is {word}."), ("assistant", "Thank you."), ("user", "What is it?"))
+    return [{"role": role, "content": text} for role, text in texts]
+
+
+def test_a_turn_of_two_chats_is_patched_with_its_template(specimen):
+    clean, corrupted = chat("red"), chat("blue")
+    pieces = "".join(specimen.tokens(clean).pieces[0])
+    assert pieces.startswith("User: The password is red.\nAssistant: Thank you.\nUser: What")
+    shares, covered = [], []
+    for turn in range(3):
+        trace = CausalTrace(specimen, clean, corrupted).patch("resid_pre.0", turn=turn)
+        spans = specimen.tokens(clean).turns[0][turn]
+        slots = list(range(spans.full_start, spans.full_end))
+        same = CausalTrace(specimen, clean, corrupted).patch("resid_pre.0", slots)
+        assert torch.equal(trace.logits, same.logits)
+        shares.append(trace.metric("l2").share)
+        covered += slots
+    assert covered == list(range(len(covered)))  # turns tile the chat up to what the answer begins with
+    assert shares == pytest.approx([1, 0, 0], abs=1e-4)  # only the first differs
+    last = CausalTrace(specimen, clean, corrupted).patch("resid_pre.0", turn=-3)
+    assert last.metric("l2").share == pytest.approx(shares[0])
+
+
+def test_a_piece_of_the_clean_prompt_names_its_tokens(specimen):
+    trace = CausalTrace(specimen, CLEAN, OTHER).patch("mlp_out.0", text=", John")
+    assert torch.equal(trace.logits, CausalTrace(specimen, CLEAN, OTHER).patch("mlp_out.0", [8, 9]).logits)
+
+
+def test_refusals_of_tokens_by_name(specimen):
+    trace = CausalTrace(specimen, chat("red"), chat("blue"))
+    with pytest.raises(ArgumentError, match="no turn 3"):
+        trace.patch("resid_pre.0", turn=3)
+    with pytest.raises(ArgumentError, match="more than one way"):
+        trace.patch("resid_pre.0", 0, turn=0)
+    with pytest.raises(ArgumentError, match="no chats"):
+        CausalTrace(specimen, CLEAN, OTHER).patch("resid_pre.0", turn=0)
+    with pytest.raises(TokenError, match="more than once"):
+        CausalTrace(specimen, CLEAN, OTHER).patch("resid_pre.0", text=" John")
+    longer = [{"role": "user", "content": "It is red, red."}, {"role": "user", "content": "What is it?"}]
+    other = [{"role": "user", "content": "It is red."}, {"role": "user", "content": "What is it, red?"}]
+    sides = [len(specimen.tokens(each).rows[0]) for each in (longer, other)]
+    assert sides[0] == sides[1]
+    with pytest.raises(ArgumentError, match="not at the same tokens"):
+        CausalTrace(specimen, longer, other).patch("resid_pre.0", turn=0)

@@ -101,7 +101,9 @@ class CausalTrace:
         way = ("clean", "corrupted") if self.direction == "denoise" else ("corrupted", "clean")
         return f"CausalTrace({self.direction}: {way[0]} values of {what} into the {way[1]} prompt)"
 
-    def patch(self, site: str | Site, positions: Positions = None) -> "CausalTrace":
+    def patch(
+        self, site: str | Site, positions: Positions = None, *, text: str | None = None, turn: int | None = None
+    ) -> "CausalTrace":
         """Adds a site that shall have the other prompt's value, and returns this trace for the next one.
 
         Patches are made in the order of computation: what a later one overwrites is lost.
@@ -109,8 +111,12 @@ class CausalTrace:
         Args:
             site: any writable one, whole or a unit, in any spelling.
             positions: the token indices at which; negative ones count from the end; None for all.
+            text: instead of positions a piece of the clean prompt, which holds it once: at its tokens.
+            turn: instead of positions the index of a message of two chats, negative from the end: at all its tokens,
+                those of the template too.
 
         Raises:
+            ArgumentError: more than one of positions, text and turn; or no chats, or turns at other tokens.
             EditError: the trace was read already, the site cannot be written, or is patched there already.
             SiteError, UnavailableError: no such site on this model.
             TokenError: the prompts have no such token.
@@ -124,7 +130,7 @@ class CausalTrace:
             raise EditError(f"{found} is read-only", found.kind.why_not)
         if found.name in ("final_norm", "logits"):
             raise EditError(f"nothing is computed from {found} but the answer", "Patch resid_post of the last block.")
-        slots = self._slots(positions)
+        slots = self._slots(self._named(positions, text, turn))
         if not slots:
             raise EditError(f"positions={positions!r} of {found} names no token", "Leave positions out for all tokens.")
         for other, taken in self._patches:
@@ -223,6 +229,29 @@ class CausalTrace:
     @cached_property
     def _plain(self) -> Float[Tensor, "2 pos d_vocab"]:
         return self._replay.base_logits()
+
+    def _named(self, positions: Positions, text: str | None, turn: int | None) -> Positions:
+        """Token indices by whichever way they are named."""
+        if sum(each is not None for each in (positions, text, turn)) > 1:
+            raise ArgumentError("tokens are named in more than one way", "Give positions, text or turn.")
+        if text is not None:
+            return self._sides[0].span(text)
+        return positions if turn is None else self._turn(turn)
+
+    def _turn(self, index: int) -> slice:
+        """The tokens of a message, which are the same ones in both chats."""
+        sides = [tokens.turns for tokens in self._sides]
+        if sides[0] is None or sides[1] is None:
+            raise ArgumentError("these prompts are no chats, so they have no turns", "Give positions or text.")
+        clean, corrupted = ([(turn.full_start, turn.full_end) for turn in side[0]] for side in (sides[0], sides[1]))
+        if not -len(clean) <= index < len(clean):
+            raise ArgumentError(f"there is no turn {index}", f"The clean chat has {len(clean)}, from 0.")
+        if clean != corrupted:
+            raise ArgumentError(
+                "the turns of the two chats are not at the same tokens",
+                "Give chats whose messages are of equal length.",
+            )
+        return slice(*clean[index])
 
     def _slots(self, positions: Positions) -> tuple[int, ...]:
         chosen = slice(None) if positions is None else positions

@@ -15,16 +15,8 @@ _ABOUT = "about.json"
 R = TypeVar("R", bound=Result)
 
 
-class Stepwise(Result):
-    """A result made of steps: each is a field of its own, and a result of its own.
-
-    Args:
-        narrative: what was found, one sentence a step, each with its numbers.
-        refused: why a step is missing, one sentence each.
-    """
-
-    narrative: tuple[str, ...]
-    refused: tuple[str, ...]
+class Steps(Result):
+    """A result made of steps: each is a field of its own, and a result of its own."""
 
     @property
     def steps(self) -> list[tuple[str, Result]]:
@@ -40,9 +32,27 @@ class Stepwise(Result):
         """
         found = dict(self.steps)
         if name not in found:
-            why = f" {' '.join(self.refused)}" if self.refused else ""
-            raise ArgumentError(f"there is no step {name!r}", f"{nearest(name, found)}{why}")
+            raise ArgumentError(f"there is no step {name!r}", f"{nearest(name, found)}{self.why_missing()}")
         return found[name]
+
+    def why_missing(self) -> str:
+        """What an error about a missing step says besides."""
+        return ""
+
+
+class Stepwise(Steps):
+    """Steps with what was found.
+
+    Args:
+        narrative: what was found, one sentence a step, each with its numbers.
+        refused: why a step is missing, one sentence each.
+    """
+
+    narrative: tuple[str, ...]
+    refused: tuple[str, ...]
+
+    def why_missing(self) -> str:
+        return f" {' '.join(self.refused)}" if self.refused else ""
 
 
 class Journal:

@@ -67,3 +67,14 @@ def test_a_larger_threshold_leaves_fewer_edges() -> None:
 def test_refusal() -> None:
     with pytest.raises(ArgumentError, match="with a threshold of 0 no edge goes"):
         acdc(runs("gpt2"), metrics.logit([7]), 0)
+
+
+def test_edges_that_are_not_tested_are_not_cut() -> None:
+    made, metric = runs("llama"), metrics.logit_diff([7], [11])
+    senders = torch.tensor([name.startswith("L1") for name in made.graph.senders])
+    tested = made.graph.exists & senders[:, None]
+    kept = acdc(made, metric, 0.2, tested=tested)
+    assert torch.equal(kept & ~tested, pruned(made.graph, kept | ~tested & made.graph.exists) & ~tested)
+    assert int((tested & ~kept).sum()) > 0
+    everything = acdc(made, metric, 0.2, tested=made.graph.exists)
+    assert torch.equal(everything, acdc(made, metric, 0.2))

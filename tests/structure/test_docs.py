@@ -36,6 +36,12 @@ def blocks(page: str) -> Iterator[tuple[str, str, str, int]]:
         yield found[1], found[2].strip(), found[3], text.count("\n", 0, found.start()) + 1
 
 
+def pages(language: str) -> list[object]:
+    """Those with such blocks; without the shared folder not those that read it."""
+    texts = {page: "".join(text for kind, _, text, _ in blocks(page) if kind == language) for page in PAGES}
+    return [pytest.param(page, marks=needs_shared if "shared/" in text else ()) for page, text in texts.items() if text]
+
+
 def test_what_is_generated_is_what_the_code_says():
     assert generator().stale() == [], "run python docs/generate.py"
 
@@ -86,8 +92,7 @@ def checkout(tmp_path, monkeypatch):
     return folder
 
 
-@needs_shared
-@pytest.mark.parametrize("page", [page for page in PAGES if any(kind == "python" for kind, *_ in blocks(page))])
+@pytest.mark.parametrize("page", pages("python"))
 @pytest.mark.usefixtures("checkout")
 def test_python_blocks_run_one_after_the_other(page):
     """All blocks of a page share their names; blocks marked `notest` or `title=…` are no examples to run here."""
@@ -98,8 +103,7 @@ def test_python_blocks_run_one_after_the_other(page):
                 exec(compile("\n" * line + code, str(ROOT / page), "exec"), names)
 
 
-@needs_shared
-@pytest.mark.parametrize("page", [page for page in PAGES if any(kind == "bash" for kind, *_ in blocks(page))])
+@pytest.mark.parametrize("page", pages("bash"))
 @pytest.mark.usefixtures("checkout")
 def test_commands_run(page, capfdbinary):
     """`fluoro …` and `hexray …` are run, `make …` must be a target; nothing else is left unread."""

@@ -52,6 +52,7 @@ VALUES = Values(
 OWN_VALUES = {
     "arithmetic_graph": {"prompt": "2 times 3 is"},
     "circuit": {"clean": VALUES["clean"], "corrupted": VALUES["corrupted"]},
+    "discover": {"clean": VALUES["clean"], "corrupted": VALUES["corrupted"]},
 }
 
 FLUORO = [sys.executable, "-m", "fluoroscope"]

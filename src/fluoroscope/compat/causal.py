@@ -1,4 +1,4 @@
-"""`causal` of mlxterp: activation patching, path patching and the causal trace, under its names.
+"""`causal` of mlxterp: activation patching, path patching, the causal trace and ACDC, under its names.
 
 Clean values go into the corrupted prompt, as there, and effects are recoveries, 0 the corrupted prompt and 1 the clean
 one. What there is absorbed (a component that is missing, prompts of unequal length, a token that is none) is an error.
@@ -12,6 +12,7 @@ from torch import Tensor
 from fluoroscope import causal_trace as traces
 from fluoroscope import offer
 from fluoroscope.compat import recoveries
+from fluoroscope.compat.circuits import acdc
 from fluoroscope.compat.patching_results import Nested, PatchingResult, PathEffect
 from fluoroscope.compat.recoveries import Own
 from fluoroscope.errors import ArgumentError
@@ -21,6 +22,8 @@ from fluoroscope.sites import Site
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model, Prompt
+
+__all__ = ["CausalTrace", "acdc", "activation_patching", "causal_trace", "path_patching"]
 
 
 def activation_patching(
@@ -51,7 +54,7 @@ def activation_patching(
         TokenError: no such position, or a token that is not one.
     """
     sites = _sites(model, component, range(model.n_layers) if layers is None else layers)
-    sweep = _sweep(model, clean, corrupted, [sites[0].name])
+    sweep = recoveries.pairs(model, clean, corrupted, [sites[0].name])
     made, name = recoveries.made(model, sweep, metric, metric_kwargs)
     places = _places(sweep, positions)
     units = model.n_heads if component == "attn_head" else None
@@ -112,7 +115,7 @@ def path_patching(
     if receiver is not None:
         found = [each for site in _named(model, receiver, receiver_layer) for each in _receivers(model, site)]
         reading = list(dict.fromkeys(found))
-    sweep = _sweep(model, clean, corrupted, paths.needed(reading))
+    sweep = recoveries.pairs(model, clean, corrupted, paths.needed(reading))
     made, name = recoveries.made(model, sweep, metric, metric_kwargs)
     effects = paths.effects(sweep, [Part(tuple(sending))], reading, made, hold_mlps=hold_mlps)
     held = paths.held(model, sending, reading, hold_mlps=hold_mlps)
@@ -190,13 +193,6 @@ class CausalTrace:
 
 
 # ── prompts and parts ──────────────────────────────────────────────────────────────────────────
-
-
-def _sweep(model: "Model", clean: "Prompt", corrupted: "Prompt", names: Sequence[str]) -> Sweep:
-    sides = [model.tokens(prompt).rows for prompt in (clean, corrupted)]
-    if len(sides[0]) != len(sides[1]):
-        raise ArgumentError(f"there are {len(sides[0])} clean and {len(sides[1])} corrupted prompts", "Give pairs.")
-    return Sweep(model, list(zip(*([model.tokens(row) for row in side] for side in sides), strict=True)), names)
 
 
 def _sites(model: "Model", component: str, layers: Sequence[int]) -> list[Site]:

@@ -1,6 +1,6 @@
 """Metrics as mlxterp asks for them: its names, its keywords and functions of its signature, for pairs of prompts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from fluoroscope.methods.sweeps import Sweep
 from fluoroscope.metrics import Metric
 
 if TYPE_CHECKING:
-    from fluoroscope.model import Model
+    from fluoroscope.model import Model, Prompt
 
 Own = Callable[..., Tensor | float]
 """A metric of one's own: (patched_logits, clean_logits, corrupted_logits [row, d_vocab], **metric_kwargs) -> [row]."""
@@ -31,6 +31,18 @@ _WORDS = {
 def is_own(metric: object) -> bool:
     """Whether a metric compares the runs itself, so that its values are no scores to be normalised."""
     return callable(metric) and not isinstance(metric, Metric)
+
+
+def pairs(model: "Model", clean: "Prompt", corrupted: "Prompt", names: Sequence[str] = ()) -> Sweep:
+    """A prompt, or several, each with the corrupted one of its index; `names` of the kinds of sites to be patched.
+
+    Raises:
+        ArgumentError: they are not in pairs, of unequal length or of the same tokens.
+    """
+    sides = [model.tokens(prompt).rows for prompt in (clean, corrupted)]
+    if len(sides[0]) != len(sides[1]):
+        raise ArgumentError(f"there are {len(sides[0])} clean and {len(sides[1])} corrupted prompts", "Give pairs.")
+    return Sweep(model, list(zip(*([model.tokens(row) for row in side] for side in sides), strict=True)), names)
 
 
 def made(model: "Model", sweep: Sweep, metric: str | Own | None, given: Mapping[str, Any] | None) -> tuple[Metric, str]:

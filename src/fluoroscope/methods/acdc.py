@@ -22,7 +22,13 @@ _TOGETHER = 32
 
 
 def acdc(
-    circuits: Circuits, metric: Metric, threshold: float, *, larger_is_worse: bool = False, together: int = _TOGETHER
+    circuits: Circuits,
+    metric: Metric,
+    threshold: float,
+    *,
+    larger_is_worse: bool = False,
+    tested: Bool[Tensor, "sender receiver"] | None = None,
+    together: int = _TOGETHER,
 ) -> Bool[Tensor, "sender receiver"]:
     """The edges that are left, without those that dangle.
 
@@ -30,6 +36,7 @@ def acdc(
         circuits: the pairs of prompts; the metric is a mean over them.
         threshold: by how much, in units of the metric, a cut has to worsen it for its edge to stay.
         larger_is_worse: for distances such as KL from the clean prediction.
+        tested: the edges that may be cut; None for all.
         together: how many cuts are tried at once, each as if all before it were made; those behind one that was not
             are tried again, so that nothing but the price depends on it.
 
@@ -40,7 +47,7 @@ def acdc(
     if not threshold > 0:
         raise ArgumentError(f"with a threshold of {threshold:g} no edge goes", "Give a number above 0.")
     sign = 1.0 if larger_is_worse else -1.0
-    order = list(_order(circuits.graph))
+    order = [edge for edge in _order(circuits.graph) if tested is None or bool(tested[edge])]
     kept = circuits.graph.exists.clone()
     worst = sign * float(circuits.scores(kept[None], metric).mean())
     done = 0
