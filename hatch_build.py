@@ -23,28 +23,34 @@ class WebBundle(BuildHookInterface[Any]):
     PLUGIN_NAME = "custom"
 
     def dependencies(self) -> list[str]:
-        return [NODE] if self._stale() else []
+        return [NODE] if self._wanted() and stale(Path(self.root)) else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        if not self._stale():
-            return
-        environment, npm = node()
-        for command in (["ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"], ["run", "build"]):
-            subprocess.run([*npm, *command], cwd=self._web, env=environment, check=True)  # noqa: S603
-        self._stamp.write_text(digest(self._web), encoding="utf8")
+        if self._wanted():
+            bundle(Path(self.root))
 
-    @property
-    def _web(self) -> Path:
-        return Path(self.root, "web")
+    def _wanted(self) -> bool:
+        return os.environ.get("FLUOROSCOPE_WEB") != "skip"
 
-    @property
-    def _stamp(self) -> Path:
-        return Path(self.root, "src", "fluoroscope", "server", "static", "stamp.txt")
 
-    def _stale(self) -> bool:
-        if os.environ.get("FLUOROSCOPE_WEB") == "skip" or not self._web.is_dir():
-            return False
-        return not self._stamp.is_file() or self._stamp.read_text(encoding="utf8") != digest(self._web)
+def bundle(root: Path) -> None:
+    """Makes the page anew unless it is that of the sources; a tree without sources keeps the one it has."""
+    if not stale(root):
+        return
+    npm("run", "build", web=root / "web", install=["--omit=dev"])
+    stamp(root).write_text(digest(root / "web"), encoding="utf8")
+
+
+def stale(root: Path) -> bool:
+    """Whether the page is missing, or is not that of the sources."""
+    if not (root / "web").is_dir():
+        return False
+    return not stamp(root).is_file() or stamp(root).read_text(encoding="utf8") != digest(root / "web")
+
+
+def stamp(root: Path) -> Path:
+    """The file that says of which sources a page is."""
+    return root / "src" / "fluoroscope" / "server" / "static" / "stamp.txt"
 
 
 def digest(web: Path) -> str:
@@ -55,6 +61,20 @@ def digest(web: Path) -> str:
         if path.is_file() and not LEFT_OUT & set(inside.parts) and path.suffix != ".pyc":
             found.update(inside.as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return found.hexdigest()
+
+
+def npm(*words: str, web: Path, install: list[str]) -> None:
+    """Runs npm, once what the page is made with is installed as its lock file says.
+
+    Args:
+        install: which part of it, as npm says it.
+    """
+    environment, npm = node()
+    lock, installed = web / "package-lock.json", web / "node_modules" / ".package-lock.json"
+    commands = [["ci", *install, "--ignore-scripts", "--no-audit", "--no-fund"], [*words]]
+    fresh = installed.is_file() and installed.stat().st_mtime >= lock.stat().st_mtime
+    for command in commands[fresh:]:
+        subprocess.run([*npm, *command], cwd=web, env=environment, check=True)  # noqa: S603
 
 
 def node() -> tuple[dict[str, str], list[str]]:
