@@ -36,6 +36,7 @@ ELSEWHERE = {
     "cli/derived.py": "surfaces/test_cli.py",
     "cli/fixed.py": "surfaces/test_cli.py",
     "cli/hexray.py": "surfaces/test_hexray.py",
+    "cli/lab.py": "server/test_serve.py",
     "cli/hexray_modes.py": "surfaces/test_hexray.py",
     "cli/main.py": "surfaces/test_cli.py",
     "cli/report.py": "surfaces/test_cli.py",

@@ -56,7 +56,11 @@ def in_sight(trace: Trace, layer: int, row: int = 0) -> Bool[Tensor, "query key"
     Args:
         trace: keeps `scores` of the layer.
     """
-    scores = trace[f"scores.{layer}"][row]
+    return left_open(trace[f"scores.{layer}"][row])
+
+
+def left_open(scores: Float[Tensor, "head query key"]) -> Bool[Tensor, "query key"]:
+    """The same of the scores themselves."""
     return (scores > torch.finfo(scores.dtype).min / 2).any(0)
 
 

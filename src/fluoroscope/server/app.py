@@ -14,14 +14,14 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
-from fluoroscope import __version__, registry
+from fluoroscope import __version__
 from fluoroscope.errors import FluoroscopeError
 from fluoroscope.server import answers, circuit_trace, openapi, single
 from fluoroscope.server.answers import Refused
 from fluoroscope.server.channel import Channel
 from fluoroscope.server.gate import Gate
 from fluoroscope.server.journal import Entry
-from fluoroscope.server.models import Models
+from fluoroscope.server.models import Models, found
 from fluoroscope.server.session import Session
 from fluoroscope.server.settings import Settings
 from fluoroscope.server.wording import parsed, read, shown, token_count, written
@@ -110,7 +110,7 @@ class Routes:
         return await self._do(request, lambda: self._run(name, arguments, request.scope["entry"]))
 
     def _run(self, name: str, arguments: dict[str, Any], entry: Entry) -> dict[str, Any]:
-        spec = registry.find(name)
+        spec = found(name)
         entry.facts["analysis"] = None if spec is None else spec.name
         result = self.models.run(name, arguments)
         entry.facts["tokens"] = token_count(result)

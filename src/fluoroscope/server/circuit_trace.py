@@ -47,7 +47,7 @@ PRESETS = (
     ),
     Preset(
         id="duplicate", title="Duplicate token", prompt="The password is SWORDFISH. Again, the password is",
-        corrupted="The password is TIGERFISH. Again, the password is", answer=" SW", foil=" T", known_of="gpt2",
+        corrupted="The password is GOLDFISH. Again, the password is", answer=" SW", foil=" G", known_of="gpt2",
         expected="Duplicate-token heads in early layers feed induction heads further up.",
     ),
     Preset(

@@ -89,11 +89,12 @@ class Said(Message):
 
 
 class Heads(Message):
-    """Measures of each head of a layer: entropy in nats, largest share, norm of the value moved; means over queries."""
+    """Of each head of a layer: entropy over that of an even look (0 to 1), largest share, norm of what it writes; means
+    over all tokens but the first."""
 
-    entropy: list[float]
-    concentration: list[float]
-    value_norm: list[float]
+    entropy: list[float | None]
+    concentration: list[float | None]
+    value_norm: list[float | None]
 
 
 class Layer(Message):

@@ -15,7 +15,14 @@ from fluoroscope.server.settings import Settings
 if TYPE_CHECKING:
     from fluoroscope.model import Model
     from fluoroscope.result import Result
-    from fluoroscope.signature import Parameter
+    from fluoroscope.signature import Parameter, Spec
+
+_LONGEST = 64  # letters in the name of an analysis
+
+
+def found(name: str) -> "Spec | None":
+    """The analysis of a name, which may be anything."""
+    return registry.find(name) if len(name) <= _LONGEST else None
 
 
 class Models:
@@ -103,7 +110,7 @@ class Models:
         Raises:
             Refused: it asks for a file or a model of the server's machine, or for too much.
         """
-        spec = registry.find(name)
+        spec = found(name)
         if spec is None:
             raise Refused(404, "analysis", f"there is no analysis {name!r}", "GET /api/analyses lists them.")
         given = registry.check(spec, dict(arguments))

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.websockets import WebSocket
 
-from fluoroscope import __version__, registry
+from fluoroscope import __version__
 from fluoroscope.errors import FluoroscopeError
 from fluoroscope.server import frames, journal, live, messages
 from fluoroscope.server.answers import Refused, told, unforeseen
 from fluoroscope.server.channel import Channel
-from fluoroscope.server.models import Models
+from fluoroscope.server.models import Models, found
 from fluoroscope.server.wording import parsed, read, shown, token_count, written
 from fluoroscope.sites import Site
 
@@ -61,6 +61,7 @@ class Session:
             try:
                 given = parsed(message.get("text"))
                 self._take(read(messages.FromPage, given, status=400))
+                await asyncio.sleep(0)  # a run has begun before it can be called off, so that it says how it ended
             except FluoroscopeError as error:
                 self.channel.tell({"type": "error", "run": self._free(given.get("run")), **told(error)[1]})
 
@@ -130,7 +131,7 @@ class Session:
         await channel.put({"type": "done", "run": run})
 
     async def _run(self, asked: messages.AskRun, entry: journal.Entry) -> None:
-        spec = registry.find(asked.analysis)
+        spec = found(asked.analysis)
         entry.facts["analysis"] = None if spec is None else spec.name
 
         def work() -> str:

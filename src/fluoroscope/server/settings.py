@@ -52,7 +52,7 @@ class Settings:
         if not 0 <= self.port < 1 << 16:
             raise ArgumentError(f"{self.port} is no port", "Ports run from 0, which picks a free one, to 65535.")
         for name in ("max_tokens", "max_cells", "max_bytes", "seconds", "waiting"):
-            if not getattr(self, name) >= (name != "waiting"):
+            if not getattr(self, name) > (-1 if name == "waiting" else 0):
                 raise ArgumentError(f"{name}={getattr(self, name)} leaves nothing", "Give more.")
         if not self.loopback and self.token is None:
             raise ArgumentError(f"{self.host} can be reached by others, and there is no token", _TOKEN)
@@ -99,7 +99,7 @@ class Settings:
         for each in fields(cls):
             variable = next((name for name in variables(each.name) if environ.get(name)), None)
             if each.name not in found and variable is not None:
-                found[each.name] = _value(str(each.type), variable, environ[variable])
+                found[each.name] = _value(type(each.default), variable, environ[variable])
         return cls(**found)
 
 
@@ -109,13 +109,13 @@ def variables(name: str) -> list[str]:
     return [f"FLUOROSCOPE_{name.upper()}", *theirs]
 
 
-def _value(kind: str, variable: str, text: str) -> Any:
-    if kind.startswith("tuple"):
+def _value(kind: type, variable: str, text: str) -> Any:
+    if kind is tuple:
         return tuple(part.strip().rstrip("/") for part in text.split(",") if part.strip())
-    if kind not in ("int", "float"):
+    if kind not in (int, float):
         return None if variable.endswith("_DEVICE") and text == "auto" else text
     try:
-        number = int(text) if kind == "int" else float(text)
+        number = int(text) if kind is int else float(text)
     except ValueError as error:
         raise ArgumentError(f"{variable}={text!r} is no number", "Write digits only.") from error
     if not math.isfinite(number):
@@ -127,5 +127,5 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
-_EVERY = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104 - refused without names
+_EVERY = frozenset({"", "0.0.0.0", "::", "[::]"})  # noqa: S104 - refused without names
 _TOKEN = "Set FLUOROSCOPE_TOKEN; python -c 'import secrets; print(secrets.token_urlsafe(32))' makes one."  # noqa: S105

@@ -82,8 +82,8 @@ export type Stopped = { readonly type: "cancelled"; readonly run: string; };
 
 export type FromServer = Hello | Begun | Progress | Answer | Done | Stopped | Failed;
 
-/** Measures of each head of a layer: entropy in nats, largest share, norm of the value moved; means over queries. */
-export type Heads = { readonly entropy: readonly (number)[]; readonly concentration: readonly (number)[]; readonly value_norm: readonly (number)[]; };
+/** Of each head of a layer: entropy over that of an even look (0 to 1), largest share, norm of what it writes; means over all tokens but the first. */
+export type Heads = { readonly entropy: readonly (number | null)[]; readonly concentration: readonly (number | null)[]; readonly value_norm: readonly (number | null)[]; };
 
 /** Header of a binary message: a layer of a live run; its part `pattern` is u8 of 255 sqrt(share). */
 export type Layer = { readonly v: 1; readonly type: "layer"; readonly run: string; readonly layer: number; readonly of: number; readonly says: readonly (Said)[] | null; readonly heads: Heads | null; };

@@ -1,0 +1,148 @@
+"""Which model is looked into, what becomes of one that cannot be loaded, and what is not done for strangers."""
+
+import json
+import shutil
+
+import pytest
+from starlette.testclient import TestClient
+
+import tiny
+from fluoroscope import registry
+from fluoroscope.server.app import application
+from fluoroscope.server.settings import Settings
+from server.labs import heard, models_of, serving, wait_for
+
+OWN = [(name, item) for name, spec in sorted(registry.specs().items()) for item in spec.parameters if item.file]
+"""Every parameter of any analysis that has to do with a file or a model."""
+
+
+@pytest.fixture
+def two(tiny_folder, tmp_path):
+    """A server that may change to a copy of its model, and to one that is not there."""
+    other = tmp_path / "other"
+    shutil.copytree(tiny_folder, other)
+    with serving(Settings(model=tiny_folder, models=(str(other), str(tmp_path / "gone")), port=0)) as lab:
+        yield lab
+
+
+def ask(client, name, **arguments):
+    return client.post(f"/api/analyses/{name}", json=arguments)
+
+
+@pytest.mark.parametrize(("name", "item"), OWN, ids=[f"{name}-{item.name}" for name, item in OWN])
+def test_a_file_of_the_servers_machine_is_neither_read_nor_written(client, name, item, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "canary.json").write_text("canary-in-a-file", encoding="utf8")
+    given = {other.name: "a" for other in registry.get(name).parameters if other.required and other.type == "str"}
+    given |= {other.name: ["a"] for other in registry.get(name).parameters if other.required and "list" in other.type}
+    for path in ("canary.json", str(tmp_path / "canary.json"), "../canary.json", "new.safetensors", "/dev/fd/0"):
+        answer = ask(client, name, **(given | {item.name: path}))
+        assert answer.status_code == (422 if item.file == ".json" else 403), answer.text
+        assert "canary-in-a-file" not in answer.text
+    assert [path.name for path in tmp_path.iterdir()] == ["canary.json"]
+
+
+def test_models_change_with_progress_and_one_that_cannot_be_loaded_changes_nothing(two, tmp_path):
+    other, gone = (str(tmp_path / name) for name in ("other", "gone"))
+    first = two.models.loaded
+    with two.socket() as page:
+        page.send(json.dumps({"type": "live", "run": "r0", "prompt": "abc"}))
+        heard(page, "done")
+        for run, name, error in (("r1", gone, "model"), ("r2", "/etc", "model"), ("r3", "../other", "model")):
+            page.send(json.dumps({"type": "model", "run": run, "name": name}))
+            refused = heard(page, "error")[-1]
+            assert (refused["run"], refused["error"]) == (run, error)
+            assert two.models.loaded is first
+        page.send(json.dumps({"type": "model", "run": "r4", "name": other}))
+        said = heard(page, "done")
+        assert ("loading", 1) in [(m["label"], m["total"]) for m in said if m["type"] == "progress"]
+        assert two.models.name == other
+        page.send(json.dumps({"type": "need", "run": "r5", "of": "r0", "layer": 0, "head": 0}))
+        assert heard(page, "error")[-1]["error"] == "message"  # of the model before
+        page.send(json.dumps({"type": "run", "run": "r6", "analysis": "next-token", "arguments": {"prompt": "abc"}}))
+        assert heard(page, "result")[-1]["result"]["recipe"]["model"] == other
+    assert not first._handles or not any(handle.hooks_dict_ref() for handle in first._handles)
+
+
+def test_a_model_changes_over_http(tiny_folder, tmp_path):
+    shutil.copytree(tiny_folder, tmp_path / "other")
+    gate = application(Settings(model=tiny_folder, models=(str(tmp_path / "other"),)))
+    with TestClient(gate, base_url="http://localhost") as client:
+        before = client.get("/api/model").json()
+        assert before["name"] == tiny_folder
+        assert before["choices"] == [tiny_folder, "specimen", "specimen-llama", str(tmp_path / "other")]
+        assert before["about"]["n_layers"] == 2
+        assert client.post("/api/model", json={"name": "elsewhere"}).status_code == 403
+        for wrong in ({}, {"name": 3}, {"name": tiny_folder, "force": True}):
+            assert client.post("/api/model", json=wrong).status_code == 422
+        assert client.get("/api/model").json() == before
+        after = client.post("/api/model", json={"name": str(tmp_path / "other")}).json()
+        assert after["name"] == str(tmp_path / "other")
+
+
+def test_a_start_without_its_model_is_told_and_may_be_mended(tmp_path, tiny_folder):
+    folder = tmp_path / "model"
+    gate = application(Settings(model=str(folder)))
+    with TestClient(gate, base_url="http://localhost") as client:
+        wait_for(lambda: models_of(gate).trouble is not None)
+        ready = client.get("/api/ready")
+        assert ready.status_code == 503
+        assert (ready.json()["ready"], ready.json()["error"]) == (False, "model")
+        assert str(folder) in ready.json()["message"]
+        assert client.get("/api/health").json()["ready"] is False
+        assert client.get("/api/model").status_code in (422, 503)
+        assert ask(client, "next-token", prompt="abc").status_code == 503
+        shutil.copytree(tiny_folder, folder)
+        assert ask(client, "next-token", prompt="abc").status_code == 200
+        assert client.get("/api/ready").json() == {"ready": True}
+        assert client.get("/api/model").json()["name"] == str(folder)
+
+
+def test_until_the_model_is_there_it_is_not_ready_and_healthy(tiny_folder, monkeypatch):
+    import threading
+
+    from fluoroscope import loading
+
+    load, go = loading.load, threading.Event()
+    monkeypatch.setattr(loading, "load", lambda *given, **named: (go.wait(10), load(*given, **named))[1])
+    with TestClient(application(Settings(model=tiny_folder)), base_url="http://localhost") as client:
+        assert client.get("/api/ready").json()["error"] == "loading"
+        assert client.get("/api/ready").status_code == 503
+        assert client.get("/api/health").json()["status"] == "ok"
+        go.set()
+        assert client.get("/api/model").json()["name"] == tiny_folder
+        assert client.get("/api/ready").status_code == 200
+
+
+@pytest.mark.parametrize(("count", "status"), [(59, 200), (60, 200), (61, 413), (63, 413), (500, 413), (9000, 413)])
+def test_a_prompt_is_as_long_as_it_may_be(client, count, status):
+    text = (tiny.CHARACTERS * 200)[:count]
+    for answer in (
+        ask(client, "next-token", prompt=text),
+        client.post("/api/analyze", json={"prompt": text, "attention": False}),
+    ):
+        if status == 413 and count > 64:
+            assert answer.status_code in (413, 422)  # more than the model reads is no prompt at all
+        else:
+            assert answer.status_code == status
+        if status == 413:
+            assert str(count) in answer.json()["message"]
+            assert answer.json()["hint"]
+
+
+def test_patterns_have_as_many_cells_as_they_may(tiny_folder):
+    gate = application(Settings(model=tiny_folder, max_cells=6 * 100))
+    with TestClient(gate, base_url="http://localhost") as client:
+        assert ask(client, "next-token", prompt="a" * 10).status_code == 200
+        refused = ask(client, "next-token", prompt="a" * 11)
+        assert refused.status_code == 413
+        assert "726 cells, 600 at most" in refused.json()["message"]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../../etc/passwd", "next_token/../x", "__init__", "..", "next-token\x00", "é", "a" * 300]
+)
+def test_names_are_not_paths(client, name):
+    from urllib.parse import quote
+
+    assert client.post(f"/api/analyses/{quote(name, safe='')}", json={"prompt": "a"}).status_code in (404, 405)
