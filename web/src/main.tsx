@@ -61,7 +61,7 @@ function Lab() {
     <>
       <Header />
       {trouble.value && <p class="state trouble notice" role="alert"><b>{trouble.value.message}</b> {trouble.value.hint}</p>}
-      <main>
+      <main class={showing.value === "A−B" ? "both" : ""}>
         <PromptBar />
         <HeadMap />
         <Attention />

@@ -19,12 +19,16 @@ export function paint(canvas: HTMLCanvasElement, bytes: Uint8Array, side: number
   fill(canvas, side, night, false, (cell) => bytes[cell] ?? 0);
 }
 
-/** The difference of two patterns, of bytes each, by the square root of its size. */
-export function paintLess(canvas: HTMLCanvasElement, one: Uint8Array, other: Uint8Array, side: number, night: boolean): void {
-  const share = (byte: number) => (byte / 255) ** 2;
+const share = (byte: number | undefined): number => ((byte ?? 0) / 255) ** 2;
+
+/** One pattern less another, of bytes each. */
+export const less = (one: Uint8Array, other: Uint8Array): Float32Array => Float32Array.from(one, (byte, cell) => share(byte) - share(other[cell]));
+
+/** Numbers between -most and most, by the square root of their size. */
+export function paintLess(canvas: HTMLCanvasElement, values: Float32Array, most: number, side: number, night: boolean): void {
   fill(canvas, side, night, true, (cell) => {
-    const less = share(one[cell] ?? 0) - share(other[cell] ?? 0);
-    return Math.round(128 + 127 * Math.sign(less) * Math.sqrt(Math.abs(less)));
+    const value = (values[cell] ?? 0) / (most || 1);
+    return Math.round(128 + 127 * Math.sign(value) * Math.sqrt(Math.min(1, Math.abs(value))));
   });
 }
 

@@ -4,23 +4,27 @@ import { asByte, paint, paintLess } from "../draw/pattern";
 import { number, percent, visible } from "../draw/text";
 import { A, B, dark, first, focus, hover, select, selection, session, showing, sides, type Side } from "../state/lab";
 import { Cells } from "../views/grid";
+import { largest, Legend } from "../views/shared";
 import { unequal } from "./heads";
 import { Panel } from "./frame";
 
 const READABLE = 20;
 
-/** A head's whole pattern on one prompt, once it has arrived. */
-function usePattern(of: Side, layer: number | null, head: number | null): Float32Array | null {
-  const [exact, setExact] = useState<{ key: string; values: Float32Array } | null>(null);
+type Fetched = { key: string; values: Float32Array | null; trouble: string };
+
+/** A head's whole pattern on one prompt, once it has arrived, or why it does not. */
+function usePattern(of: Side, layer: number | null, head: number | null): Fetched | null {
+  const [fetched, setFetched] = useState<Fetched | null>(null);
   const key = `${of.run.value?.id}/${layer}.${head}`;
   const ready = of.shown.value !== null && sides.value.includes(of);
   useEffect(() => {
     if (layer === null || head === null || !ready) return;
-    session.start({ type: "need", of: of.run.value!.id, layer, head }, ({ frame }) => {
-      if (frame) setExact({ key, values: frame.parts.pattern as Float32Array });
+    session.start({ type: "need", of: of.run.value!.id, layer, head }, ({ frame, text }) => {
+      if (frame) setFetched({ key, values: frame.parts.pattern as Float32Array, trouble: "" });
+      if (text?.type === "error") setFetched({ key, values: null, trouble: `${text.message}. ${text.hint}` });
     });
   }, [key, ready]);
-  return exact?.key === key ? exact.values : null;
+  return fetched?.key === key ? fetched : null;
 }
 
 export function Attention() {
@@ -28,16 +32,19 @@ export function Attention() {
   const of = first.value;
   const both = showing.value === "A−B";
   const [one, other] = [usePattern(A, layer, head), usePattern(B, layer, head)];
-  const exact = of === A ? one : other;
+  const exact = (of === A ? one : other)?.values ?? null;
+  const [minuend, second] = [one?.values, other?.values];
   const about = `A row is the token that looks, a column the one looked at; every row sums to ${both ? "0: blue is more in A, orange more in B" : "1. A large share on the first token is often rest, not reading"}.`;
   const title = layer === null || head === null ? "Attention" : `Attention of L${layer}H${head}${both ? ", A − B" : showing.value === "B" ? ", B" : ""}`;
   const live = layer === null || head === null ? null : of.layers.value[layer];
   const there = live?.heads && head! < live.heads.entropy.length;
-  const values = !both ? exact : one && other && one.length === other.length ? one.map((share, cell) => share - other[cell]!) : null;
+  const values = !both ? exact : minuend && second && minuend.length === second.length ? minuend.map((share, cell) => share - second[cell]!) : null;
+  const trouble = sides.value.map((each) => (each === A ? one : other)?.trouble).find((text) => text);
   return (
     <Panel id="attention" title={title} about={about} state={null}>
       {!there ? <p class="state">Point at a head, or choose one, to see where it looks.</p>
         : both && unequal() ? <p class="state">{unequal()}</p>
+        : trouble ? <p class="state">{trouble}</p>
         : of.tokens.value.length > READABLE ? <Whole layer={layer!} head={head!} values={values} both={both} />
         : values ? <Exact values={values} both={both} /> : <p class="state">Fetching the shares …</p>}
     </Panel>
@@ -54,7 +61,7 @@ function Exact({ values, both }: { values: Float32Array; both: boolean }) {
   const marks = labels(both).map((label) => ({ label, token: true, site: null }));
   const size = marks.length;
   const rows = marks.map((_, q) => marks.map((_, k) => (k > q ? null : values[q * size + k]!)));
-  return <Cells grid={{ title: "attention", unit: "share", signed: both, maximum: 1, rows: marks, columns: marks, values: rows, tokens: null, place: (query, key) => (key > query ? null : { query, key }) }} />;
+  return <Cells grid={{ title: "attention", unit: "share", signed: both, maximum: both ? largest(values) || 1 : 1, rows: marks, columns: marks, values: rows, tokens: null, place: (query, key) => (key > query ? null : { query, key }) }} />;
 }
 
 const STEPS: Record<string, [number, number]> = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
@@ -66,7 +73,7 @@ function Whole({ layer, head, values, both }: { layer: number; head: number; val
   const size = first.value.tokens.value.length;
   useEffect(() => {
     if (!canvas.current) return;
-    if (values && both) paintLess(canvas.current, values.map((share) => asByte(Math.max(0, share))) as never, values.map((share) => asByte(Math.max(0, -share))) as never, size, night);
+    if (values && both) paintLess(canvas.current, values, largest(values), size, night);
     else if (values) paint(canvas.current, Uint8Array.from(values, asByte), size, night);
     else if (pattern && !both) paint(canvas.current, pattern.subarray(head * side ** 2, (head + 1) * side ** 2), side, night);
   }, [layer, head, values, both, night]);
@@ -94,6 +101,7 @@ function Whole({ layer, head, values, both }: { layer: number; head: number; val
           const row = Math.min(size - 1, Math.max(0, (selection.value.query ?? 0) + step[0]));
           select({ query: row, key: Math.min(row, Math.max(0, (selection.value.key ?? 0) + step[1])) });
         }} />
+      <Legend maximum={both && values ? largest(values) : 1} signed={both} unit="share, by its square root" />
       <p class="muted" aria-live="polite">{said}</p>
     </>
   );

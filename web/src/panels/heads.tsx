@@ -1,17 +1,17 @@
 /** Every head as a small picture of where it looks, filled layer by layer while the model computes. */
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Heads } from "../api/generated";
 import { EMPTY } from "../api/session";
 import { number } from "../draw/text";
-import { paint, paintLess } from "../draw/pattern";
+import { less, paint, paintLess } from "../draw/pattern";
 import { A, B, dark, first, found, hover, measure, model, select, selection, showing, sides, type LiveLayer } from "../state/lab";
 import { Cells } from "../views/grid";
 import { largest, Legend } from "../views/shared";
 import { Panel } from "./frame";
 
 const MEASURES: Record<keyof Heads, { name: string; unit: string }> = {
-  value_norm: { name: "what it moves (mean norm of the value)", unit: "norm" },
-  entropy: { name: "how widely it looks (entropy)", unit: "nats" },
+  value_norm: { name: "what it writes (mean norm)", unit: "norm" },
+  entropy: { name: "how widely it looks (entropy; 1 is an even look)", unit: "of an even look" },
   concentration: { name: "how sharply it looks (largest share)", unit: "share" },
 };
 
@@ -47,15 +47,17 @@ export function unequal(): string | null {
     : one === other ? null : `A has ${one} tokens and B ${other}: a difference needs prompts of as many. Look at A or B alone, or change one.`;
 }
 
+const minus = (one: number | null, other: number | null): number | null => (one === null || other === null ? null : one - other);
+
 function Numbers({ name }: { name: string }) {
   const mark = (label: string) => ({ label, token: false, site: null });
   const live = MEASURES[name as keyof Heads];
   const given = found.value[name];
   const both = sides.value.length === 2;
-  const of = (layer: LiveLayer | null | undefined): readonly number[] | null => (live ? layer?.heads?.[name as keyof Heads] ?? null : null);
+  const of = (layer: LiveLayer | null | undefined): readonly (number | null)[] | null => (live ? layer?.heads?.[name as keyof Heads] ?? null : null);
   const values = given ? given.values : first.value.layers.value.map((layer, index) => {
     const [one, other] = [of(layer), of(B.layers.value[index])];
-    return !both ? one : one && other && one.map((value, head) => value - other[head]!);
+    return !both ? one : one && other && one.map((value, head) => minus(value, other[head] ?? null));
   });
   const width = Math.max(0, ...values.map((row) => row?.length ?? 0));
   const filled = values.map((row) => row ?? Array<number | null>(width).fill(null));
@@ -87,6 +89,12 @@ function Thumbnails() {
     body.current?.querySelector<HTMLElement>(`[data-place="${place.join(".")}"]`)?.focus();
   };
   const both = sides.value.length === 2;
+  const others = B.layers.value;
+  const differences = useMemo(() => rows.map((layer, index) => {
+    const other = others[index];
+    return both && layer?.pattern && other?.pattern && layer.side === other.side ? less(layer.pattern, other.pattern) : null;
+  }), [rows, others, both]);
+  const most = largest(differences.map((values) => (values ? largest(values) : 0)));
   return (
     <>
       <div class="wide">
@@ -95,35 +103,34 @@ function Thumbnails() {
             <div role="row" class="layer">
               <span role="rowheader" class="muted">L{index}</span>
               {Array.from({ length: width }, (_, head) => (
-                <Thumbnail layer={layer} other={both ? B.layers.value[index] ?? null : null} both={both} place={[index, head]} stop={at[0] === index && at[1] === head} onFocus={() => setAt([index, head])} />
+                <Thumbnail layer={layer} difference={differences[index] ?? null} most={most} both={both} place={[index, head]} stop={at[0] === index && at[1] === head} onFocus={() => setAt([index, head])} />
               ))}
             </div>
           ))}
         </div>
       </div>
-      {width > 0 && <Legend maximum={1} signed={both} unit="share, by its square root" />}
+      {width > 0 && <Legend maximum={both ? most : 1} signed={both} unit="share, by its square root" />}
     </>
   );
 }
 
-type OneProps = { layer: LiveLayer | null; other: LiveLayer | null; both: boolean; place: [number, number]; stop: boolean; onFocus: () => void };
+type OneProps = { layer: LiveLayer | null; difference: Float32Array | null; most: number; both: boolean; place: [number, number]; stop: boolean; onFocus: () => void };
 
-function Thumbnail({ layer, other, both, place: [index, head], stop, onFocus }: OneProps) {
+function Thumbnail({ layer, difference, most, both, place: [index, head], stop, onFocus }: OneProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const chosen = selection.value.layer === index && selection.value.head === head;
   const night = dark.value;
-  const there = layer?.pattern && (!both || other?.pattern) ? layer : null;
+  const there = layer?.pattern && (!both || difference) ? layer : null;
   useEffect(() => {
     if (!there?.pattern || !canvas.current) return;
-    const part = (bytes: Uint8Array, side: number) => bytes.subarray(head * side ** 2, (head + 1) * side ** 2);
-    const one = part(there.pattern, there.side);
-    if (!both) paint(canvas.current, one, there.side, night);
-    else if (other?.pattern && other.side === there.side) paintLess(canvas.current, one, part(other.pattern, other.side), there.side, night);
-  }, [there, other, both, night]);
+    const [from, to] = [head * there.side ** 2, (head + 1) * there.side ** 2];
+    if (!both) paint(canvas.current, there.pattern.subarray(from, to), there.side, night);
+    else if (difference) paintLess(canvas.current, difference.subarray(from, to), most, there.side, night);
+  }, [there, difference, most, both, night]);
   const spread = layer?.heads?.entropy[head];
   return (
     <button role="gridcell" data-place={`${index}.${head}`} tabIndex={stop ? 0 : -1} class={there ? "thumbnail there" : "thumbnail"} aria-selected={chosen}
-      aria-label={`L${index}H${head}${spread === undefined ? "" : `, entropy ${number(spread)} nats`}`} aria-disabled={!there} title={`L${index}H${head}`}
+      aria-label={`L${index}H${head}${typeof spread === "number" ? `, entropy ${number(spread)} of an even look` : ""}`} aria-disabled={!there} title={`L${index}H${head}`}
       onFocus={onFocus} onMouseEnter={() => (hover.value = { layer: index, head, query: null, key: null })}
       onMouseLeave={() => (hover.value = { layer: null, head: null, query: null, key: null })} onClick={() => { if (there) select({ layer: index, head }); }}>
       {there && <canvas ref={canvas} width={there.side} height={there.side} />}

@@ -32,7 +32,7 @@ export function Inspector() {
           <p class="summary">{role.label}: the hardest look that counts goes from {text(role.why.query)} to {text(role.why.key)}, {number(role.why.weight)}.</p>
           <table><tbody>
             {rows.map(([name, value, note]) => <tr><th scope="row">{name}</th><td class="number">{number(value ?? null)}</td><td class="muted">{note}</td></tr>)}
-            {measures && <tr><th scope="row">entropy</th><td class="number">{number(measures.entropy[head!] ?? null)}</td><td class="muted">nats, mean over tokens</td></tr>}
+            {measures && <tr><th scope="row">entropy</th><td class="number">{number(measures.entropy[head!] ?? null)}</td><td class="muted">of an even look, mean over tokens</td></tr>}
           </tbody></table>
           <p class="muted">Largest looks: {role.top.map((look) => `${text(look.query)} → ${text(look.key)} ${number(look.weight)}`).join("; ")}</p>
         </>

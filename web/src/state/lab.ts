@@ -141,7 +141,7 @@ export function analyse(of: Side, asked: string = of.prompt.value): void {
     of.tokens.value = [];
     of.layers.value = [];
   });
-  of.run.value = session.start({ type: "live", prompt: asked }, ({ text, frame }) => {
+  of.run.value = session.start({ type: "live", prompt: asked, beside: (of === A ? B : A).run.value?.id ?? null }, ({ text, frame }) => {
     if (text?.type === "tokens") batch(() => { of.tokens.value = text.labels; of.ids.value = text.ids; });
     if (text?.type === "done") of.shown.value = asked;
     if (frame?.header.type === "layer") {

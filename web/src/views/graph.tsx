@@ -16,7 +16,7 @@ export function GraphView({ view }: { view: Graph }) {
   }));
   const most = largest(view.edges.map((edge) => edge.value)) || 1;
   return (
-    <div class="wide" tabIndex={0} role="region" aria-label={view.title}>
+    <div class="wide" tabIndex={0} role="group" aria-label={view.title}>
       <svg class="graph" width={width} height={height} viewBox={`0 0 ${width} ${height}`} role="img" aria-label={view.title}>
         {view.edges.map((edge) => <Tie edge={edge} places={places} most={most} unit={view.unit} signed={view.signed} nodes={view.nodes} />)}
         {view.nodes.map((node) => <Spot node={node} place={places.get(node.id)!} />)}

@@ -61,4 +61,4 @@ export function DataTable({ name, head, rows }: { name: string; head: string[]; 
 }
 
 export const Wide = ({ children, name }: { children: ComponentChildren; name: string }) =>
-  <div class="wide" tabIndex={0} role="region" aria-label={name}>{children}</div>;
+  <div class="wide" tabIndex={0} role="group" aria-label={name}>{children}</div>;
