@@ -32,6 +32,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/trace.py
 	$(BIN)/python benchmarks/reading.py
+	$(BIN)/python benchmarks/lab.py
 
 bench-peers: $(STAMP)
 	sh benchmarks/peers.sh

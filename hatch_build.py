@@ -69,12 +69,15 @@ def npm(*words: str, web: Path, install: list[str]) -> None:
     Args:
         install: which part of it, as npm says it.
     """
-    environment, npm = node()
+    environment, program = node()
     lock, installed = web / "package-lock.json", web / "node_modules" / ".package-lock.json"
     commands = [["ci", *install, "--ignore-scripts", "--no-audit", "--no-fund"], [*words]]
     fresh = installed.is_file() and installed.stat().st_mtime >= lock.stat().st_mtime
     for command in commands[fresh:]:
-        subprocess.run([*npm, *command], cwd=web, env=environment, check=True)  # noqa: S603
+        if subprocess.run([*program, *command], cwd=web, env=environment, check=False).returncode:  # noqa: S603
+            sys.exit(
+                "the lab's page could not be built; is npm's registry in reach? FLUOROSCOPE_WEB=skip leaves it out"
+            )
 
 
 def node() -> tuple[dict[str, str], list[str]]:

@@ -20,11 +20,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))  # the zoo is there
 
-from fluoroscope import aliases, architectures, artifact, invocation, registry, specimen  # noqa: E402
+from fluoroscope import aliases, architectures, artifact, invocation, registry, signature, specimen  # noqa: E402
 from fluoroscope.signature import Parameter, Spec  # noqa: E402
 from fluoroscope.sites import SITES  # noqa: E402
 
-PAGES = ("README.md", "docs/sites.md", "docs/families.md", "docs/analyses.md", "docs/specimen.md")
+PAGES = ("README.md", "docs/sites.md", "docs/families.md", "docs/analyses.md", "docs/specimen.md", "docs/lab.md")
 
 EXAMPLES: dict[str, Any] = {
     "prompt": "When Mary and John went to the store, John gave a drink to",
@@ -100,6 +100,27 @@ def spellings() -> str:
         note = f"refused where `{claim.module}` does not output exactly this" if claim.module else ""
         rows.append([f"`{spelling}`", f"`{site}`", note])
     return table(["spelling", "site", "but"], rows)
+
+
+# ── the lab ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def lab_settings() -> str:
+    """Every setting of the lab, its variables, and what it is without them."""
+    from dataclasses import fields
+
+    from fluoroscope.server import settings
+
+    said = signature._descriptions(settings.Settings.__doc__ or "")
+    rows = [
+        [
+            "<br>".join(f"`{variable}`" for variable in settings.variables(each.name)),
+            "" if each.default in (None, ()) else str(each.default),
+            said[each.name],
+        ]
+        for each in fields(settings.Settings)
+    ]
+    return table(["variable", "default", "what"], rows)
 
 
 # ── families ─────────────────────────────────────────────────────────────────────────────────────────
@@ -319,6 +340,7 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
+    "lab_settings": lab_settings,
     "sites": sites,
     "spellings": spellings,
     "families": families,

@@ -68,7 +68,9 @@ def written(schema: dict[str, Any]) -> str:
     if schema.get("type") == "array":
         return f"readonly ({written(schema['items'])})[]" if "items" in schema else "readonly unknown[]"
     if "properties" in schema:
-        return "{ " + " ".join(f"readonly {name}: {written(part)};" for name, part in schema["properties"].items()) + " }"
+        return (
+            "{ " + " ".join(f"readonly {name}: {written(part)};" for name, part in schema["properties"].items()) + " }"
+        )
     if schema.get("type") == "object":
         return "Readonly<Record<string, unknown>>"
     return SIMPLE[schema["type"]]

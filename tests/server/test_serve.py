@@ -22,6 +22,7 @@ from fluoroscope.cli.main import outcome
 from fluoroscope.errors import ArgumentError
 from fluoroscope.server import serve
 from fluoroscope.server.settings import Settings
+from server.labs import heard, serving
 
 TOKEN = "canary-token-0123456789abcdef"
 SLOW = Path(__file__).parent / "slow.py"
@@ -177,6 +178,19 @@ def test_without_the_extra_the_command_says_how_to_get_it(capfd, monkeypatch):
     monkeypatch.setitem(sys.modules, "fluoroscope.server.serve", None)
     assert outcome(["lab"]) == 2
     assert "pip install 'fluoroscope[lab]'" in capfd.readouterr().err
+
+
+def test_small_messages_are_not_held_back(settings):
+    """With Nagle's algorithm each message after the first waits 40 ms for an acknowledgement."""
+    with serving(settings) as lab, lab.socket() as page:
+        heard(page, "hello")
+        took = []
+        for number in range(8):
+            start = time.perf_counter()
+            page.send(json.dumps({"type": "live", "run": f"r{number}", "prompt": "abc"}))
+            heard(page, "done")
+            took.append(time.perf_counter() - start)
+        assert min(took) < 0.035
 
 
 def test_uvicorn_is_told_what_was_measured():

@@ -19,17 +19,17 @@ class Settings:
     """How a lab is served.
 
     Args:
-        model: what is loaded first; None for the embedded specimen.
+        model: what is loaded first, by name or folder; without it the embedded specimen.
         models: what else may be chosen in the page, by name or folder, beside the embedded ones.
-        device: None for the default one; "auto" likewise.
+        device: where to compute: cpu, cuda, mps; "auto" is the default one.
         host: where to listen; one that is not loopback needs a token.
         port: where to listen; 0 picks a free one.
-        hosts: names by which others reach it, beside `host` itself.
-        origins: pages of other origins that may talk to it, exactly as a browser names them.
+        hosts: names by which others reach it, beside `host` itself, with commas between them.
+        origins: pages of other origins that may talk to it, exactly as a browser names them, with commas between.
         token: what a request has to bring; asked for on loopback as well where it is given.
         max_tokens: longest prompt.
         max_cells: most numbers in the patterns of a prompt: layers x heads x tokens x tokens.
-        max_bytes: longest answer.
+        max_bytes: longest answer as JSON.
         seconds: longest time that one request may compute.
         waiting: how many requests may wait for the model.
     """
