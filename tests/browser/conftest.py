@@ -1,6 +1,5 @@
 """A lab of its own process, its bundle fresh, and Chromium to look at it; a page that asks others fails its test."""
 
-import importlib.util
 import os
 import re
 import shutil
@@ -14,7 +13,6 @@ from playwright.sync_api import sync_playwright
 from browser.lab import Lab
 
 ROOT = Path(__file__).resolve().parents[2]
-STATIC = ROOT / "src" / "fluoroscope" / "server" / "static"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
@@ -25,16 +23,6 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.browser)
             if CHROMIUM is None:
                 item.add_marker(pytest.mark.skip(reason="there is no chromium: apt-get install chromium"))
-
-
-@pytest.fixture(scope="session")
-def bundle():
-    """The page as `web/` has it now."""
-    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
-    hatch_build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(hatch_build)
-    hatch_build.bundle(ROOT)
-    return STATIC
 
 
 @pytest.fixture(scope="session")
