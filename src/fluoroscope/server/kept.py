@@ -1,4 +1,5 @@
-"""Live passes that pages may ask more of: the last one of each, the oldest given up where they would hold too much."""
+"""Live passes that pages may ask more of: the last one of each and what it is compared with, the
+oldest given up where they would hold too much."""
 
 from typing import TYPE_CHECKING
 
@@ -15,23 +16,28 @@ class Kept:
 
     def __init__(self, cells: int) -> None:
         self.cells = cells
-        self._passes: dict[object, tuple[str, Trace]] = {}
+        self._passes: dict[tuple[object, str], Trace] = {}
 
-    def put(self, page: object, run: str, trace: "Trace") -> None:
-        """Keeps a pass in place of the page's last one."""
-        self.drop(page)
-        self._passes[page] = run, trace
-        while len(self._passes) > 1 and sum(_size(kept) for _, kept in self._passes.values()) > self.cells:
+    def put(self, page: object, run: str, trace: "Trace", beside: str | None = None) -> None:
+        """Keeps a pass in place of the page's others, all but the one that it stands beside."""
+        for key in self._of(page):
+            if key != (page, beside) or beside == run:
+                del self._passes[key]
+        self._passes[page, run] = trace
+        while len(self._passes) > 1 and sum(map(_size, self._passes.values())) > self.cells:
             del self._passes[next(iter(self._passes))]
 
     def get(self, page: object, run: str) -> "Trace | None":
         """The pass of a run, if it is kept."""
-        name, trace = self._passes.get(page, ("", None))
-        return trace if name == run else None
+        return self._passes.get((page, run))
 
     def drop(self, page: object) -> None:
         """Forgets what a page looked at."""
-        self._passes.pop(page, None)
+        for key in self._of(page):
+            del self._passes[key]
+
+    def _of(self, page: object) -> list[tuple[object, str]]:
+        return [key for key in self._passes if key[0] == page]
 
     def clear(self) -> None:
         """Forgets everything, as when the model changes."""

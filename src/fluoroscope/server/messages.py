@@ -161,11 +161,16 @@ RunName = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class AskLive(Message):
-    """A forward pass that is told layer by layer: tokens, layers as binary messages, done."""
+    """A forward pass that is told layer by layer: tokens, layers as binary messages, done.
+
+    Args:
+        beside: another one that the page goes on asking patterns of.
+    """
 
     type: Literal["live"]
     run: RunName
     prompt: str
+    beside: str | None = None
 
 
 class AskRun(Message):

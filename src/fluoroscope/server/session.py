@@ -127,7 +127,8 @@ class Session:
                 lambda told, pattern: channel.emit(live.framed({**told, "run": run}, pattern)),
             )
 
-        self.models.kept.put(self, run, await self.models.desk.do(work, self._progress(run)))
+        trace = await self.models.desk.do(work, self._progress(run))
+        self.models.kept.put(self, run, trace, asked.beside)
         await channel.put({"type": "done", "run": run})
 
     async def _run(self, asked: messages.AskRun, entry: journal.Entry) -> None:

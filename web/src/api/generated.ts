@@ -97,7 +97,7 @@ export type Said = { readonly id: number; readonly label: string; readonly proba
 export type Frame = Layer | Pattern;
 
 /** A forward pass that is told layer by layer: tokens, layers as binary messages, done. */
-export type AskLive = { readonly type: "live"; readonly run: string; readonly prompt: string; };
+export type AskLive = { readonly type: "live"; readonly run: string; readonly prompt: string; readonly beside: string | null; };
 
 /** Another model, one of the choices: progress, then done. */
 export type AskModel = { readonly type: "model"; readonly run: string; readonly name: string; };

@@ -53,12 +53,18 @@ export class Session {
     const run = new Run(`r${++this.count}`, ask, this, heard);
     this.runs.set(run.id, run);
     if (this.connected.value === "ready") this.send(run);
-    else this.waiting.push(run);
+    else {
+      run.state.value = { ...run.state.value, label: "waiting for the connection" };
+      this.waiting.push(run);
+    }
     return run;
   }
 
+  /** Calls a run off; the server confirms it, where it has heard of it. */
   cancel(id: string): void {
-    this.socket?.send(JSON.stringify({ type: "cancel", run: id }));
+    const place = this.waiting.findIndex((run) => run.id === id);
+    if (place >= 0) this.ended(this.waiting.splice(place, 1)[0]!, { status: "cancelled" });
+    else if (this.connected.value === "ready") this.socket?.send(JSON.stringify({ type: "cancel", run: id }));
   }
 
   private send(run: Run): void {
@@ -67,11 +73,11 @@ export class Session {
 
   private lost(): void {
     this.connected.value = "lost";
-    for (const run of this.runs.values()) {
+    for (const run of [...this.runs.values()]) {
+      if (this.waiting.includes(run)) continue;
       const trouble = { error: "lost", message: "the connection to the server was lost", hint: "Is fluoro lab still running? Ask again." };
-      run.state.value = { ...run.state.value, status: "error", trouble };
+      this.ended(run, { status: "error", trouble });
     }
-    this.runs.clear();
     setTimeout(() => this.open(), this.pause);
     this.pause = Math.min(this.pause * 2, 8000);
   }

@@ -21,7 +21,8 @@ export function short(value: number | null, signed = false): string {
   if (value === null) return "";
   const size = Math.abs(value);
   const text = size >= 10 ? value.toFixed(0) : size >= 1 ? value.toFixed(1) : value.toFixed(2).replace("0.", ".");
-  return (signed && value > 0.005 ? "+" : "") + text.replace("-", "−");
+  if (size < 0.005) return size === 0 ? "0" : ".00";
+  return (signed && value > 0 ? "+" : "") + text.replace("-", "−");
 }
 
 export const percent = (share: number): string => (share > 0.9999 ? ">99.9" : (share * 100).toFixed(share < 0.1 ? 2 : 1)) + " %";

@@ -1,40 +1,92 @@
 /** A panel that shows an analysis of the registry: asked again whenever what it is about changes. */
-import { useEffect, useState } from "preact/hooks";
-import { useSignal } from "@preact/signals";
-import type { View } from "../api/generated";
-import { EMPTY, type Run } from "../api/session";
-import { session } from "../state/lab";
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { HeadGrid, Shown, View } from "../api/generated";
+import { EMPTY, type Run, type RunState } from "../api/session";
+import { A, B, found, session, showing, sides, type Side } from "../state/lab";
 import { Picture } from "../views";
-import { Panel } from "./frame";
+import { Panel, States } from "./frame";
 
-/** The newest run of an analysis; a new one calls the old one off. */
-export function useAnalysis(name: string) {
+export type Asking = { state: RunState; answer: Shown | null; start: (args: Record<string, unknown>) => void; cancel: () => void; forget: () => void };
+
+/** The newest run of an analysis, and the newest answer; a new run calls the old one off. */
+export function useAnalysis(name: string): Asking {
   const [run, setRun] = useState<Run | null>(null);
-  const none = useSignal(EMPTY);
-  const start = (args: Record<string, unknown>) => {
-    run?.cancel();
-    setRun(session.start({ type: "run", analysis: name, arguments: args }));
+  const newest = useRef<Run | null>(null);
+  const answer = useRef<Shown | null>(null);
+  const state = run?.state.value ?? EMPTY;
+  if (state.answer) answer.current = state.answer;
+  const change = (next: Run | null) => { newest.current?.cancel(); newest.current = next; setRun(next); };
+  useEffect(() => () => newest.current?.cancel(), []);
+  return {
+    state, answer: answer.current, cancel: () => newest.current?.cancel(),
+    start: (args) => change(session.start({ type: "run", analysis: name, arguments: args })),
+    forget: () => { answer.current = null; change(null); },
   };
-  return { state: (run?.state ?? none).value, start, cancel: () => run?.cancel() };
+}
+
+/** The same analysis of a prompt, asked again when the prompt that is shown changes. */
+export function useSide(name: string, of: Side, args: (prompt: string) => Record<string, unknown>): Asking {
+  const asking = useAnalysis(name);
+  const wanted = sides.value.includes(of);
+  const text = of.shown.value;
+  const failed = of.run.value?.state.value.status === "error" || of.run.value?.state.value.status === "cancelled";
+  const asked = useRef<string | null>(null);
+  useEffect(() => {
+    if (wanted && text !== null && asked.current !== text) { asked.current = text; asking.start(args(text)); }
+    if (text === null) asked.current = null;
+    if (text === null && failed) asking.forget();
+  }, [wanted, text, failed]);
+  return asking;
 }
 
 type Props = {
-  id: string; title: string; about: string; analysis: string;
-  /** What it is asked; null while there is nothing to ask. */
-  args: Record<string, unknown> | null;
-  pick?: (views: readonly View[]) => readonly View[]; wide?: boolean;
+  id: string; title: string; about: string; analysis: string; pick: (views: readonly View[]) => readonly View[];
+  /** Under which name its head grid is offered to the head map. */
+  grid?: string;
 };
 
-export function AnalysisPanel({ id, title, about, analysis, args, pick, wide }: Props) {
-  const { state, start, cancel } = useAnalysis(analysis);
-  const asked = JSON.stringify(args);
-  useEffect(() => { if (args) start(args); }, [asked]);
-  const views = state.answer?.views ?? [];
+export function AnalysisPanel({ id, title, about, analysis, pick, grid }: Props) {
+  const args = (prompt: string) => ({ prompt });
+  const asked = { A: useSide(analysis, A, args), B: useSide(analysis, B, args) };
+  const shown = sides.value.map((of) => asked[of.name]);
+  const [one] = shown as [Asking];
+  const both = shown.length === 2;
+  const grids = shown.map(({ answer }) => answer?.views.find((view): view is HeadGrid => view.kind === "head_grid"));
+  const offered = both ? grids[0] && grids[1] && less(grids[0], grids[1]) : grids[0];
+  useEffect(() => {
+    if (grid && offered) found.value = { ...found.value, [grid]: offered };
+  }, [shown[0]?.answer, shown[1]?.answer, showing.value]);
+  const again = ({ start }: Asking, of: Side) => () => { if (of.shown.value !== null) start(args(of.shown.value)); };
+  const empty = "Analyse a prompt to fill this.";
+  const said = (asking: Asking) => (
+    <>
+      <p class="summary">{asking.answer?.summary}</p>
+      <div class="beside">{pick(asking.answer?.views ?? []).map((view) => <Picture key={view.title} view={view} />)}</div>
+    </>
+  );
+  if (!both) return (
+    <Panel id={id} title={title} about={about} state={one.state} answer={one.answer} empty={empty} onCancel={one.cancel} onRetry={again(one, sides.value[0]!)}>{said(one)}</Panel>
+  );
   return (
-    <Panel id={id} title={title} about={about} state={state} empty="Analyse a prompt to fill this." wide={wide ?? false}
-      onCancel={cancel} onRetry={args ? () => start(args) : undefined}>
-      {state.answer && <p class="summary">{state.answer.summary}</p>}
-      {(pick ? pick(views) : views).map((view) => <Picture key={view.title} view={view} />)}
+    <Panel id={id} title={title} about={about} state={null} answer={one.answer}>
+      <div class="pair">
+        {shown.map((asking, index) => (
+          <div data-status={asking.state.status}>
+            <h3>{sides.value[index]!.name}</h3>
+            <States state={asking.state} empty={empty} old={asking.answer !== null} onCancel={asking.cancel} onRetry={again(asking, sides.value[index]!)}>{said(asking)}</States>
+          </div>
+        ))}
+      </div>
+      {grid && offered && <Picture view={offered} />}
     </Panel>
   );
+}
+
+/** The numbers of one less those of another, head by head. */
+function less(one: HeadGrid, other: HeadGrid): HeadGrid {
+  const values = one.values.map((row, i) => row.map((value, j) => {
+    const second = other.values[i]?.[j] ?? null;
+    return value === null || second === null ? null : value - second;
+  }));
+  return { ...one, title: `A − B: ${one.title}`, caption: "Blue is more in A, orange more in B.", signed: true, reach: null, values };
 }

@@ -1,6 +1,6 @@
 /** Any analysis of the registry, by a form made of its parameters. */
 import { useState } from "preact/hooks";
-import { catalogue, corrupted, prompt } from "../state/lab";
+import { A, B, catalogue } from "../state/lab";
 import { Form, properties } from "../form/form";
 import { Picture } from "../views";
 import { useAnalysis } from "./analysis";
@@ -11,7 +11,7 @@ export function AnyAnalysis() {
   const spec = catalogue.value.find((each) => each.name === name);
   const themes = [...new Set(catalogue.value.map((each) => each.theme))];
   return (
-    <Panel id="any" title="Every analysis" wide state={null} empty="" about="The whole catalogue, as commands and the library have it; results carry the Python that makes them.">
+    <Panel id="any" title="Every analysis" state={null} about="The whole catalogue, as commands and the library have it; results carry the Python that makes them.">
       <p class="choices">
         <label for="analysis">Analysis</label>
         <select id="analysis" value={name} onChange={(event) => setName(event.currentTarget.value)}>
@@ -27,17 +27,19 @@ export function AnyAnalysis() {
 }
 
 function One({ spec }: { spec: (typeof catalogue.value)[number] }) {
-  const { state, start, cancel } = useAnalysis(spec.name);
+  const { state, answer, start, cancel } = useAnalysis(spec.name);
+  const [last, setLast] = useState<Record<string, unknown>>({});
+  const run = (values: Record<string, unknown>) => { setLast(values); start(values); };
   const known = properties(spec.parameters);
-  const initial = { ...("prompt" in known && { prompt: prompt.value }), ...("clean" in known && { clean: prompt.value }), ...("corrupted" in known && { corrupted: corrupted.value }) };
+  const initial = { ...("prompt" in known && { prompt: A.prompt.value }), ...("clean" in known && { clean: A.prompt.value }), ...("corrupted" in known && { corrupted: B.prompt.value }) };
   const busy = state.status === "queued" || state.status === "running";
   return (
     <div class="split">
-      <Form schema={spec.parameters} initial={initial} busy={busy} onRun={start} />
+      <Form schema={spec.parameters} initial={initial} busy={busy} onRun={run} />
       <div>
-        <Panel id={`any-${spec.command}`} title={state.answer?.title ?? spec.command} about={spec.headline} state={state} empty="Fill the form and run it." onCancel={cancel}>
-          {state.answer && <p class="summary">{state.answer.summary}</p>}
-          {state.answer?.views.map((view) => <Picture key={view.title} view={view} />)}
+        <Panel id={`any-${spec.command}`} title={answer?.title ?? spec.command} answer={answer} about={spec.headline} state={state} empty="Fill the form and run it." onCancel={cancel} onRetry={() => run(last)}>
+          <p class="summary">{answer?.summary}</p>
+          {answer?.views.map((view) => <Picture key={view.title} view={view} />)}
         </Panel>
       </div>
     </div>

@@ -1,63 +1,107 @@
 /** Where one head looks, token by token: exact shares on demand, the picture at once. */
 import { useEffect, useRef, useState } from "preact/hooks";
+import { asByte, paint, paintLess } from "../draw/pattern";
 import { number, percent, visible } from "../draw/text";
-import { dark, focus, layers, live, select, session, shown, tokens } from "../state/lab";
+import { A, B, dark, first, focus, hover, select, selection, session, showing, sides, type Side } from "../state/lab";
 import { Cells } from "../views/grid";
-import { paint } from "./heads";
+import { largest, Legend } from "../views/shared";
+import { unequal } from "./heads";
 import { Panel } from "./frame";
 
-const READABLE = 26;
+const READABLE = 20;
+
+type Fetched = { key: string; values: Float32Array | null; trouble: string };
+
+/** A head's whole pattern on one prompt, once it has arrived, or why it does not. */
+function usePattern(of: Side, layer: number | null, head: number | null): Fetched | null {
+  const [fetched, setFetched] = useState<Fetched | null>(null);
+  const key = `${of.run.value?.id}/${layer}.${head}`;
+  const ready = of.shown.value !== null && sides.value.includes(of);
+  useEffect(() => {
+    if (layer === null || head === null || !ready) return;
+    session.start({ type: "need", of: of.run.value!.id, layer, head }, ({ frame, text }) => {
+      if (frame) setFetched({ key, values: frame.parts.pattern as Float32Array, trouble: "" });
+      if (text?.type === "error") setFetched({ key, values: null, trouble: `${text.message}. ${text.hint}` });
+    });
+  }, [key, ready]);
+  return fetched?.key === key ? fetched : null;
+}
 
 export function Attention() {
   const { layer, head } = focus.value;
-  const [exact, setExact] = useState<{ key: string; values: Float32Array } | null>(null);
-  const key = `${live.value?.id}/${layer}.${head}`;
-  useEffect(() => {
-    if (layer === null || head === null || shown.value === null) return;
-    session.start({ type: "need", of: live.value!.id, layer, head }, ({ frame }) => {
-      if (frame) setExact({ key, values: frame.parts.pattern as Float32Array });
-    });
-  }, [key, shown.value]);
-  const about = "A row is the token that looks, a column the one looked at; every row sums to 1. A large share on the first token is often rest, not reading.";
-  const title = layer === null || head === null ? "Attention" : `Attention of L${layer}H${head}`;
-  const there = layer !== null && head !== null && layers.value[layer];
+  const of = first.value;
+  const both = showing.value === "A−B";
+  const [one, other] = [usePattern(A, layer, head), usePattern(B, layer, head)];
+  const exact = (of === A ? one : other)?.values ?? null;
+  const [minuend, second] = [one?.values, other?.values];
+  const about = `A row is the token that looks, a column the one looked at; every row sums to ${both ? "0: blue is more in A, orange more in B" : "1. A large share on the first token is often rest, not reading"}.`;
+  const title = layer === null || head === null ? "Attention" : `Attention of L${layer}H${head}${both ? ", A − B" : showing.value === "B" ? ", B" : ""}`;
+  const live = layer === null || head === null ? null : of.layers.value[layer];
+  const there = live?.heads && head! < live.heads.entropy.length;
+  const values = !both ? exact : minuend && second && minuend.length === second.length ? minuend.map((share, cell) => share - second[cell]!) : null;
+  const trouble = sides.value.map((each) => (each === A ? one : other)?.trouble).find((text) => text);
   return (
-    <Panel id="attention" title={title} about={about} state={null} empty="">
+    <Panel id="attention" title={title} about={about} state={null}>
       {!there ? <p class="state">Point at a head, or choose one, to see where it looks.</p>
-        : exact?.key === key && tokens.value.length <= READABLE ? <Exact values={exact.values} />
-        : <Whole layer={layer!} head={head!} values={exact?.key === key ? exact.values : null} />}
+        : both && unequal() ? <p class="state">{unequal()}</p>
+        : trouble ? <p class="state">{trouble}</p>
+        : of.tokens.value.length > READABLE ? <Whole layer={layer!} head={head!} values={values} both={both} />
+        : values ? <Exact values={values} both={both} /> : <p class="state">Fetching the shares …</p>}
     </Panel>
   );
 }
 
-function Exact({ values }: { values: Float32Array }) {
-  const size = tokens.value.length;
-  const marks = tokens.value.map((label) => ({ label, token: true, site: null }));
+/** Tokens of the rows and columns; where the two prompts differ, both. */
+const labels = (both: boolean): string[] => first.value.tokens.value.map((text, index) => {
+  const second = both ? B.tokens.value[index] ?? text : text;
+  return second === text ? visible(text) : `${visible(text)}/${visible(second)}`;
+});
+
+function Exact({ values, both }: { values: Float32Array; both: boolean }) {
+  const marks = labels(both).map((label) => ({ label, token: true, site: null }));
+  const size = marks.length;
   const rows = marks.map((_, q) => marks.map((_, k) => (k > q ? null : values[q * size + k]!)));
-  return <Cells grid={{ title: "attention", unit: "share", signed: false, maximum: 1, rows: marks, columns: marks, values: rows, tokens: null, site: () => null }} />;
+  return <Cells grid={{ title: "attention", unit: "share", signed: both, maximum: both ? largest(values) || 1 : 1, rows: marks, columns: marks, values: rows, tokens: null, place: (query, key) => (key > query ? null : { query, key }) }} />;
 }
 
-function Whole({ layer, head, values }: { layer: number; head: number; values: Float32Array | null }) {
+const STEPS: Record<string, [number, number]> = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
+function Whole({ layer, head, values, both }: { layer: number; head: number; values: Float32Array | null; both: boolean }) {
   const canvas = useRef<HTMLCanvasElement>(null);
-  const [place, setPlace] = useState<[number, number] | null>(null);
-  const { pattern, side } = layers.value[layer]!;
+  const { pattern, side } = first.value.layers.value[layer]!;
   const night = dark.value;
-  const size = tokens.value.length;
+  const size = first.value.tokens.value.length;
   useEffect(() => {
     if (!canvas.current) return;
-    if (values) paint(canvas.current, Uint8Array.from(values, (share) => Math.round(255 * Math.sqrt(Math.min(1, Math.max(0, share))))), size, night);
-    else if (pattern) paint(canvas.current, pattern.subarray(head * side ** 2, (head + 1) * side ** 2), side, night);
-  }, [layer, head, values, night]);
-  const at = (event: MouseEvent): [number, number] => {
+    if (values && both) paintLess(canvas.current, values, largest(values), size, night);
+    else if (values) paint(canvas.current, Uint8Array.from(values, asByte), size, night);
+    else if (pattern && !both) paint(canvas.current, pattern.subarray(head * side ** 2, (head + 1) * side ** 2), side, night);
+  }, [layer, head, values, both, night]);
+  const at = (event: MouseEvent): { query: number; key: number } => {
     const box = canvas.current!.getBoundingClientRect();
-    return [Math.floor(((event.clientY - box.top) / box.height) * size), Math.floor(((event.clientX - box.left) / box.width) * size)];
+    const cell = (share: number) => Math.min(size - 1, Math.max(0, Math.floor(share * size)));
+    return { query: cell((event.clientY - box.top) / box.height), key: cell((event.clientX - box.left) / box.width) };
   };
-  const [q, k] = place ?? [focus.value.query ?? 0, focus.value.key ?? 0];
-  const said = place && k <= q && values ? `${visible(tokens.value[q] ?? "")} ${q} looks at ${visible(tokens.value[k] ?? "")} ${k}: ${percent(values[q * size + k]!)}` : `${number(size)} tokens: point at a cell`;
+  const q = hover.value.query ?? selection.value.query;
+  const k = hover.value.key ?? selection.value.key;
+  const names = labels(both);
+  const said = q !== null && k !== null && k <= q && values && names[q] !== undefined
+    ? `${names[q]} ${q} looks at ${names[k]} ${k}: ${both ? number(values[q * size + k]!, true) : percent(values[q * size + k]!)}`
+    : `${size} tokens: point at a cell, or move with the arrows`;
+  const drawn = values ? size : side;
   return (
     <>
-      <canvas ref={canvas} class="square" width={values ? size : side} height={values ? size : side} role="img" aria-label={`pattern of L${layer}H${head}`}
-        onMouseMove={(event) => setPlace(at(event))} onMouseLeave={() => setPlace(null)} onClick={(event) => { const [query, keyed] = at(event); select({ query, key: keyed }); }} />
+      <canvas ref={canvas} class="square" width={drawn} height={drawn} role="img" tabIndex={0} aria-label={`pattern of L${layer}H${head}: ${said}`}
+        onMouseMove={(event) => (hover.value = { ...selection.value, ...at(event) })} onMouseLeave={() => (hover.value = { layer: null, head: null, query: null, key: null })}
+        onClick={(event) => select(at(event))}
+        onKeyDown={(event) => {
+          const step = STEPS[event.key];
+          if (!step) return;
+          event.preventDefault();
+          const row = Math.min(size - 1, Math.max(0, (selection.value.query ?? 0) + step[0]));
+          select({ query: row, key: Math.min(row, Math.max(0, (selection.value.key ?? 0) + step[1])) });
+        }} />
+      <Legend maximum={both && values ? largest(values) : 1} signed={both} unit="share, by its square root" />
       <p class="muted" aria-live="polite">{said}</p>
     </>
   );

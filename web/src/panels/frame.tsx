@@ -1,39 +1,54 @@
 /** What every panel has: a title, a sentence on what is seen, states that say what to do, a menu, full screen. */
 import type { ComponentChildren } from "preact";
 import { useRef, useState } from "preact/hooks";
+import type { Shown } from "../api/generated";
 import type { RunState } from "../api/session";
+import { asDots, asText, picture } from "../draw/picture";
+import { copy } from "../state/clipboard";
 
-type Props = {
-  id: string; title: string; about: string; state: RunState | null; empty: string;
-  onCancel?: (() => void) | undefined; onRetry?: (() => void) | undefined; wide?: boolean; children?: ComponentChildren;
+type Asked = { onCancel?: (() => void) | undefined; onRetry?: (() => void) | undefined };
+type Props = Asked & {
+  id: string; title: string; about: string;
+  /** Null where the panel shows what others asked for. */
+  state: RunState | null;
+  empty?: string;
+  /** What is drawn, which a newer run may not have replaced yet. */
+  answer?: Shown | null;
+  children?: ComponentChildren;
 };
 
-export function Panel({ id, title, about, state, empty, onCancel, onRetry, wide, children }: Props) {
+export function Panel({ id, title, about, state, empty = "", answer = null, onCancel, onRetry, children }: Props) {
   const box = useRef<HTMLElement>(null);
   const [note, setNote] = useState("");
-  const call = (state?.answer?.result as { call?: { script: string; command: string } } | undefined)?.call;
-  const copy = (text: string, what: string) => {
-    void navigator.clipboard.writeText(text).then(() => setNote(`${what} copied`), () => setNote("the browser refused the clipboard"));
+  const call = (answer?.result as { call?: { script: string } } | undefined)?.call;
+  const save = async (kind: "svg" | "png") => {
+    const made = picture(box.current!);
+    download(`${id}.${kind}`, kind === "svg" ? new Blob([asText(made.image)], { type: "image/svg+xml" }) : await asDots(made));
   };
   return (
-    <section ref={box} id={id} class={wide ? "panel wide-panel" : "panel"} aria-labelledby={`${id}-title`} tabIndex={-1} data-status={state?.status ?? "none"}>
+    <section ref={box} id={id} class="panel" aria-labelledby={`${id}-title`} tabIndex={-1} data-status={state?.status ?? "none"}>
       <header>
         <h2 id={`${id}-title`}>{title}</h2>
-        <span class="menu">
+        <span class="menu" role="group" aria-label={`${title}: save`}>
           <span class="muted" role="status">{note}</span>
-          {call && <button class="quiet" onClick={() => copy(call.script, "Python")}>Copy Python</button>}
-          {state?.answer && <button class="quiet" onClick={() => download(`${id}.json`, JSON.stringify(state.answer!.result, null, 1), "application/json")}>JSON</button>}
-          <button class="quiet" onClick={() => pictures(box.current!, id, setNote)}>SVG</button>
-          <button class="quiet" aria-label={`${title}: full screen`} onClick={() => void (document.fullscreenElement ? document.exitFullscreen() : box.current?.requestFullscreen())}>⛶</button>
+          {call && <button class="quiet" onClick={() => void copy(call.script, "Python").then(setNote)}>Python</button>}
+          {answer && <button class="quiet" onClick={() => download(`${id}.json`, new Blob([JSON.stringify(answer.result, null, 1)], { type: "application/json" }))}>JSON</button>}
+          <button class="quiet" onClick={() => void save("svg")}>SVG</button>
+          <button class="quiet" onClick={() => void save("png")}>PNG</button>
+          <button class="quiet" aria-label={`${title}: full screen`} title="full screen"
+            onClick={() => void (document.fullscreenElement ? document.exitFullscreen() : box.current?.requestFullscreen())}>
+            <svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><path d="M2 6V2h4M10 2h4v4M14 10v4h-4M6 14H2v-4" /></svg>
+          </button>
         </span>
       </header>
       <p class="muted about">{about}</p>
-      <Body state={state} empty={empty} onCancel={onCancel} onRetry={onRetry}>{children}</Body>
+      <States state={state} empty={empty} old={answer !== null} onCancel={onCancel} onRetry={onRetry}>{children}</States>
     </section>
   );
 }
 
-function Body({ state, empty, onCancel, onRetry, children }: Pick<Props, "state" | "empty" | "onCancel" | "onRetry" | "children">) {
+/** What is drawn, or why nothing is yet and what to do; an older drawing stays, dimmed, until a newer run has its own. */
+export function States({ state, empty, old, onCancel, onRetry, children }: Asked & { state: RunState | null; empty: string; old: boolean; children?: ComponentChildren }) {
   if (state === null) return <>{children}</>;
   const again = onRetry && <button onClick={onRetry}>Run again</button>;
   switch (state.status) {
@@ -41,11 +56,11 @@ function Body({ state, empty, onCancel, onRetry, children }: Pick<Props, "state"
     case "queued": case "running": return (
       <>
         <p class="state" role="status">
-          {state.status === "queued" ? `Waiting for the model${state.done ? `, ${state.done} ahead` : ""} …` : `${state.label || "running"} ${state.total ? `${state.done} of ${state.total}` : "…"}`}
+          {told(state)}
           {state.status === "running" && state.total !== null && <progress value={state.done} max={state.total} aria-label={state.label} />}
           {onCancel && <button onClick={onCancel}>Cancel</button>}
         </p>
-        {children}
+        {old && <div class="old" aria-busy="true">{children}</div>}
       </>
     );
     case "cancelled": return <p class="state">Called off. {again}</p>;
@@ -59,34 +74,16 @@ function Body({ state, empty, onCancel, onRetry, children }: Pick<Props, "state"
   }
 }
 
-export function download(name: string, text: string, type: string): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type }));
-  link.download = name;
-  link.click();
-  URL.revokeObjectURL(link.href);
+/** How far along a run is. */
+export function told({ status, label, done, total }: RunState): string {
+  if (status === "queued") return label && label !== "queued" ? `${label} …` : `Waiting for the model${done ? `, ${done} ahead` : ""} …`;
+  return `${label || "running"} ${total === null ? "…" : `${done} of ${total}`}`;
 }
 
-/** The drawings of a panel as files, with the colours that they have here. */
-function pictures(box: HTMLElement, id: string, say: (note: string) => void): void {
-  const drawings = [...box.querySelectorAll("svg")];
-  const canvases = [...box.querySelectorAll("canvas")];
-  if (drawings.length + canvases.length === 0) { say("nothing is drawn here but tables"); return; }
-  drawings.forEach((drawing, index) => {
-    const copy = drawing.cloneNode(true) as SVGElement;
-    const [from, to] = [[drawing, ...drawing.querySelectorAll("*")], [copy, ...copy.querySelectorAll("*")]];
-    from.forEach((element, place) => {
-      const style = getComputedStyle(element);
-      for (const name of ["fill", "stroke", "stroke-width", "font", "opacity"]) (to[place] as SVGElement).style.setProperty(name, style.getPropertyValue(name));
-    });
-    copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
-    copy.style.background = getComputedStyle(document.body).backgroundColor;
-    download(`${id}${index ? `-${index + 1}` : ""}.svg`, new XMLSerializer().serializeToString(copy), "image/svg+xml");
-  });
-  canvases.forEach((canvas, index) => {
-    const link = document.createElement("a");
-    link.href = canvas.toDataURL("image/png");
-    link.download = `${id}${index ? `-${index + 1}` : ""}.png`;
-    link.click();
-  });
+function download(name: string, content: Blob): void {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(content);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }

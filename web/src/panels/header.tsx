@@ -1,7 +1,8 @@
 /** The model, the connection, the theme, and how to use the keyboard. */
 import { useState } from "preact/hooks";
 import { dark, model, session, switchModel, theme } from "../state/lab";
-import { link } from "../state/link";
+import { copy } from "../state/clipboard";
+import { link, linkedModel } from "../state/link";
 import type { Run } from "../api/session";
 
 export function Header() {
@@ -10,30 +11,38 @@ export function Header() {
   const about = model.value?.about as Record<string, unknown> | undefined;
   const status = change?.state.value;
   const loading = status && (status.status === "queued" || status.status === "running");
+  const other = linkedModel !== null && model.value !== null && linkedModel !== model.value.name && !change;
   return (
-    <header class="top">
-      <h1>Fluoroscope</h1>
-      <label for="model" class="hidden">Model</label>
-      <select id="model" value={model.value?.name} onChange={(event) => setChange(switchModel(event.currentTarget.value))}>
-        {(model.value?.choices ?? []).map((name) => <option value={name}>{name}</option>)}
-      </select>
-      {about && <span class="muted">{String(about.n_layers)} layers × {String(about.n_heads)} heads, d_model {String(about.d_model)}</span>}
-      <span class={`status ${session.connected.value}`} role="status">
-        {loading ? "loading the model …" : status?.status === "error" ? status.trouble?.message : { connecting: "connecting", ready: "ready", lost: "connection lost, trying again" }[session.connected.value]}
-      </span>
-      <span class="space" />
-      <span class="muted" role="status">{note}</span>
-      <button class="quiet" onClick={() => void navigator.clipboard.writeText(link()).then(() => setNote("link copied"))}>Copy link</button>
-      <button class="quiet" onClick={() => (theme.value = dark.value ? "light" : "dark")}>{dark.value ? "Light" : "Dark"}</button>
-      <button class="quiet" onClick={() => document.querySelector<HTMLDialogElement>("#help")?.showModal()}>Keys (?)</button>
-    </header>
+    <>
+      <header class="top">
+        <h1>Fluoroscope</h1>
+        <label for="model" class="hidden">Model</label>
+        <select id="model" key={status?.status} value={model.value?.name} disabled={!!loading} onChange={(event) => setChange(switchModel(event.currentTarget.value))}>
+          {(model.value?.choices ?? []).map((name) => <option value={name}>{name}</option>)}
+        </select>
+        {about && <span class="muted">{String(about.n_layers)} layers × {String(about.n_heads)} heads, d_model {String(about.d_model)}</span>}
+        <span class={`status ${session.connected.value}`} role="status">
+          {loading ? "loading the model …" : { connecting: "connecting", ready: model.value ? "ready" : "loading the model …", lost: "connection lost, trying again" }[session.connected.value]}
+        </span>
+        <span class="space" />
+        <span class="muted" role="status">{note}</span>
+        <button id="copy-link" class="quiet" onClick={() => void copy(link(), "link").then(setNote)}>Copy link</button>
+        <button class="quiet" onClick={() => (theme.value = dark.value ? "light" : "dark")}>{dark.value ? "Light" : "Dark"}</button>
+        <button class="quiet" onClick={openHelp}>Keys (?)</button>
+      </header>
+      {status?.status === "error" && <p class="state trouble notice" role="alert"><b>{status.trouble?.message}</b> {status.trouble?.hint}</p>}
+      {other && <p class="state trouble notice" role="status">This link was made with {linkedModel}; here is {model.value!.name}, so the numbers are others.</p>}
+    </>
   );
 }
+
+export const openHelp = (): void => document.querySelector<HTMLDialogElement>("#help")?.showModal();
 
 export function Help() {
   const rows = [
     ["Enter", "in the prompt: analyse"], ["arrows", "between cells and heads; Enter chooses"], ["[ ]", "the layer below, above"], ["{ }", "the head before, behind"],
-    ["Esc", "clear the selection"], ["z, Z", "undo, redo a selection"], ["g then h a p s l c f e", "go to heads, attention, prompt, sweep, lens, circuit, flow, every analysis"], ["d", "dark or light"],
+    ["Esc", "clear the selection"], ["z, Z", "undo, redo a selection"], ["c", "compare: A, B, A − B"], ["l", "copy a link to what is shown"], ["d", "dark or light"],
+    ["g then h a p i s l c f e", "go to heads, attention, prompt, inspector, sweep, lens, circuit, flow, every analysis"],
   ];
   return (
     <dialog id="help" aria-labelledby="help-title">

@@ -1,52 +1,81 @@
-/** The prompt, its presets and its tokens; one run at a time. */
+/** The prompt, its presets and its tokens; a second one to compare with. */
 import { EMPTY } from "../api/session";
 import { visible } from "../draw/text";
-import { analyse, corrupted, focus, ids, live, presets, prompt, select, shown, tokens } from "../state/lab";
+import { A, analyse, analyseShown, B, focus, hover, presets, select, selection, show, showing, sides, type Showing, type Side } from "../state/lab";
+import { told } from "./frame";
+
+const SHOWN: Record<Showing, string> = { A: "prompt A alone", B: "prompt B alone", "A−B": "both, and what differs" };
 
 export function PromptBar() {
-  const state = live.value?.state.value ?? EMPTY;
-  const busy = state.status === "queued" || state.status === "running";
-  const stale = shown.value !== null && shown.value !== prompt.value;
-  const preset = (id: string) => {
+  const busy = sides.value.some((of) => /queued|running/.test(of.run.value?.state.value.status ?? ""));
+  const comparing = showing.value !== "A";
+  const preset = presets.value.find((each) => each.prompt === A.prompt.value && each.corrupted === B.prompt.value);
+  const choose = (id: string) => {
     const chosen = presets.value.find((each) => each.id === id);
     if (!chosen) return;
-    prompt.value = chosen.prompt;
-    corrupted.value = chosen.corrupted;
-    analyse();
+    A.prompt.value = chosen.prompt;
+    B.prompt.value = chosen.corrupted;
+    analyseShown();
   };
   return (
-    <section id="prompt" class="panel prompt" aria-label="Prompt" data-status={state.status}>
-      <form onSubmit={(event) => { event.preventDefault(); analyse(); }}>
-        <label for="prompt-text">Prompt</label>
-        <textarea id="prompt-text" rows={2} value={prompt.value} spellcheck={false}
-          onInput={(event) => (prompt.value = event.currentTarget.value)}
-          onKeyDown={(event) => { if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); analyse(); } }} />
+    <section id="prompt" class="panel" aria-label="Prompt" data-status={A.run.value?.state.value.status ?? "empty"}>
+      <form onSubmit={(event) => { event.preventDefault(); analyseShown(); }}>
+        <div class="prompts">
+          <Text of={A} id="prompt-text" name={comparing ? "Prompt A" : "Prompt"} />
+          {comparing && <Text of={B} id="prompt-b" name="Prompt B" />}
+        </div>
         <div class="actions">
-          <label for="preset">Preset</label>
-          <select id="preset" onChange={(event) => { preset(event.currentTarget.value); }}>
-            <option value="">choose …</option>
-            {presets.value.map((each) => <option value={each.id} title={each.expected}>{each.title}</option>)}
-          </select>
           <button type="submit" class="primary">Analyse</button>
-          {busy && <button type="button" onClick={() => live.value?.cancel()}>Cancel</button>}
-          <span class="muted" role="status">{told(state.status, state.label, state.done, state.total)}{stale && " · the panels show the earlier prompt"}</span>
+          {busy && <button type="button" onClick={() => sides.value.forEach((of) => of.run.value?.cancel())}>Cancel</button>}
+          <label for="preset">Preset</label>
+          <select id="preset" value={preset?.id ?? ""} onChange={(event) => choose(event.currentTarget.value)}>
+            <option value="">choose …</option>
+            {presets.value.map((each) => <option value={each.id}>{each.title}</option>)}
+          </select>
+          <span class="switch" role="group" aria-label="Compare two prompts">
+            {(Object.keys(SHOWN) as Showing[]).map((each) => (
+              <button type="button" aria-pressed={showing.value === each} title={SHOWN[each]} onClick={() => show(each)}>{each === "A−B" ? "A − B" : each}</button>
+            ))}
+          </span>
+          {preset && <span class="muted">Known of {preset.known_of}: {preset.expected}</span>}
         </div>
       </form>
-      {state.trouble && <p class="state trouble" role="alert"><b>{state.trouble.message}</b> {state.trouble.hint}</p>}
-      <p class="chips" aria-label="tokens">
-        {tokens.value.map((text, index) => (
-          <button class="token chip" aria-pressed={focus.value.query === index} title={`token ${index}, id ${ids.value[index]}`}
-            onClick={() => select({ query: focus.value.query === index ? null : index })}>
-            {visible(text)}
-          </button>
-        ))}
-      </p>
+      {sides.value.map((of) => <Read of={of} />)}
     </section>
   );
 }
 
-function told(status: string, label: string, done: number, total: number | null): string {
-  if (status === "queued") return done ? `waiting, ${done} ahead` : "waiting for the model";
-  if (status === "running") return total === null ? label : `layer ${Math.min(done + 1, total)} of ${total}`;
-  return status === "ready" ? `${tokens.value.length} tokens` : status === "empty" ? "" : status;
+const Text = ({ of, id, name }: { of: Side; id: string; name: string }) => (
+  <div>
+    <label for={id}>{name}</label>
+    <textarea id={id} rows={2} value={of.prompt.value} spellcheck={false} onInput={(event) => (of.prompt.value = event.currentTarget.value)}
+      onKeyDown={(event) => { if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); analyse(of); } }} />
+  </div>
+);
+
+/** What the model reads of a prompt, or why it does not. */
+function Read({ of }: { of: Side }) {
+  const state = of.run.value?.state.value ?? EMPTY;
+  const stale = of.shown.value !== null && of.shown.value !== of.prompt.value;
+  const trouble = state.status === "error" ? state.trouble : null;
+  const said = state.status === "ready" ? `${of.tokens.value.length} tokens` : state.status === "running" ? layer(state) : state.status === "queued" ? told(state) : state.status === "cancelled" ? "called off" : "";
+  const at = hover.value.query ?? selection.value.query;
+  return (
+    <>
+      {trouble && <p class="state trouble" role="alert"><b>{trouble.message}</b> {trouble.hint}</p>}
+      <div class="chips" role="group" aria-label={`tokens of ${of.name}`}>
+        {sides.value.length > 1 && <b>{of.name}</b>}
+        {of.tokens.value.map((text, index) => (
+          <button class="token chip" aria-pressed={focus.value.query === index} title={`token ${index}, id ${of.ids.value[index]}`}
+            data-chosen={at === index ? "" : undefined} onClick={() => select({ query: selection.value.query === index ? null : index })}>
+            {visible(text)}
+          </button>
+        ))}
+        <span class="muted" role="status">{said}{stale && " · the panels show the earlier prompt"}</span>
+      </div>
+    </>
+  );
 }
+
+const layer = ({ done, total, label }: { done: number; total: number | null; label: string }): string =>
+  total === null ? label : `layer ${Math.min(done + 1, total)} of ${total}`;

@@ -1,26 +1,42 @@
 /** What the page knows: the model, the prompt, the live run, one selection and one hover that every panel shares. */
-import { batch, computed, effect, signal } from "@preact/signals";
-import { Session, type Run } from "../api/session";
-import type { Analysis, Heads, Preset, Said } from "../api/generated";
+import { batch, computed, effect, signal, untracked, type Signal } from "@preact/signals";
+import { Session, type Run, type Trouble } from "../api/session";
+import type { Analysis, HeadGrid, Heads, Preset, Said } from "../api/generated";
 
 export type Selection = { layer: number | null; head: number | null; query: number | null; key: number | null };
 export type LiveLayer = { heads: Heads | null; says: readonly Said[]; pattern: Uint8Array | null; side: number };
 export type ModelInfo = { name: string; choices: string[]; about: Record<string, unknown> };
 
+/** One of the two prompts, with its live run: A is what the page is about, B what it is compared with. */
+export type Side = {
+  name: "A" | "B"; prompt: Signal<string>;
+  /** The prompt that the panels show, which the text area may have left behind. */
+  shown: Signal<string | null>;
+  tokens: Signal<readonly string[]>; ids: Signal<readonly number[]>; layers: Signal<readonly (LiveLayer | null)[]>; run: Signal<Run | null>;
+};
+
+const side = (name: "A" | "B", text: string): Side => ({
+  name, prompt: signal(text), shown: signal(null), tokens: signal([]), ids: signal([]), layers: signal([]), run: signal(null),
+});
+
 export const session = new Session();
 export const model = signal<ModelInfo | null>(null);
 export const catalogue = signal<Analysis[]>([]);
 export const presets = signal<Preset[]>([]);
-export const trouble = signal<string | null>(null);
+export const trouble = signal<Trouble | null>(null);
 
-export const prompt = signal("When Mary and John went to the store, John gave a drink to");
-export const corrupted = signal("When Mary and John went to the store, Mary gave a drink to");
-/** The prompt that the panels show, which the text area may have left behind. */
-export const shown = signal<string | null>(null);
-export const tokens = signal<readonly string[]>([]);
-export const ids = signal<readonly number[]>([]);
-export const layers = signal<readonly (LiveLayer | null)[]>([]);
-export const live = signal<Run | null>(null);
+export const A = side("A", "When Mary and John went to the store, John gave a drink to");
+export const B = side("B", "When Mary and John went to the store, Mary gave a drink to");
+
+export type Showing = "A" | "B" | "A−B";
+export const showing = signal<Showing>("A");
+/** The prompts that the panels show, side by side where there are two. */
+export const sides = computed<readonly Side[]>(() => (showing.value === "A" ? [A] : showing.value === "B" ? [B] : [A, B]));
+export const first = computed(() => sides.value[0]!);
+
+/** What the head map can colour beside the live measures: numbers that other panels found. */
+export const found = signal<Readonly<Record<string, HeadGrid>>>({});
+export const measure = signal("pattern");
 
 const NONE: Selection = { layer: null, head: null, query: null, key: null };
 export const selection = signal<Selection>(NONE);
@@ -58,6 +74,9 @@ export function select(change: Partial<Selection>): void {
 
 export const clear = (): void => select(NONE);
 
+/** What a link says is no step that could be undone. */
+export const begunWith = (place: Selection): void => { selection.value = place; };
+
 export function undo(): void {
   const last = past.pop();
   if (last) { future.push(selection.value); selection.value = last; }
@@ -78,51 +97,86 @@ export function headOf(site: string | null): { layer: number; head: number } | n
 
 async function read<T>(address: string): Promise<T> {
   const answer = await fetch(address);
-  if (!answer.ok) throw new Error(`${address}: ${answer.status}`);
+  if (!answer.ok) throw (await answer.json()) as Trouble;
   return (await answer.json()) as T;
 }
 
-export async function begin(): Promise<void> {
+const LOST: Trouble = { error: "lost", message: "The server does not answer.", hint: "Is fluoro lab still running? The page goes on by itself once it is." };
+
+/** Fetches what the server offers: each as it comes, since the model may take long to load. */
+async function load(): Promise<void> {
+  const failed = (error: unknown) => { trouble.value = error instanceof Error ? LOST : (error as Trouble); };
+  await Promise.all([
+    read<Analysis[]>("api/analyses").then((answer) => (catalogue.value = answer)),
+    read<Preset[]>("api/presets").then((answer) => (presets.value = answer)),
+    read<ModelInfo>("api/model").then((answer) => { model.value = answer; trouble.value = null; }),
+  ].map((reading) => reading.catch(failed)));
+}
+
+export function begin(): void {
+  let before = session.connected.value;
+  effect(() => {
+    const now = session.connected.value;
+    if (now === "ready" && before === "lost") untracked(resume);
+    before = now;
+  });
   session.open();
-  try {
-    [catalogue.value, presets.value, model.value] = await Promise.all([
-      read<Analysis[]>("api/analyses"), read<Preset[]>("api/presets"), read<ModelInfo>("api/model"),
-    ]);
-  } catch (error) {
-    trouble.value = `The server does not answer: ${(error as Error).message}`;
+  void load();
+}
+
+/** After the connection was lost: the server has forgotten this page's runs. */
+function resume(): void {
+  if (model.value === null || catalogue.value.length === 0) void load();
+  for (const each of [A, B]) {
+    const text = each.shown.value ?? (each.run.value?.state.value.trouble?.error === "lost" ? String(each.run.value.ask.prompt) : null);
+    if (text !== null) analyse(each, text);
   }
 }
 
-/** Runs the prompt: layers arrive while the model computes. */
-export function analyse(): void {
-  live.value?.cancel();
-  const asked = prompt.value;
+/** Runs a prompt: layers arrive while the model computes. */
+export function analyse(of: Side, asked: string = of.prompt.value): void {
+  of.run.value?.cancel();
   batch(() => {
-    shown.value = null;
-    tokens.value = [];
-    layers.value = [];
+    of.shown.value = null;
+    of.tokens.value = [];
+    of.layers.value = [];
   });
-  live.value = session.start({ type: "live", prompt: asked }, ({ text, frame }) => {
-    if (text?.type === "tokens") batch(() => { tokens.value = text.labels; ids.value = text.ids; });
-    if (text?.type === "done") shown.value = asked;
+  of.run.value = session.start({ type: "live", prompt: asked, beside: (of === A ? B : A).run.value?.id ?? null }, ({ text, frame }) => {
+    if (text?.type === "tokens") batch(() => { of.tokens.value = text.labels; of.ids.value = text.ids; });
+    if (text?.type === "done") of.shown.value = asked;
     if (frame?.header.type === "layer") {
-      const { layer, of, heads, says } = frame.header;
-      const next = layers.value.length === of ? [...layers.value] : Array<LiveLayer | null>(of).fill(null);
+      const { layer, of: count, heads, says } = frame.header;
+      const next = of.layers.value.length === count ? [...of.layers.value] : Array<LiveLayer | null>(count).fill(null);
       next[layer] = {
         heads: heads ?? null, says: says ?? [], side: frame.shapes.pattern?.[1] ?? 0,
         pattern: (frame.parts.pattern as Uint8Array | undefined) ?? null,
       };
-      layers.value = next;
+      of.layers.value = next;
     }
   });
 }
 
+/** Shows one prompt, the other, or both and their difference; what is not known yet is asked. */
+export function show(wanted: Showing): void {
+  showing.value = wanted;
+  for (const each of sides.value) if (each.shown.value !== each.prompt.value && (each === B || A.run.value !== null || wanted !== "A")) analyse(each);
+}
+
+/** Runs the prompts that are shown. */
+export const analyseShown = (): void => sides.value.forEach((each) => analyse(each));
+
 export function switchModel(name: string): Run {
-  const run = session.start({ type: "model", name }, ({ text }) => {
-    if (text?.type === "done") {
-      batch(() => { clear(); layers.value = []; tokens.value = []; shown.value = null; });
-      void read<ModelInfo>("api/model").then((found) => (model.value = found));
-    }
+  const shownBefore = sides.value.some((each) => each.shown.value !== null);
+  return session.start({ type: "model", name }, ({ text }) => {
+    if (text?.type !== "done") return;
+    batch(() => {
+      clear();
+      found.value = {};
+      for (const each of [A, B]) { each.layers.value = []; each.tokens.value = []; each.shown.value = null; }
+    });
+    void read<ModelInfo>("api/model").then((answer) => {
+      model.value = answer;
+      if (shownBefore) analyseShown();
+    });
   });
-  return run;
 }

@@ -1,28 +1,43 @@
 /** The page's state in its address, so that a link shows the same again, on another machine by computing it again. */
 import { effect } from "@preact/signals";
-import { corrupted, prompt, select, selection, shown } from "./lab";
+import { A, B, analyse, begunWith, measure, model, selection, show, showing, type Showing } from "./lab";
 
-export function restore(): boolean {
+const SHOWING: readonly Showing[] = ["A", "B", "A−B"];
+/** The model that a link was made with, which may not be the one that is here. */
+export let linkedModel: string | null = null;
+
+/** Takes over what the address says, and runs its prompt. */
+export function restore(): void {
   const given = new URLSearchParams(location.hash.slice(1));
   const text = given.get("p");
-  if (text !== null) prompt.value = text;
-  const other = given.get("c");
-  if (other !== null) corrupted.value = other;
+  if (text === null) return;
+  A.prompt.value = text;
+  B.prompt.value = given.get("c") ?? B.prompt.value;
+  measure.value = given.get("h") ?? "pattern";
+  linkedModel = given.get("m");
   const [layer, head, query, key] = (given.get("s") ?? "").split(".").map((part) => (/^\d+$/.test(part) ? Number(part) : null));
-  select({ layer: layer ?? null, head: head ?? null, query: query ?? null, key: key ?? null });
-  return text !== null;
+  begunWith({ layer: layer ?? null, head: head ?? null, query: query ?? null, key: key ?? null });
+  const wanted = SHOWING[Number(given.get("v") ?? 0)] ?? "A";
+  analyse(A);
+  if (wanted !== "A") show(wanted);
 }
 
 export function link(): string {
   const { layer, head, query, key } = selection.value;
-  const state = new URLSearchParams({ p: prompt.value, c: corrupted.value });
+  const state = new URLSearchParams({ p: A.shown.value ?? A.prompt.value, c: B.prompt.value });
   const place = [layer, head, query, key].map((part) => part ?? "").join(".");
   if (place !== "...") state.set("s", place);
+  if (showing.value !== "A") state.set("v", String(SHOWING.indexOf(showing.value)));
+  if (measure.value !== "pattern") state.set("h", measure.value);
+  if (model.value) state.set("m", model.value.name);
   return `${location.href.split("#")[0]}#${state}`;
 }
 
+/** Keeps the address up to date, and follows one that is put in by hand. */
 export function follow(): void {
   effect(() => {
-    if (shown.value !== null) history.replaceState(null, "", link());
+    const address = link();
+    if (A.shown.value !== null) history.replaceState(null, "", address);
   });
+  addEventListener("hashchange", restore);
 }

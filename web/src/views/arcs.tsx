@@ -21,8 +21,8 @@ export function ArcsView({ view }: { view: Arcs }) {
   const height = Math.min(190, 30 + span / 2.4);
   const total = starts[starts.length - 1]!;
   return (
-    <div class="wide" tabIndex={0} role="region" aria-label={view.title}>
-      <svg width={total} height={height + ROW} viewBox={`0 0 ${total} ${height + ROW}`} role="img" aria-label={view.title} class="arcs">
+    <div class="wide" tabIndex={0} role="group" aria-label={view.title}>
+      <svg width={total} height={height + ROW} viewBox={`0 0 ${total} ${height + ROW}`} role="img" aria-label={view.title} class="arcs" style={{ "--whole": `${Math.max(total, total > 1100 ? total : 0)}px` }}>
         {drawn.map((arc) => {
           const [from, to] = [middle(arc.source), middle(arc.target)];
           const rise = Math.min(height - 6, 12 + (Math.abs(to - from) / span) * (height - 18));

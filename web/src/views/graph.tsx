@@ -4,7 +4,7 @@ import { label, largest, linked } from "./shared";
 
 const [WIDE, TALL, GAP] = [96, 78, 14];
 
-/** Ranks from below to above, as a model computes; edges as wide as they are strong. */
+/** Ranks from top to bottom, as in a saved result; edges as wide as they are strong. */
 export function GraphView({ view }: { view: Graph }) {
   const ranks = [...new Set(view.nodes.map((node) => node.rank))].sort((a, b) => a - b);
   const rows = ranks.map((rank) => view.nodes.filter((node) => node.rank === rank));
@@ -12,11 +12,11 @@ export function GraphView({ view }: { view: Graph }) {
   const height = ranks.length * TALL + GAP;
   const places = new Map<string, [number, number]>();
   rows.forEach((row, index) => row.forEach((node, column) => {
-    places.set(node.id, [(width - row.length * WIDE) / 2 + (column + 0.5) * WIDE, height - TALL / 2 - index * TALL]);
+    places.set(node.id, [(width - row.length * WIDE) / 2 + (column + 0.5) * WIDE, TALL / 2 + index * TALL]);
   }));
   const most = largest(view.edges.map((edge) => edge.value)) || 1;
   return (
-    <div class="wide" tabIndex={0} role="region" aria-label={view.title}>
+    <div class="wide" tabIndex={0} role="group" aria-label={view.title}>
       <svg class="graph" width={width} height={height} viewBox={`0 0 ${width} ${height}`} role="img" aria-label={view.title}>
         {view.edges.map((edge) => <Tie edge={edge} places={places} most={most} unit={view.unit} signed={view.signed} nodes={view.nodes} />)}
         {view.nodes.map((node) => <Spot node={node} place={places.get(node.id)!} />)}
@@ -34,7 +34,7 @@ function Tie({ edge, places, most, unit, signed, nodes }: TieProps) {
   const bend = Math.abs(fromY - toY) > 1.5 * TALL ? (toX === fromX ? 40 : 0) : 0;
   return (
     <path class={`edge ${(edge.value ?? 0) < 0 ? "against" : "toward"}`} stroke-width={0.6 + share * 5} opacity={0.25 + share * 0.65}
-      d={`M${fromX} ${fromY - 13}C${fromX + bend} ${(fromY + toY) / 2} ${toX + bend} ${(fromY + toY) / 2} ${toX} ${toY + 13}`}>
+      d={`M${fromX} ${fromY + 13}C${fromX + bend} ${(fromY + toY) / 2} ${toX + bend} ${(fromY + toY) / 2} ${toX} ${toY - 13}`}>
       <title>{`${name(edge.source)} → ${name(edge.target)}: ${number(edge.value, signed)} ${unit}`}</title>
     </path>
   );

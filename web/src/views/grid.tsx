@@ -3,20 +3,22 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type { HeadGrid, Heatmap, Mark } from "../api/generated";
 import { css, ink, shade, table } from "../draw/colour";
 import { number, short, visible } from "../draw/text";
-import { dark, headOf } from "../state/lab";
-import { label, largest, Legend, linked, Wide } from "./shared";
+import { dark, first, headOf } from "../state/lab";
+import { label, largest, Legend, tied, Wide, type Place } from "./shared";
 
 type Grid = {
   title: string; unit: string; signed: boolean; maximum: number; rows: readonly Mark[]; columns: readonly Mark[];
   values: readonly (readonly (number | null)[])[]; tokens: readonly (readonly string[])[] | null;
-  site: (row: number, column: number) => string | null;
+  /** What a cell is about: a head, a token, a pair of tokens. */
+  place: (row: number, column: number) => Place | null;
 };
 const READABLE = 1600;
 
 export function HeatmapView({ view }: { view: Heatmap }) {
   const maximum = view.maximum ?? (largest(view.values.flat()) || 1);
-  const site = (row: number, column: number) => view.rows[row]?.site ?? view.columns[column]?.site ?? null;
-  return <Cells grid={{ ...view, maximum, site }} />;
+  const ofTokens = view.columns.length === first.value.tokens.value.length && view.columns.every((mark, index) => mark.token && mark.label === first.value.tokens.value[index]);
+  const place = (row: number, column: number) => headOf(view.rows[row]?.site ?? view.columns[column]?.site ?? null) ?? (ofTokens ? { query: column } : null);
+  return <Cells grid={{ ...view, maximum, place }} />;
 }
 
 export function HeadGridView({ view }: { view: HeadGrid }) {
@@ -25,7 +27,7 @@ export function HeadGridView({ view }: { view: HeadGrid }) {
   const grid = {
     ...view, maximum, tokens: null, rows: view.values.map((_, layer) => mark(`L${layer}`)),
     columns: (view.values[0] ?? []).map((_, head) => mark(`H${head}`)),
-    site: (layer: number, head: number) => `z.${layer}.${head}`,
+    place: (layer: number, head: number) => ({ layer, head }),
   };
   return <Cells grid={grid} />;
 }
@@ -75,9 +77,8 @@ function Readable({ grid }: { grid: Grid }) {
               <th scope="row" class={grid.rows[i]!.token ? "token" : ""}>{label(grid.rows[i]!)}</th>
               {row.map((value, j) => {
                 const colour = shade(dark.value, value ?? 0, grid.maximum, grid.signed);
-                const site = grid.site(i, j);
                 return (
-                  <td role="gridcell" tabIndex={place[0] === i && place[1] === j ? 0 : -1} {...linked(site)}
+                  <td role="gridcell" tabIndex={place[0] === i && place[1] === j ? 0 : -1} {...tied(grid.place(i, j))}
                     style={value === null ? {} : { background: css(colour), color: ink(colour) }}
                     title={`${cellName(grid, i, j)}: ${number(value, grid.signed)} ${grid.unit}`}>
                     {grid.tokens && <span class="token">{visible(grid.tokens[i]![j]!)}</span>}
@@ -94,9 +95,9 @@ function Readable({ grid }: { grid: Grid }) {
 }
 
 function cellName(grid: Grid, row: number, column: number): string {
-  const place = headOf(grid.site(row, column));
+  const place = grid.place(row, column);
   const names = `${label(grid.rows[row]!)}, ${label(grid.columns[column]!)}`;
-  return place && grid.rows[row]!.label === `L${place.layer}` ? `L${place.layer}H${place.head}` : names;
+  return place && place.layer !== undefined && grid.rows[row]!.label === `L${place.layer}` ? `L${place.layer}H${place.head}` : names;
 }
 
 function Dense({ grid }: { grid: Grid }) {

@@ -27,7 +27,7 @@ export function Picture({ view }: { view: View }) {
       <figcaption>
         <b>{view.title}</b>{"unit" in view && view.unit && <span class="muted"> · {view.unit}</span>}
         {view.kind !== "table" && (
-          <button class="quiet" aria-pressed={twin} onClick={() => setTwin(!twin)}>{twin ? "picture" : "table"}</button>
+          <button class="quiet" aria-label={`${view.title}: ${twin ? "picture" : "table"}`} onClick={() => setTwin(!twin)}>{twin ? "picture" : "table"}</button>
         )}
         {view.caption && <span class="muted caption">{view.caption}</span>}
       </figcaption>
@@ -39,14 +39,14 @@ export function Picture({ view }: { view: View }) {
 /** The same numbers as a table. */
 export function Twin({ view }: { view: View }) {
   switch (view.kind) {
-    case "bars": return <DataTable head={["", view.unit, ""]} rows={view.items.map((item) => [label(item), item.value, item.remark])} />;
-    case "heatmap": return <DataTable head={["", ...view.columns.map(label)]} rows={view.values.map((row, i) => [label(view.rows[i]!), ...row])} />;
-    case "head_grid": return <DataTable head={["", ...(view.values[0] ?? []).map((_, i) => `H${i}`)]} rows={view.values.map((row, i) => [`L${i}`, ...row])} />;
-    case "tokens": return <DataTable head={["", "token", view.unit]} rows={view.items.map((item, i) => [String(i), visible(item.text), item.value])} />;
-    case "lines": return <DataTable head={["", ...view.series.map(label)]} rows={view.x.map((mark, i) => [label(mark), ...view.series.map((line) => line.values[i] ?? null)])} />;
-    case "scatter": return <DataTable head={["", ...view.axes, "group"]} rows={view.points.map((point) => [label(point), point.x, point.y, ...(point.z === null ? [] : [point.z]), point.group ?? ""])} />;
-    case "arcs": return <DataTable head={["from", "to", view.unit]} rows={view.arcs.map((arc) => [visible(view.items[arc.source]!.text), visible(view.items[arc.target]!.text), arc.value])} />;
-    case "graph": return <DataTable head={["from", "to", view.unit]} rows={view.edges.map((edge) => [edge.source, edge.target, edge.value])} />;
-    case "table": return <DataTable head={view.columns.map((column) => column.name)} rows={view.rows.map((row) => [...row.cells])} />;
+    case "bars": return <DataTable name={view.title} head={["", view.unit, ""]} rows={view.items.map((item) => [label(item), item.value, item.remark])} />;
+    case "heatmap": return <DataTable name={view.title} head={["", ...view.columns.map(label)]} rows={view.values.map((row, i) => [label(view.rows[i]!), ...row])} />;
+    case "head_grid": return <DataTable name={view.title} head={["", ...(view.values[0] ?? []).map((_, i) => `H${i}`)]} rows={view.values.map((row, i) => [`L${i}`, ...row])} />;
+    case "tokens": return <DataTable name={view.title} head={["", "token", view.unit]} rows={view.items.map((item, i) => [String(i), visible(item.text), item.value])} />;
+    case "lines": return <DataTable name={view.title} head={["", ...view.series.map(label)]} rows={view.x.map((mark, i) => [label(mark), ...view.series.map((line) => line.values[i] ?? null)])} />;
+    case "scatter": return <DataTable name={view.title} head={["", ...view.axes, "group"]} rows={view.points.map((point) => [label(point), point.x, point.y, ...(point.z === null ? [] : [point.z]), point.group ?? ""])} />;
+    case "arcs": return <DataTable name={view.title} head={["from", "to", view.unit]} rows={view.arcs.map((arc) => [visible(view.items[arc.source]!.text), visible(view.items[arc.target]!.text), arc.value])} />;
+    case "graph": return <DataTable name={view.title} head={["from", "to", view.unit]} rows={view.edges.map((edge) => [edge.source, edge.target, edge.value])} />;
+    case "table": return <DataTable name={view.title} head={view.columns.map((column) => column.name)} rows={view.rows.map((row) => [...row.cells])} />;
   }
 }

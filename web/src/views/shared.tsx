@@ -2,23 +2,28 @@
 import type { ComponentChildren } from "preact";
 import { css, shade } from "../draw/colour";
 import { number, visible } from "../draw/text";
-import { dark, headOf, hover, select, selection } from "../state/lab";
+import { dark, headOf, hover, select, selection, type Selection } from "../state/lab";
 import type { Mark } from "../api/generated";
 
 export const label = (mark: Pick<Mark, "label" | "token">): string => (mark.token ? visible(mark.label) : mark.label);
 
-/** Attributes that tie a mark to its head: hover previews, click selects, for mouse and keyboard. */
-export function linked(site: string | null) {
-  const place = headOf(site);
+export type Place = Partial<Selection>;
+
+/** Attributes that tie a mark to a head or a token: hover previews, click selects, for mouse and keyboard. */
+export function tied(place: Place | null) {
   if (!place) return {};
-  const chosen = selection.value.layer === place.layer && selection.value.head === place.head;
+  const chosen = (Object.keys(place) as (keyof Selection)[]).every((name) => selection.value[name] === place[name]);
   return {
     "data-chosen": chosen ? "" : undefined,
-    onMouseEnter: () => (hover.value = { ...place, query: null, key: null }),
-    onMouseLeave: () => (hover.value = { layer: null, head: null, query: null, key: null }),
+    onMouseEnter: () => (hover.value = { ...NOTHING, ...place }),
+    onMouseLeave: () => (hover.value = NOTHING),
     onClick: () => select(place),
   };
 }
+
+const NOTHING: Selection = { layer: null, head: null, query: null, key: null };
+
+export const linked = (site: string | null) => tied(headOf(site));
 
 export function largest(values: Iterable<number | null>): number {
   let most = 0;
@@ -40,9 +45,9 @@ export function Legend({ maximum, signed, unit }: { maximum: number; signed: boo
   );
 }
 
-export function DataTable({ head, rows }: { head: string[]; rows: (string | number | null)[][] }) {
+export function DataTable({ name, head, rows }: { name: string; head: string[]; rows: (string | number | null)[][] }) {
   return (
-    <div class="wide" tabIndex={0} role="region" aria-label="table">
+    <Wide name={name}>
       <table>
         <thead><tr>{head.map((name) => <th scope="col">{name}</th>)}</tr></thead>
         <tbody>
@@ -51,9 +56,9 @@ export function DataTable({ head, rows }: { head: string[]; rows: (string | numb
           ))}
         </tbody>
       </table>
-    </div>
+    </Wide>
   );
 }
 
 export const Wide = ({ children, name }: { children: ComponentChildren; name: string }) =>
-  <div class="wide" tabIndex={0} role="region" aria-label={name}>{children}</div>;
+  <div class="wide" tabIndex={0} role="group" aria-label={name}>{children}</div>;

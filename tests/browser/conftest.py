@@ -1,0 +1,77 @@
+"""A lab of its own process, its bundle fresh, and Chromium to look at it; a page that asks others fails its test."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from browser.lab import Lab
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def pytest_collection_modifyitems(items):
+    """All tests of this folder need a browser."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            if CHROMIUM is None:
+                item.add_marker(pytest.mark.skip(reason="there is no chromium: apt-get install chromium"))
+
+
+@pytest.fixture(scope="session")
+def address(bundle):
+    """Where a lab with the embedded model listens."""
+    told = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "fluoroscope", "lab", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=told) as server:
+        found = re.search(r"http://\S+", server.stdout.readline())
+        assert found, "the lab does not start"
+        yield found[0]
+        server.terminate()
+
+
+# The plugin's Playwright lives as long as the session and leaves an event loop running in this thread, in which no
+# other test could start its own; these live as long as a module.
+
+
+@pytest.fixture(scope="module")
+def playwright():
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser_context_args():
+    return {"viewport": {"width": 1440, "height": 900}, "reduced_motion": "reduce"}
+
+
+@pytest.fixture(scope="module")
+def browser(playwright):
+    arguments = ["--no-sandbox", "--enable-unsafe-swiftshader"]
+    with playwright.chromium.launch(executable_path=CHROMIUM, args=arguments) as opened:
+        yield opened
+
+
+@pytest.fixture
+def open_lab(address, browser, browser_context_args):
+    """Opens the lab in a context of its own; at the end nothing may have gone wrong in any of them."""
+    opened = []
+
+    def open_it(fragment="", *, before=lambda page: None, **context):
+        lab = Lab(browser.new_context(**{**browser_context_args, **context}).new_page(), address)
+        opened.append(lab)
+        before(lab.page)
+        lab.open(fragment)
+        return lab
+
+    yield open_it
+    for lab in opened:
+        lab.page.context.close()
+    assert [fault for lab in opened for fault in lab.faults] == []

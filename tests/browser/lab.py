@@ -1,0 +1,76 @@
+"""The lab as someone who looks at it."""
+
+from urllib.parse import urlsplit
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, Route, expect
+
+PROMPT = "When Mary and John went to the store, John gave a drink to"
+CORRUPTED = "When Mary and John went to the store, Mary gave a drink to"
+FILLED = ("heads", "attention", "inspector", "depth", "next", "circuit", "lens", "flow")
+
+
+class Lab:
+    """One page; `faults` is what no page may do: errors, refused scripts and styles, requests to others."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page, self.address = page, address
+        self.faults: list[str] = []
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
+        page.on("console", self._console)
+        page.on("websocket", lambda socket: self._own(socket.url))
+        page.context.route("**/*", self._route)
+
+    def open(self, fragment: str = "") -> None:
+        self.page.goto(self.address + fragment)
+        self.page.wait_for_selector("#preset option[value=ioi]", state="attached")
+
+    def _console(self, message) -> None:
+        if message.type in ("error", "warning") and "WebSocket" not in message.text:
+            self.faults.append(f"{message.type}: {message.text}")
+
+    def _own(self, url: str) -> bool:
+        own = urlsplit(url).netloc == urlsplit(self.address).netloc or url.startswith(("data:", "blob:"))
+        if not own:
+            self.faults.append(f"a request to {url}")
+        return own
+
+    def _route(self, route: Route) -> None:
+        if self._own(route.request.url):
+            route.continue_()
+        else:
+            route.abort()
+
+    def preset(self, name: str = "ioi") -> None:
+        self.page.select_option("#preset", name)
+        self.ready()
+
+    def ready(self, *panels: str) -> None:
+        """Waits until panels, by default those that fill by themselves, have their answers."""
+        for panel in panels or ("next", "circuit", "lens", "flow"):
+            self.page.wait_for_selector(f'#{panel}[data-status="ready"]')
+
+    def choose(self, layer: int, head: int) -> None:
+        self.page.click(f'#heads [data-place="{layer}.{head}"]')
+        expect(self.page.locator("#attention h2")).to_contain_text(f"L{layer}H{head}")
+
+    def sweep(self) -> None:
+        self.page.click("#patch button[type=submit]")
+        self.page.wait_for_selector("#patch .summary")
+
+    def sweep_or_refusal(self) -> None:
+        self.page.click("#patch button[type=submit]")
+        self.page.wait_for_selector("#patch .summary, #patch [role=alert]")
+
+    def violations(self) -> list[str]:
+        found = Axe().run(self.page).response["violations"]
+        return [f"{each['id']}: {node['html'][:160]}" for each in found for node in each["nodes"]]
+
+    def text(self, selector: str) -> str:
+        return self.page.locator(selector).inner_text()
+
+
+def plain(text: str) -> str:
+    """Text of a page with its white space as in a sentence."""
+    return " ".join(text.split())

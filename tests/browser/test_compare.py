@@ -1,0 +1,137 @@
+"""Two prompts: one, the other, or what differs, by one switch for all panels."""
+
+import pytest
+import torch
+from playwright.sync_api import expect
+
+import fluoroscope
+from browser.lab import CORRUPTED, PROMPT
+from browser.test_numbers import near, told
+from fluoroscope.analyses.logit_attribution import logit_attribution
+from fluoroscope.analyses.logit_lens import logit_lens
+from fluoroscope.analyses.next_token import next_token
+
+
+@pytest.fixture(scope="module")
+def model():
+    return fluoroscope.load()
+
+
+def switch(lab, name):
+    lab.page.click(f'.switch >> text="{name}"')
+
+
+def titles(lab, panel):
+    return lab.page.eval_on_selector_all(f"#{panel} td[role=gridcell]", "all => all.map(cell => cell.title)")
+
+
+def values(lab, panel):
+    """The numbers of a panel's cells."""
+    numbers = [title.rpartition(": ")[2].split()[0] for title in titles(lab, panel)]
+    return [None if number == "–" else told(number) for number in numbers]
+
+
+def pair(lab, panel):
+    expect(lab.page.locator(f"#{panel} .pair > [data-status=ready]")).to_have_count(2)
+    return lab.page.locator(f"#{panel} .pair .summary").all_inner_texts()
+
+
+def test_attention_of_one_less_that_of_the_other(open_lab, model):
+    lab = open_lab()
+    lab.preset()
+    switch(lab, "A − B")
+    one, other = (model.trace(text, sites=["pattern.5"])["pattern.5"][0].double() for text in (PROMPT, CORRUPTED))
+    head = int((one - other)[:, 13].amax(-1).argmax())  # whose look from the end changes most
+    one, other = one[head], other[head]
+    lab.choose(5, head)
+    expect(lab.page.locator("#attention h2")).to_have_text(f"Attention of L5H{head}, A − B")
+    expect(lab.page.locator("#attention td[role=gridcell]")).to_have_count(14 * 14)
+    shown = values(lab, "attention")
+    for place, value in enumerate(shown):
+        query, key = divmod(place, 14)
+        assert value is None if key > query else value == near((one - other)[query, key].item())
+    assert max(shown[13 * 14 :]) > 0.1
+    colours = lab.page.eval_on_selector_all(
+        "#attention td[role=gridcell]", "all => all.map(cell => [cell.title, cell.style.backgroundColor])"
+    )
+    for title, colour in colours:
+        value = title.rpartition(": ")[2].split()[0]
+        if value != "–" and abs(told(value)) > 0.1:  # blue for more in A, orange for less
+            red, _, blue = (int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(","))
+            assert (blue > red) == (told(value) > 0)
+
+
+def test_the_head_map_has_the_difference_of_each_measure(open_lab, model):
+    lab = open_lab()
+    lab.preset()
+    switch(lab, "A − B")
+    expect(lab.page.locator("#heads canvas")).to_have_count(48)
+    lab.page.select_option("#measure", "concentration")
+    expect(lab.page.locator("#heads td[role=gridcell]")).to_have_count(48)
+    sites = [f"pattern.{layer}" for layer in range(model.n_layers)]
+    one, other = (model.trace(text, sites=sites).stack("pattern")[:, 0].double() for text in (PROMPT, CORRUPTED))
+    expected = one[:, :, 1:].amax(-1).mean(-1) - other[:, :, 1:].amax(-1).mean(-1)
+    assert torch.tensor(values(lab, "heads")).double() == pytest.approx(expected.flatten(), rel=6e-3, abs=6e-4)
+
+
+def test_results_of_both_stand_beside_each_other(open_lab, model):
+    lab = open_lab()
+    lab.preset()
+    switch(lab, "A − B")
+    for panel, analysis in {"next": next_token, "lens": logit_lens, "circuit": logit_attribution}.items():
+        assert pair(lab, panel) == [analysis(model, text).summary() for text in (PROMPT, CORRUPTED)]
+    title = "A − B: What each head adds"
+    grid = lab.page.locator(f'#circuit figure:has(b:text-is("{title}"))')
+    expect(grid.locator("td[role=gridcell]")).to_have_count(48)
+    assert lab.violations() == []
+
+
+def test_the_other_prompt_alone(open_lab, model):
+    lab = open_lab()
+    lab.preset()
+    switch(lab, "B")
+    expect(lab.page.locator("#next .summary")).to_have_text(next_token(model, CORRUPTED).summary())
+    assert lab.page.input_value("#prompt-b") == CORRUPTED
+    switch(lab, "A")
+    expect(lab.page.locator("#next .summary")).to_have_text(next_token(model, PROMPT).summary())
+    expect(lab.page.locator("#prompt-b")).to_have_count(0)
+
+
+def test_prompts_of_other_lengths_have_no_difference(open_lab):
+    lab = open_lab()
+    lab.preset()
+    switch(lab, "B")
+    lab.page.fill("#prompt-b", "When Mary went")
+    lab.page.press("#prompt-b", "Enter")
+    switch(lab, "A − B")
+    expect(lab.page.locator("#heads .state")).to_contain_text("A has 14 tokens and B 3")
+    expect(lab.page.locator("#heads canvas")).to_have_count(0)
+    pair(lab, "next")
+
+
+def test_one_prompt_may_be_changed_often(open_lab):
+    lab = open_lab()
+    lab.preset()
+    switch(lab, "A − B")
+    for name in ("Mary", "John", "Mary"):
+        lab.page.fill("#prompt-b", f"When Mary and John went to the store, {name} gave a drink to")
+        lab.page.press("#prompt-b", "Enter")
+        pair(lab, "next")
+        expect(lab.page.locator(".chips >> nth=1")).to_contain_text(f"·{name}·gave")
+    lab.choose(4, 2)
+    expect(lab.page.locator("#attention td[role=gridcell]")).to_have_count(14 * 14)
+
+
+def test_a_link_keeps_what_is_compared(open_lab):
+    lab = open_lab()
+    lab.preset()
+    lab.page.keyboard.press("Escape")
+    lab.page.evaluate("document.activeElement.blur()")
+    for _ in range(2):
+        lab.page.keyboard.press("c")
+    lab.choose(3, 1)
+    expect(lab.page.locator("#attention td[role=gridcell]")).to_have_count(14 * 14)
+    other = open_lab(lab.page.url.removeprefix(lab.address))
+    expect(other.page.locator("#attention td[role=gridcell]")).to_have_count(14 * 14)
+    assert other.text("#attention") == lab.text("#attention")
+    assert titles(other, "attention") == titles(lab, "attention")

@@ -1,0 +1,119 @@
+"""The way of someone who opens the lab for the first time; layers are held back one by one to see them come in."""
+
+import json
+
+import pytest
+from playwright.sync_api import expect
+
+from browser.lab import CORRUPTED, FILLED, PROMPT, plain
+
+
+class Valve:
+    """Between page and server: layers pass when they are let."""
+
+    def __init__(self, page):
+        self.open, self.held = False, []
+        page.route_web_socket("**/api/session", self._joined)
+
+    def _joined(self, client):
+        server = client.connect_to_server()
+
+        def passed(message):
+            if self.open or (isinstance(message, str) and json.loads(message)["type"] != "done"):
+                client.send(message)
+            else:
+                self.held.append(lambda: client.send(message))
+
+        server.on_message(passed)
+
+    def let(self, count):
+        for send in self.held[:count]:
+            send()
+        del self.held[:count]
+
+
+def painted(page, selector):
+    """How many colours each canvas shows."""
+    return page.eval_on_selector_all(
+        selector,
+        """canvases => canvases.map(canvas => new Set(new Uint32Array(
+             canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer)).size)""",
+    )
+
+
+def test_layers_are_shown_as_they_arrive(open_lab):
+    valves = []
+    lab = open_lab(before=lambda page: valves.append(Valve(page)))
+    page, valve = lab.page, valves[0]
+    there = page.locator("#heads .thumbnail.there")
+    page.select_option("#preset", "ioi")
+    expect(page.locator(".chip")).to_have_count(14)  # tokens come before any layer
+    expect(there).to_have_count(0)
+    while len(valve.held) < 7:  # six layers, done
+        page.wait_for_timeout(20)
+    for layer in range(1, 6):
+        valve.let(1)
+        expect(there).to_have_count(8 * layer)
+        expect(page.locator("#heads .choices")).to_contain_text(f"{layer} of 6 layers")
+        expect(page.locator("#depth li[data-there]")).to_have_count(layer)
+    assert page.get_attribute("#next", "data-status") != "ready"  # the rest waits for the whole
+    valve.open = True
+    valve.let(2)
+    expect(there).to_have_count(48)
+    lab.ready()
+
+
+def test_from_the_preset_to_a_link_that_shows_the_same(open_lab):
+    lab = open_lab(permissions=["clipboard-read", "clipboard-write"])
+    page = lab.page
+    lab.preset()
+    assert page.input_value("#prompt-text") == PROMPT
+    page.click('#circuit table.cells td[title^="L4H2:"]')  # any picture chooses the head everywhere
+    lab.choose(4, 2)
+    expect(page.locator("#inspector h2")).to_have_text("Head L4H2")
+    expect(page.locator('#circuit td[data-chosen][title^="L4H2:"]')).to_have_count(1)
+    expect(page.locator("#attention td[role=gridcell]")).to_have_count(14 * 14)
+    lab.sweep()
+    expect(page.locator('#patch li[data-chosen]:has-text("L4H2")')).to_have_count(1)
+    page.click("text=Copy link")
+    expect(page.locator("text=link copied")).to_be_visible()
+    address = page.evaluate("navigator.clipboard.readText()")
+    assert address == page.url
+
+    other = open_lab(address.removeprefix(lab.address))
+    other.ready()
+    assert other.page.input_value("#prompt-text") == PROMPT
+    expect(other.page.locator('#heads [data-place="4.2"][aria-selected="true"]')).to_have_count(1)
+    other.sweep()
+    for panel in (*FILLED, "patch"):
+        expect(other.page.locator(f"#{panel} h2").first).to_have_text(page.locator(f"#{panel} h2").first.inner_text())
+        assert plain(other.text(f"#{panel}")) == plain(lab.text(f"#{panel}")), panel
+    assert other.page.evaluate("new URLSearchParams(location.hash.slice(1)).get('c')") == CORRUPTED
+
+
+def test_no_canvas_stays_blank(open_lab):
+    lab = open_lab()
+    lab.preset()
+    shades = painted(lab.page, "#heads canvas")
+    assert len(shades) == 48
+    assert min(shades) > 3
+    lab.page.fill("#prompt-text", "When Mary and John went to the store, John gave a drink to Mary. " * 3)
+    lab.page.press("#prompt-text", "Enter")
+    expect(lab.page.locator(".chip")).not_to_have_count(14)
+    lab.ready()
+    lab.choose(5, 2)
+    assert min(painted(lab.page, "canvas")) > 3
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_nothing_is_wider_than_the_page(open_lab, width):
+    lab = open_lab(viewport={"width": width, "height": 844})
+    lab.preset()
+    lab.choose(4, 2)
+    lab.sweep()
+    lab.page.select_option("#measure", "entropy")
+    for switch in ("A", "A − B"):
+        lab.page.click(f'.switch >> text="{switch}"')
+        lab.ready("circuit") if switch == "A" else expect(lab.page.locator("#next .pair .bars")).to_have_count(2)
+        wide = lab.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+        assert wide[0] <= wide[1], switch

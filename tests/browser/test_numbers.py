@@ -1,0 +1,84 @@
+"""What the page says is what the library computes."""
+
+import pytest
+from playwright.sync_api import expect
+
+import fluoroscope
+from browser.lab import CORRUPTED, PROMPT
+from fluoroscope.analyses.head_patching import head_patching
+from fluoroscope.analyses.logit_attribution import logit_attribution
+from fluoroscope.analyses.logit_lens import logit_lens
+from fluoroscope.analyses.next_token import next_token
+from fluoroscope.workflows.explain import explain
+
+
+@pytest.fixture(scope="module")
+def model():
+    return fluoroscope.load()
+
+
+def told(text):
+    """A number of the page, which has a real minus and "e" without a plus."""
+    return float(text.replace("\u2212", "-").replace("+", ""))
+
+
+def near(value):
+    """As the page rounds."""
+    return pytest.approx(value, rel=6e-3, abs=6e-4)
+
+
+def cells(lab, panel):
+    """Head -> number, of the titles of a grid's cells."""
+    titles = lab.page.eval_on_selector_all(f"#{panel} td[role=gridcell]", "all => all.map(cell => cell.title)")
+    return {name: told(rest.split()[0]) for name, _, rest in (title.partition(": ") for title in titles)}
+
+
+def test_every_panel_has_the_librarys_numbers(open_lab, model):
+    lab = open_lab()
+    lab.preset()
+    guess = next_token(model, PROMPT)
+    assert guess.summary() == lab.text("#next .summary")
+    (bars,) = [view for view in guess.views() if view.kind == "bars"]
+    numbers = lab.page.locator("#next .bars .number").all_inner_texts()
+    assert [told(number) for number in numbers] == [near(item.value) for item in bars.items]
+
+    attribution = logit_attribution(model, PROMPT)
+    assert attribution.summary() == lab.text("#circuit .summary")
+    (grid,) = [view for view in attribution.views() if view.kind == "head_grid"]
+    shown = cells(lab, "circuit")
+    assert shown == {
+        f"L{layer}H{head}": near(value) for layer, row in enumerate(grid.values) for head, value in enumerate(row)
+    }
+    assert logit_lens(model, PROMPT).summary() == lab.text("#lens .summary")
+
+
+def test_a_pattern_is_the_models(open_lab, model):
+    lab = open_lab()
+    lab.preset()
+    lab.choose(4, 2)
+    expect(lab.page.locator("#attention td[role=gridcell]")).to_have_count(14 * 14)
+    titles = lab.page.eval_on_selector_all("#attention td[role=gridcell]", "all => all.map(cell => cell.title)")
+    pattern = model.trace(PROMPT, sites=["pattern.4"])["pattern.4.2"][0].double()
+    for place, title in enumerate(titles):
+        query, key = divmod(place, 14)
+        number = title.rpartition(": ")[2].split()[0]
+        assert (number == "–") if key > query else (told(number) == near(pattern[query, key].item())), title
+
+
+def test_a_sweep_is_the_librarys(open_lab, model):
+    lab = open_lab()
+    lab.preset()
+    lab.sweep()
+    sweep = head_patching(model, PROMPT, CORRUPTED)
+    assert sweep.summary() == lab.text("#patch .summary")
+    (grid,) = [view for view in sweep.views() if view.kind == "head_grid"]
+    assert cells(lab, "patch")["L4H2"] == near(grid.values[4][2])
+
+
+def test_any_analysis_by_its_form(open_lab, model):
+    lab = open_lab()
+    lab.page.select_option("#analysis", "explain")
+    lab.page.fill("#field-prompt", PROMPT)
+    lab.page.click("#any button[type=submit]")
+    lab.page.wait_for_selector('#any-explain[data-status="ready"]')
+    assert lab.text("#any-explain .summary") == explain(model, PROMPT).summary()
