@@ -15,6 +15,7 @@ from fluoroscope.interventions import at, scale
 from fluoroscope.model import Model
 from fluoroscope.products import OneDNN, widest
 from fluoroscope.replay import Replay
+from fluoroscope.sites import Site
 from fluoroscope.variants import Variant
 
 CPU = torch.device("cpu")
@@ -118,24 +119,28 @@ def test_what_does_not_fit_is_torchs_own_error() -> None:
 
 def test_only_where_there_are_vectors_to_fill_and_nobody_turned_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    assert isinstance(widest(CPU), OneDNN)
-    assert not isinstance(widest(torch.device("cuda")), OneDNN)
+    assert isinstance(widest(CPU, 768), OneDNN)
+    assert not isinstance(widest(CPU, 256), OneDNN)
+    assert not isinstance(widest(torch.device("cuda"), 768), OneDNN)
     monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
-    assert not isinstance(widest(CPU), OneDNN)
+    assert not isinstance(widest(CPU, 768), OneDNN)
     monkeypatch.undo()
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    assert not isinstance(widest(CPU), OneDNN)
+    assert not isinstance(widest(CPU, 768), OneDNN)
 
 
 def swept(found: Model) -> Tensor:
+    """Logits, and the stream entering the last block, with the heads of each block doubled at one token."""
     variants = [Variant({f"z.{layer}": at(scale(2), 3)}) for layer in range(found.n_layers)]
-    replay = Replay(found, ids(1))
-    return torch.cat([logits for _, logits in replay.logits(variants)])
+    replay, site = Replay(found, ids(1)), Site("resid_pre", found.n_layers - 1)
+    streams = [values[site].flatten(1) for _, values in replay.values(variants, [site])]
+    return torch.cat([torch.cat([logits[:, 0] for _, logits in replay.logits(variants)]), torch.cat(streams)], dim=1)
 
 
-@pytest.mark.parametrize("case", ["gpt2", "llama", "mixtral", "bloom"])
+@pytest.mark.parametrize("case", ["gpt2", "llama", "gemma2", "falcon", "gpt_oss", "deepseek_v3", "mixtral", "bloom"])
 def test_sweeps_are_made_so_and_are_the_same(case: str, taken: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     found = model(case)
+    monkeypatch.setattr(products, "NARROWEST", 1)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     plain = swept(found)
     assert not taken

@@ -13,14 +13,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+NARROWEST = 512
+"""Streams of fewer channels win nothing: there the calls cost what the products save."""
+
 STEPS, FEW, MOST = (4, 16), 128, 512
 """Rows come in multiples of the first step, beyond a few of the second, and at most so many at once: oneDNN keeps more
 than half a megabyte for every number of rows that it has met."""
 
 
-def widest(device: torch.device) -> AbstractContextManager[Any]:
+def widest(device: torch.device, d_model: int) -> AbstractContextManager[Any]:
     """`OneDNN` where there are vectors to fill; `torch.backends.mkldnn.enabled = False` turns it off."""
-    wide = device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX512"
+    wide = device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX512" and d_model >= NARROWEST
     offered = torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
     return OneDNN() if wide and offered else nullcontext()
 

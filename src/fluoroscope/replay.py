@@ -115,7 +115,7 @@ class Replay:
         changed = sorted((plan for plan in plans if plan.span is not None), key=lambda plan: plan.layer)
         for portion in [*([same] if same else []), *track(self._portions(changed, self.read), "sweep")]:
             indices = [plan.index for plan in portion]
-            with widest(self.model.device):
+            with widest(self.model.device, self.model.d_model):
                 found = self._captured(portion, variants, sites)
             yield indices, found
 
@@ -154,7 +154,7 @@ class Replay:
         needed += ["embed", "pos_embed"] if model.architecture.pos_embed is not None else []
         wanted = frozenset(site.whole for site in offer.expand(model, [*needed, *sites]))
         run = Run(model, wanted, place(model.placed(edits), tokens), brief=True, calls=self._calls)
-        with torch.no_grad(), widest(model.device), running(run), suppress(Seen):
+        with torch.no_grad(), widest(model.device, model.d_model), running(run), suppress(Seen):
             model.hf(**model.inputs(tokens))
         run.check_complete()
         return Trace(tokens, run.values, model.recipe(tokens, edits=run), model.site)
@@ -180,8 +180,9 @@ class Replay:
         return [list(plans[start : start + size]) for start, size in zip(starts, sizes, strict=True)]
 
     def _computing(self) -> AbstractContextManager[Any]:
-        device = self.model.device
-        return torch.autocast(device.type, torch.bfloat16) if self.precision == "bfloat16" else widest(device)
+        model, lower = self.model, self.precision == "bfloat16"
+        device = model.device
+        return torch.autocast(device.type, torch.bfloat16) if lower else widest(device, model.d_model)
 
     # ── copies that run whole ────────────────────────────────────────────────────────────────────────
 
@@ -196,7 +197,7 @@ class Replay:
         model = self.model
         if self.why_whole:
             return found if tokens is None else found.gather(-1, tokens[:, None].expand(-1, found.shape[1], -1))
-        with widest(model.device):
+        with widest(model.device, model.d_model):
             return model.unembed(found, tokens=None if tokens is None else tokens[:, None])
 
 
