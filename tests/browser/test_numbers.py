@@ -9,6 +9,7 @@ from fluoroscope.analyses.head_patching import head_patching
 from fluoroscope.analyses.logit_attribution import logit_attribution
 from fluoroscope.analyses.logit_lens import logit_lens
 from fluoroscope.analyses.next_token import next_token
+from fluoroscope.analyses.path_tree import path_tree
 from fluoroscope.workflows.explain import explain
 
 
@@ -73,6 +74,18 @@ def test_a_sweep_is_the_librarys(open_lab, model):
     assert sweep.summary() == lab.text("#patch .summary")
     (grid,) = [view for view in sweep.views() if view.kind == "head_grid"]
     assert cells(lab, "patch")["L4H2"] == near(grid.values[4][2])
+
+
+def test_a_path_tree_is_the_librarys_and_grows_downwards(open_lab, model):
+    lab = open_lab()
+    lab.preset()
+    lab.page.click("#paths button.primary")
+    lab.page.wait_for_selector("#paths .summary")
+    assert lab.text("#paths .summary") == path_tree(model, PROMPT, CORRUPTED).summary()
+    tops = lab.page.eval_on_selector_all("#paths svg.graph .edge", "all => all.map(edge => edge.getAttribute('d'))")
+    ends = [(float(path[1:].split("C")[0].split()[1]), float(path.split()[-1])) for path in tops]
+    assert ends
+    assert all(source < target for source, target in ends)
 
 
 def test_any_analysis_by_its_form(open_lab, model):

@@ -9,6 +9,7 @@ import { Depth } from "./panels/depth";
 import { HeadMap } from "./panels/heads";
 import { Inspector } from "./panels/inspector";
 import { PatchSweep } from "./panels/patch";
+import { PathTree } from "./panels/paths";
 import { PromptBar } from "./panels/prompt";
 import { Header, Help, openHelp } from "./panels/header";
 import { begin, clear, dark, model, redo, select, selection, show, showing, theme, trouble, undo, type Showing } from "./state/lab";
@@ -16,7 +17,7 @@ import { follow, restore } from "./state/link";
 import type { View } from "./api/generated";
 
 const of = (...kinds: View["kind"][]) => (views: readonly View[]) => views.filter((view) => kinds.includes(view.kind));
-const JUMPS: Record<string, string> = { h: "heads", a: "attention", p: "prompt-text", i: "inspector", s: "patch", l: "lens", c: "circuit", f: "flow", e: "any" };
+const JUMPS: Record<string, string> = { h: "heads", a: "attention", p: "prompt-text", i: "inspector", s: "patch", l: "lens", c: "circuit", f: "flow", t: "paths", e: "any" };
 const NEXT: Record<Showing, Showing> = { A: "B", B: "A−B", "A−B": "A" };
 
 function keys(event: KeyboardEvent): void {
@@ -75,6 +76,7 @@ function Lab() {
         <AnalysisPanel id="flow" title="Token flow" analysis="attention_patterns" pick={of("arcs")}
           about="What passes between two tokens, over all layers and heads; where heads rest on the first token is left out. Attention is not influence." />
         <PatchSweep />
+        <PathTree />
         <AnyAnalysis />
       </main>
       <Help />

@@ -2,7 +2,7 @@
 const SPACE = "http://www.w3.org/2000/svg";
 const MARGIN = 12;
 const LEFT_OUT = "button, select, textarea, input, label, .menu, .hidden, .about, form";
-const STYLES = ["fill", "stroke", "stroke-width", "stroke-dasharray", "font-family", "font-size", "font-weight", "opacity", "text-anchor"];
+const STYLES = ["fill", "stroke", "stroke-width", "stroke-dasharray", "font-family", "font-size", "font-weight", "opacity", "text-anchor", "paint-order"];
 
 type Made = { image: SVGSVGElement; width: number; height: number };
 

@@ -4,7 +4,7 @@ import { asByte, paint, paintLess } from "../draw/pattern";
 import { number, percent, visible } from "../draw/text";
 import { A, B, dark, first, focus, hover, select, selection, session, showing, sides, type Side } from "../state/lab";
 import { Cells } from "../views/grid";
-import { largest, Legend } from "../views/shared";
+import { largest, Legend, LESS } from "../views/shared";
 import { unequal } from "./heads";
 import { Panel } from "./frame";
 
@@ -61,7 +61,7 @@ function Exact({ values, both }: { values: Float32Array; both: boolean }) {
   const marks = labels(both).map((label) => ({ label, token: true, site: null }));
   const size = marks.length;
   const rows = marks.map((_, q) => marks.map((_, k) => (k > q ? null : values[q * size + k]!)));
-  return <Cells grid={{ title: "attention", unit: "share", signed: both, maximum: both ? largest(values) || 1 : 1, rows: marks, columns: marks, values: rows, tokens: null, place: (query, key) => (key > query ? null : { query, key }) }} />;
+  return <Cells grid={{ title: "attention", unit: "share", signed: both, note: LESS, maximum: both ? largest(values) || 1 : 1, rows: marks, columns: marks, values: rows, tokens: null, place: (query, key) => (key > query ? null : { query, key }) }} />;
 }
 
 const STEPS: Record<string, [number, number]> = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
@@ -101,7 +101,7 @@ function Whole({ layer, head, values, both }: { layer: number; head: number; val
           const row = Math.min(size - 1, Math.max(0, (selection.value.query ?? 0) + step[0]));
           select({ query: row, key: Math.min(row, Math.max(0, (selection.value.key ?? 0) + step[1])) });
         }} />
-      <Legend maximum={both && values ? largest(values) : 1} signed={both} unit="share, by its square root" />
+      <Legend maximum={both && values ? largest(values) : 1} signed={both} unit="share, by its square root" note={LESS} />
       <p class="muted" aria-live="polite">{said}</p>
     </>
   );

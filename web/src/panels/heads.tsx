@@ -6,7 +6,7 @@ import { number } from "../draw/text";
 import { less, paint, paintLess } from "../draw/pattern";
 import { A, B, dark, first, found, hover, measure, model, select, selection, showing, sides, type LiveLayer } from "../state/lab";
 import { Cells } from "../views/grid";
-import { largest, Legend } from "../views/shared";
+import { largest, Legend, LESS } from "../views/shared";
 import { Panel } from "./frame";
 
 const MEASURES: Record<keyof Heads, { name: string; unit: string }> = {
@@ -63,7 +63,7 @@ function Numbers({ name }: { name: string }) {
   const filled = values.map((row) => row ?? Array<number | null>(width).fill(null));
   return (
     <Cells grid={{
-      title: live?.name ?? name, unit: live?.unit ?? given?.unit ?? "", signed: given?.signed ?? both, tokens: null, values: filled,
+      title: live?.name ?? name, unit: live?.unit ?? given?.unit ?? "", signed: given?.signed ?? both, note: both ? LESS : undefined, tokens: null, values: filled,
       maximum: largest(filled.flat()) || 1, rows: filled.map((_, i) => mark(`L${i}`)),
       columns: Array.from({ length: width }, (_, i) => mark(`H${i}`)), place: (layer, head) => ({ layer, head }),
     }} />
@@ -109,7 +109,7 @@ function Thumbnails() {
           ))}
         </div>
       </div>
-      {width > 0 && <Legend maximum={both ? most : 1} signed={both} unit="share, by its square root" />}
+      {width > 0 && <Legend maximum={both ? most : 1} signed={both} unit="share, by its square root" note={LESS} />}
     </>
   );
 }

@@ -11,6 +11,8 @@ type Grid = {
   values: readonly (readonly (number | null)[])[]; tokens: readonly (readonly string[])[] | null;
   /** What a cell is about: a head, a token, a pair of tokens. */
   place: (row: number, column: number) => Place | null;
+  /** What the signs mean, where it is not for and against. */
+  note?: string | undefined;
 };
 const READABLE = 1600;
 
@@ -37,7 +39,7 @@ export function Cells({ grid }: { grid: Grid }) {
   return (
     <>
       {dense ? <Dense grid={grid} /> : <Readable grid={grid} />}
-      <Legend maximum={grid.maximum} signed={grid.signed} unit={grid.unit} />
+      <Legend maximum={grid.maximum} signed={grid.signed} unit={grid.unit} note={grid.note} />
     </>
   );
 }

@@ -25,13 +25,16 @@ const NOTHING: Selection = { layer: null, head: null, query: null, key: null };
 
 export const linked = (site: string | null) => tied(headOf(site));
 
+/** What the colours of a difference say. */
+export const LESS = "blue more in A, orange more in B";
+
 export function largest(values: Iterable<number | null>): number {
   let most = 0;
   for (const value of values) if (value !== null && Math.abs(value) > most) most = Math.abs(value);
   return most;
 }
 
-export function Legend({ maximum, signed, unit }: { maximum: number; signed: boolean; unit: string }) {
+export function Legend({ maximum, signed, unit, note = "orange against, blue for" }: { maximum: number; signed: boolean; unit: string; note?: string | undefined }) {
   const steps = Array.from({ length: 13 }, (_, i) => (signed ? (i - 6) / 6 : i / 12));
   return (
     <p class="legend">
@@ -40,7 +43,7 @@ export function Legend({ maximum, signed, unit }: { maximum: number; signed: boo
         {steps.map((step) => <i style={{ background: css(shade(dark.value, step, 1, signed)) }} />)}
       </span>
       <span>{number(maximum, signed)} {unit}</span>
-      {signed && <span class="muted">orange against, blue for</span>}
+      {signed && <span class="muted">{note}</span>}
     </p>
   );
 }
