@@ -31,6 +31,7 @@ from fluoroscope.model import Model
 from fluoroscope.progress import listening, report
 from fluoroscope.render.figure_text import font
 from fluoroscope.run import RUN
+from fluoroscope.server.settings import Settings
 from fluoroscope.sites import Site
 
 PROMPT = [5, 6, 7, 8, 9]
@@ -561,6 +562,8 @@ PASSED_ON = {
     "fluoroscope.registry.run": "to the specification of the analysis",
     "fluoroscope.forward.inputs": "only what the module declares is passed, by the table of its callers",
     "fluoroscope.compat.causal.CausalTrace.metric": "to recoveries.tokens or to the function that was passed",
+    "fluoroscope.server.frames.frame": "nothing is asked for by them: they are the named parts of the message",
+    "fluoroscope.server.settings.Settings.read": "to Settings, which has no such field",
     "fluoroscope.stepwise.about": "nothing is asked for by them: they are the parameters that a folder is of",
     "fluoroscope.attention.attend": "what transformers hands to an attention function",
     **dict.fromkeys(
@@ -628,6 +631,7 @@ def test_unknown_keywords_are_refused(tiny_folder: str) -> None:
         lambda: steer_generation(analyzer.xray, None, "ab", torch.ones(24), 0, tops=3),
         lambda: generated(analyzer.xray, "ab", [], 3, tops=3),
         lambda: causal_trace(found, PROMPT, [5, 6, 7, 8, 3]).metric("logit_diff", tops=3),
+        lambda: Settings.read({}, modell="a"),
         lambda: reduce_dimensions(torch.randn(5, 4), components=2),
         lambda: plot_embeddings_2d(torch.randn(5, 4), label="a"),
         lambda: plot_embeddings_3d(torch.randn(5, 4), label="a"),
