@@ -137,7 +137,7 @@ def swept(found: Model) -> Tensor:
     return torch.cat([torch.cat([logits[:, 0] for _, logits in replay.logits(variants)]), torch.cat(streams)], dim=1)
 
 
-@pytest.mark.parametrize("case", ["gpt2", "llama", "gemma2", "falcon", "gpt_oss", "deepseek_v3", "mixtral", "bloom"])
+@pytest.mark.parametrize("case", ["gpt2", "llama", "gemma2", "gpt_neox", "gpt_oss", "deepseek_v3", "mixtral", "bloom"])
 def test_sweeps_are_made_so_and_are_the_same(case: str, taken: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     found = model(case)
     monkeypatch.setattr(products, "NARROWEST", 1)
