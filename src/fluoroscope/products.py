@@ -13,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+_LINEAR, _ADDMM = nn.functional.linear, torch.addmm  # looked up once: every call of torch comes by
+
 NARROWEST = 512
 """Streams of fewer channels win nothing: there the calls cost what the products save."""
 
@@ -34,11 +36,11 @@ class OneDNN(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if (func is nn.functional.linear or func is torch.addmm) and not kwargs and len(args) < 4:
-            parts = args if func is nn.functional.linear else (args[1], args[2].mT, args[0])
+        if (func is _LINEAR or func is _ADDMM) and not kwargs and len(args) < 4:
+            parts = args if func is _LINEAR else (args[1], args[2].mT, args[0])
             if _taken(*parts):
                 return linear(*parts)
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs) if kwargs else func(*args)
 
 
 def linear(
