@@ -12,7 +12,9 @@ import { PatchSweep } from "./panels/patch";
 import { PathTree } from "./panels/paths";
 import { PromptBar } from "./panels/prompt";
 import { Header, Help, openHelp } from "./panels/header";
-import { begin, clear, dark, model, redo, select, selection, show, showing, theme, trouble, undo, type Showing } from "./state/lab";
+import { begin, model, show, showing, trouble, type Showing } from "./state/lab";
+import { clear, redo, select, selection, undo } from "./state/selection";
+import { dark, theme } from "./state/theme";
 import { follow, restore } from "./state/link";
 import type { View } from "./api/generated";
 

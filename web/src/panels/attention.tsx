@@ -2,7 +2,9 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { asByte, paint, paintLess } from "../draw/pattern";
 import { number, percent, visible } from "../draw/text";
-import { A, B, dark, first, focus, hover, select, selection, session, showing, sides, type Side } from "../state/lab";
+import { A, B, first, session, showing, sides, type Side } from "../state/lab";
+import { focus, hover, select, selection } from "../state/selection";
+import { dark } from "../state/theme";
 import { Cells } from "../views/grid";
 import { largest, Legend, LESS } from "../views/shared";
 import { unequal } from "./heads";

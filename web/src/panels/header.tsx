@@ -1,6 +1,7 @@
 /** The model, the connection, the theme, and how to use the keyboard. */
 import { useState } from "preact/hooks";
-import { dark, model, session, switchModel, theme } from "../state/lab";
+import { model, session, switchModel } from "../state/lab";
+import { dark, theme } from "../state/theme";
 import { copy } from "../state/clipboard";
 import { link, linkedModel } from "../state/link";
 import type { Run } from "../api/session";

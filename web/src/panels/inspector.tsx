@@ -1,6 +1,7 @@
 /** One head in numbers, and the rule that named it. */
 import { number, visible } from "../draw/text";
-import { A, B, first, focus } from "../state/lab";
+import { A, B, first } from "../state/lab";
+import { focus } from "../state/selection";
 import { useSide } from "./analysis";
 import { Panel } from "./frame";
 

@@ -1,7 +1,8 @@
 /** The prompt, its presets and its tokens; a second one to compare with. */
 import { EMPTY } from "../api/session";
 import { visible } from "../draw/text";
-import { A, analyse, analyseShown, B, focus, hover, presets, select, selection, show, showing, sides, type Showing, type Side } from "../state/lab";
+import { A, analyse, analyseShown, B, presets, show, showing, sides, type Showing, type Side } from "../state/lab";
+import { focus, hover, select, selection } from "../state/selection";
 import { told } from "./frame";
 
 const SHOWN: Record<Showing, string> = { A: "prompt A alone", B: "prompt B alone", "A−B": "both, and what differs" };

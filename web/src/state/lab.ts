@@ -1,9 +1,9 @@
-/** What the page knows: the model, the prompt, the live run, one selection and one hover that every panel shares. */
+/** What the page knows: the model, the prompt, the live run, what the panels found. */
 import { batch, computed, effect, signal, untracked, type Signal } from "@preact/signals";
 import { Session, type Run, type Trouble } from "../api/session";
 import type { Analysis, HeadGrid, Heads, Preset, Said } from "../api/generated";
+import { clear } from "./selection";
 
-export type Selection = { layer: number | null; head: number | null; query: number | null; key: number | null };
 export type LiveLayer = { heads: Heads | null; says: readonly Said[]; pattern: Uint8Array | null; side: number };
 export type ModelInfo = { name: string; choices: string[]; about: Record<string, unknown> };
 
@@ -37,61 +37,6 @@ export const first = computed(() => sides.value[0]!);
 /** What the head map can colour beside the live measures: numbers that other panels found. */
 export const found = signal<Readonly<Record<string, HeadGrid>>>({});
 export const measure = signal("pattern");
-
-const NONE: Selection = { layer: null, head: null, query: null, key: null };
-export const selection = signal<Selection>(NONE);
-export const hover = signal<Selection>(NONE);
-/** What panels look at: the hover where there is one, else the selection. */
-export const focus = computed(() => (hover.value.head !== null ? { ...selection.value, ...present(hover.value) } : selection.value));
-
-export const theme = signal<"system" | "light" | "dark">((localStorage.getItem("theme") as "light" | "dark" | null) ?? "system");
-const prefersDark = matchMedia("(prefers-color-scheme: dark)");
-const systemDark = signal(prefersDark.matches);
-prefersDark.addEventListener("change", (event) => (systemDark.value = event.matches));
-export const dark = computed(() => (theme.value === "system" ? systemDark.value : theme.value === "dark"));
-effect(() => {
-  document.documentElement.dataset.theme = dark.value ? "dark" : "light";
-  if (theme.value === "system") localStorage.removeItem("theme");
-  else localStorage.setItem("theme", theme.value);
-});
-
-function present(some: Selection): Partial<Selection> {
-  return Object.fromEntries(Object.entries(some).filter(([, value]) => value !== null));
-}
-
-// ── selection, with its history ────────────────────────────────────────────────────────────────────
-
-const past: Selection[] = [];
-const future: Selection[] = [];
-
-export function select(change: Partial<Selection>): void {
-  const next = { ...selection.value, ...change };
-  if (JSON.stringify(next) === JSON.stringify(selection.value)) return;
-  past.push(selection.value);
-  future.length = 0;
-  selection.value = next;
-}
-
-export const clear = (): void => select(NONE);
-
-/** What a link says is no step that could be undone. */
-export const begunWith = (place: Selection): void => { selection.value = place; };
-
-export function undo(): void {
-  const last = past.pop();
-  if (last) { future.push(selection.value); selection.value = last; }
-}
-
-export function redo(): void {
-  const next = future.pop();
-  if (next) { past.push(selection.value); selection.value = next; }
-}
-
-/** "z.4.2" and "L4H2" as a selection; null where it is no head. */
-export function headOf(site: string | null): { layer: number; head: number } | null {
-  const found = site && (/^(?:z|q|k|v|pattern|head_out)\.(\d+)\.(\d+)$/.exec(site) ?? /^L(\d+)H(\d+)$/.exec(site));
-  return found ? { layer: Number(found[1]), head: Number(found[2]) } : null;
-}
 
 // ── asking ─────────────────────────────────────────────────────────────────────────────────────────
 

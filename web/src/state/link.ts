@@ -1,6 +1,7 @@
 /** The page's state in its address, so that a link shows the same again, on another machine by computing it again. */
 import { effect } from "@preact/signals";
-import { A, B, analyse, begunWith, measure, model, selection, show, showing, type Showing } from "./lab";
+import { A, B, analyse, measure, model, show, showing, type Showing } from "./lab";
+import { begunWith, selection } from "./selection";
 
 const SHOWING: readonly Showing[] = ["A", "B", "A−B"];
 /** The model that a link was made with, which may not be the one that is here. */

@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
 import type { Arcs } from "../api/generated";
 import { number, visible } from "../draw/text";
-import { hover, select, selection } from "../state/lab";
+import { hover, select, selection } from "../state/selection";
 import { largest } from "./shared";
 
 const [STEP, LETTER, ROW] = [14, 7.2, 22];

@@ -3,7 +3,9 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type { HeadGrid, Heatmap, Mark } from "../api/generated";
 import { css, ink, shade, table } from "../draw/colour";
 import { number, short, visible } from "../draw/text";
-import { dark, first, headOf } from "../state/lab";
+import { first } from "../state/lab";
+import { headOf } from "../state/selection";
+import { dark } from "../state/theme";
 import { label, largest, Legend, tied, Wide, type Place } from "./shared";
 
 type Grid = {

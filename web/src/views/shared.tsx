@@ -2,7 +2,8 @@
 import type { ComponentChildren } from "preact";
 import { css, shade } from "../draw/colour";
 import { number, visible } from "../draw/text";
-import { dark, headOf, hover, select, selection, type Selection } from "../state/lab";
+import { headOf, hover, NONE, select, selection, type Selection } from "../state/selection";
+import { dark } from "../state/theme";
 import type { Mark } from "../api/generated";
 
 export const label = (mark: Pick<Mark, "label" | "token">): string => (mark.token ? visible(mark.label) : mark.label);
@@ -15,13 +16,11 @@ export function tied(place: Place | null) {
   const chosen = (Object.keys(place) as (keyof Selection)[]).every((name) => selection.value[name] === place[name]);
   return {
     "data-chosen": chosen ? "" : undefined,
-    onMouseEnter: () => (hover.value = { ...NOTHING, ...place }),
-    onMouseLeave: () => (hover.value = NOTHING),
+    onMouseEnter: () => (hover.value = { ...NONE, ...place }),
+    onMouseLeave: () => (hover.value = NONE),
     onClick: () => select(place),
   };
 }
-
-const NOTHING: Selection = { layer: null, head: null, query: null, key: null };
 
 export const linked = (site: string | null) => tied(headOf(site));
 

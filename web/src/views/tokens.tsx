@@ -1,7 +1,8 @@
 import type { Tokens } from "../api/generated";
 import { css, ink, shade } from "../draw/colour";
 import { number, visible } from "../draw/text";
-import { dark, hover, select, selection } from "../state/lab";
+import { hover, select, selection } from "../state/selection";
+import { dark } from "../state/theme";
 import { largest, Legend } from "./shared";
 
 export function TokensView({ view }: { view: Tokens }) {
