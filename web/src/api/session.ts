@@ -1,5 +1,6 @@
 /** The page's one socket: runs are asked for by name, and told as they go. */
 import { signal, type Signal } from "@preact/signals";
+import { prose } from "../draw/text";
 import { readFrame, type Parts } from "./frames";
 import type { Frame, FromServer, Shown } from "./generated";
 
@@ -18,6 +19,16 @@ export const EMPTY: RunState = { status: "empty", label: "", done: 0, total: nul
 
 export type Heard = { text?: FromServer; frame?: { header: Frame; parts: Parts; shapes: Record<string, number[]> } };
 type Ask = { type: "live" | "run" | "need" | "model"; [key: string]: unknown };
+
+function clean(value: unknown): unknown {
+  if (typeof value === "string") return prose(value);
+  if (Array.isArray(value)) return value.map(clean);
+  return value && typeof value === "object" ? Object.fromEntries(Object.entries(value).map(([name, part]) => [name, clean(part)])) : value;
+}
+
+/** A message with every string legible, but for the result, which is kept as it is. */
+const legible = (message: FromServer): FromServer =>
+  Object.fromEntries(Object.entries(message).map(([name, part]) => [name, name === "result" ? part : clean(part)])) as FromServer;
 
 export class Run {
   readonly state: Signal<RunState> = signal({ ...EMPTY, status: "queued" });
@@ -91,7 +102,7 @@ export class Session {
       if (run && frame.header.type === "pattern") this.ended(run, { status: "ready" });
       return;
     }
-    const text = JSON.parse(data) as FromServer;
+    const text = legible(JSON.parse(data) as FromServer);
     if (text.type === "hello") {
       this.connected.value = "ready";
       this.pause = 500;
