@@ -240,6 +240,7 @@ def test_a_variant_beyond_the_budget_is_refused_before_anything_runs() -> None:
 
 def test_base_runs_beyond_the_free_memory_are_refused_before_they_run(monkeypatch: pytest.MonkeyPatch) -> None:
     found_model = model("gpt2")
+    monkeypatch.setattr("fluoroscope.portions._SMALL", 0)
     monkeypatch.setattr("fluoroscope.portions.free", lambda _device: 1000)
     monkeypatch.setattr(found_model.hf, "forward", lambda **_: pytest.fail("it ran"))
     with pytest.raises(ArgumentError, match=r"the runs of 3 prompts of 13 tokens take .* GiB"):
@@ -249,6 +250,7 @@ def test_base_runs_beyond_the_free_memory_are_refused_before_they_run(monkeypatc
 def test_what_a_base_run_holds_is_known_before_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     found_model = model("gpt2")
     base = Replay(found_model, ids(3), ["z.*", "neurons.*", "pattern.*"])
+    monkeypatch.setattr("fluoroscope.portions._SMALL", 0)
     held = sum(4 * value.numel() for value in base.trace.values.values())
     monkeypatch.setattr("fluoroscope.portions.free", lambda _device: held)
     Replay(found_model, ids(3), ["z.*", "neurons.*", "pattern.*"])
