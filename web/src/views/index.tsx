@@ -1,4 +1,6 @@
 /** Every kind of picture has its component: a kind without one does not compile. */
+import "./theme.css";
+import "./views.css";
 import type { FunctionComponent } from "preact";
 import { useState } from "preact/hooks";
 import type { View } from "../api/generated";
