@@ -3,9 +3,19 @@ const MARKS: Record<string, string> = { " ": "·", "\n": "↵", "\t": "⇥", "\r
 
 export function visible(text: string): string {
   const shown = text.replace(/[\n\t\r]/g, (c) => MARKS[c]!).replace(/^ +| +$/g, (run) => "·".repeat(run.length));
-  // Controls and bidirectional marks would change how the rest is read.
-  return shown.replace(/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]/g,
-    (c) => `<U+${c.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}>`) || "‹empty›";
+  return plain(shown) || "‹empty›";
+}
+
+/** Text in which nothing changes how the rest is read: controls and bidirectional marks are named. */
+export const plain = (text: string): string => text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
+  (c) => `<U+${c.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}>`);
+
+/** The same of every text in a value. */
+export function plainly<T>(value: T): T {
+  if (typeof value === "string") return plain(value) as T;
+  if (Array.isArray(value)) return (typeof value[0] === "number" ? value : value.map(plainly)) as T;
+  if (value === null || typeof value !== "object") return value;
+  return Object.fromEntries(Object.entries(value).map(([name, part]) => [name, plainly(part)])) as T;
 }
 
 export function number(value: number | null, signed = false): string {

@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { HeadGrid, Heatmap, Mark } from "../api/generated";
 import { css, ink, shade, table } from "../draw/colour";
-import { number, short, visible } from "../draw/text";
+import { number, plain, short, visible } from "../draw/text";
 import { counted, headOf } from "../state/selection";
 import { dark } from "../state/theme";
 import { label, largest, Legend, tied, Wide, type Place } from "./shared";
@@ -19,7 +19,7 @@ const READABLE = 1600;
 
 export function HeatmapView({ view }: { view: Heatmap }) {
   const maximum = view.maximum ?? (largest(view.values.flat()) || 1);
-  const ofTokens = view.columns.length === counted.value.length && view.columns.every((mark, index) => mark.token && mark.label === counted.value[index]);
+  const ofTokens = view.columns.length === counted.value.length && view.columns.every((mark, index) => mark.token && mark.label === plain(counted.value[index]!));
   const place = (row: number, column: number) => headOf(view.rows[row]?.site ?? view.columns[column]?.site ?? null) ?? (ofTokens ? { query: column } : null);
   return <Cells grid={{ ...view, maximum, place }} />;
 }

@@ -1,11 +1,12 @@
 /** The pictures of one result in a root of their own, so that their styles and those around them do not meet. */
-import "./widget.css";
 import { effect } from "@preact/signals";
 import { render } from "preact";
 import type { View } from "../api/generated";
+import { plain } from "../draw/text";
 import { clear, counted } from "../state/selection";
 import { dark } from "../state/theme";
 import { Picture } from "../views";
+import "./widget.css"; // behind the views' own, which it changes
 
 /** Every rule that the modules of this bundle import; put in by build.mjs. */
 declare const RULES: string;
@@ -24,8 +25,8 @@ export function draw(place: HTMLElement, { title, summary, views }: Given): () =
   root.addEventListener("keydown", keys as EventListener);
   render(
     <>
-      {title && <h2>{title}</h2>}
-      {summary && <p class="summary">{summary}</p>}
+      {title && <h2>{plain(title)}</h2>}
+      {summary && <p class="summary">{plain(summary)}</p>}
       {views.map((view) => <Picture view={view} />)}
     </>, root);
   return () => {
