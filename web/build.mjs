@@ -27,7 +27,7 @@ const hash = (text) => `'sha256-${createHash("sha256").update(text).digest("base
 /** The page of a saved run, which holds everything but the run. */
 async function runPage() {
   const { script, styles } = await parts("src/main.tsx", "iife");
-  if (/<!--|<\/?script/i.test(script) || /<\//.test(styles)) throw new Error("the bundle cannot stand in a page");
+  if (/<!--|<\/script/i.test(script) || /<\//.test(styles)) throw new Error("the bundle cannot stand in a page");
   const policy = `default-src 'none'; script-src ${hash(script)}; style-src ${hash(styles)}; img-src data: blob:; base-uri 'none'; form-action 'none'`;
   return (await readFile("src/run.html", "utf8"))
     .replace('content=""', () => `content="${policy}"`)

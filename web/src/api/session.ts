@@ -141,7 +141,7 @@ export class Session {
   private replay(run: Run): void {
     if (!this.runs.has(run.id)) return;
     const kept = this.saved?.answers.get(this.recording.name(run.ask));
-    if (!kept) return this.hearText(run, { type: "error", run: run.id, error: "saved", message: "this is not in the saved run", hint: this.saved?.hint ?? "" });
+    if (!kept) return this.hearText(run, { type: "error", run: run.id, error: "saved", message: "This is not in the saved run.", hint: this.saved?.hint ?? "" });
     const last = kept.texts[kept.texts.length - 1];
     for (const text of kept.texts) if (text !== last) this.hearText(run, text);
     for (const frame of kept.frames) this.hearFrame(frame, run);

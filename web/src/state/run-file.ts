@@ -24,29 +24,38 @@ export const MOST = 128 << 20;
 
 export const runFile = (parts: Omit<RunFile, "format" | "version">): RunFile => ({ format: FORMAT, version: VERSION, ...parts });
 
-/** A run in the page that shows it; the parts that a viewer without scripts sees are told in words. */
+const BEGIN = `<script type="application/json" id="${PLACE}">`;
+const END = "</script>";
+const WORDS = '<div id="lab">';
+
+/** A run in the page that shows it; a viewer that runs no scripts is told in words. The page is a text all along: a document of it would be held to this page's policy. */
 export function page(template: string, run: RunFile): string {
-  const made = new DOMParser().parseFromString(template, "text/html");
-  const told = (kind: string, text: string) => made.getElementById("lab")!.append(Object.assign(made.createElement(kind), { textContent: text }));
+  const words = document.createElement("div");
+  const told = (kind: string, text: string) => words.append(Object.assign(document.createElement(kind), { textContent: text }));
   const { model, weights, answers } = run;
   told("h1", `A saved run of ${model.name}`);
   told("p", `Made ${run.made} by Fluoroscope ${run.by}${weights ? `, weights ${weights}` : ""}. Its pictures need a browser that runs the script in this file.`);
   for (const { ask } of answers) if (ask.type === "live") told("p", `Prompt: ${String(ask.prompt)}`);
   for (const { texts } of answers) for (const text of texts) if (text.type === "result") { told("h2", text.title); told("p", text.summary); }
   const stored = { ...run, answers: answers.map(({ frames, ...kept }): Stored => ({ ...kept, frames: frames.map(encoded) })) };
-  made.getElementById(PLACE)!.textContent = JSON.stringify(stored).replaceAll("<", "\\u003c");
-  return `<!doctype html>\n${made.documentElement.outerHTML}\n`;
+  const data = JSON.stringify(stored).replaceAll("<", "\\u003c"); // so that no text in it ends the element
+  return template.replace(WORDS, () => WORDS + words.innerHTML).replace(BEGIN, () => BEGIN + data);
 }
 
-/** The run in the page of a file. */
-export function read(name: string, source: Document): RunFile {
-  const place = source.querySelector(`script#${PLACE}`);
-  if (!place) throw source.getElementById(RESULT)
+/** What a file carries, as text. */
+export function carried(name: string, file: string): string {
+  const [begin, end] = [file.indexOf(BEGIN), file.indexOf(END, file.indexOf(BEGIN))];
+  if (begin >= 0) return file.slice(begin + BEGIN.length, end < 0 ? undefined : end);
+  throw file.includes(`id="${RESULT}"`)
     ? trouble(`${name} is a saved result, not a saved run`, "Open it in the browser by itself; the lab opens what Save run made.")
     : trouble(`${name} is no saved run of Fluoroscope`, "Choose a file that Save run made.");
+}
+
+/** The run in what a file carries. */
+export function read(name: string, text: string): RunFile {
   let found: unknown;
   try {
-    found = JSON.parse(place.textContent!);
+    found = JSON.parse(text);
   } catch {
     throw trouble(`${name} is cut short or damaged: what it carries is no JSON`, "Copy it again, or save the run again.");
   }

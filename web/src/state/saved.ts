@@ -4,7 +4,7 @@ import { Recording, type Kept } from "../api/recording";
 import type { Trouble } from "../api/session";
 import { choices, setChoices } from "./choices";
 import { A, analyse, analyseShown, B, catalogue, found, load, measure, model, session, showing, sides, type Side } from "./lab";
-import { MOST, page, PLACE, read, runFile, type RunFile } from "./run-file";
+import { carried, MOST, page, PLACE, read, runFile, type RunFile } from "./run-file";
 import { begunWith, NONE, selection } from "./selection";
 
 export const opened = signal<RunFile | null>(null);
@@ -57,7 +57,7 @@ export async function openFile(file: File): Promise<void> {
     return;
   }
   try {
-    show(read(file.name, new DOMParser().parseFromString(await file.text(), "text/html")), "Compute again here, or close the saved run.");
+    show(read(file.name, carried(file.name, await file.text())), "Compute again here, or close the saved run.");
   } catch (error) {
     fault.value = error instanceof Error ? { error: "file", message: `${file.name} cannot be read`, hint: error.message } : error as Trouble;
   }
@@ -66,7 +66,7 @@ export async function openFile(file: File): Promise<void> {
 /** Shows the run that this page carries. */
 export function openOwn(): void {
   try {
-    show(read("this file", document), "Open this file in fluoro lab, which can compute it.");
+    show(read("this file", document.getElementById(PLACE)!.textContent!), "Open this file in fluoro lab, which can compute it.");
   } catch (error) {
     fault.value = error as Trouble;
   }
