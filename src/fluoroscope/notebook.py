@@ -37,6 +37,9 @@ class Widget(anywidget.AnyWidget):
     group = traitlets.Unicode().tag(sync=True)
     selection = traitlets.Dict().tag(sync=True)
 
+    _link: traitlets.link | None = None
+    _still: Mapping[str, str] = {}
+
     @classmethod
     def of(cls, section: Section, still: Mapping[str, str], group: str) -> Self:
         """A widget of one result, linked with the others of its group.
@@ -57,7 +60,7 @@ class Widget(anywidget.AnyWidget):
         given = json.dumps({"title": section.title, "summary": section.summary, "views": views}, allow_nan=False)
         shared = _SHARED.setdefault(group, Shared(selection=_whole({})))
         made = cls(_esm=script, given=given, group=group, selection=shared.selection)
-        made._still, made._shared = dict(still), shared
+        made._still = still
         made._link = traitlets.link((shared, "selection"), (made, "selection"))
         return made
 
@@ -66,7 +69,9 @@ class Widget(anywidget.AnyWidget):
         return _whole(proposal["value"])
 
     def close(self) -> None:
-        self._link.unlink()
+        if self._link is not None:  # ipywidgets closes a widget again when it is collected
+            self._link.unlink()
+            self._link = None
         super().close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
@@ -86,4 +91,6 @@ def _whole(given: Mapping[str, Any]) -> dict[str, int | None]:
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         known = ", ".join(Selection.model_fields)
-        raise ArgumentError(f"{given!r} is no selection: {wrong}", f"Fields: {known}, each a number or None.") from error
+        raise ArgumentError(
+            f"{given!r} is no selection: {wrong}", f"Fields: {known}, each a number or None."
+        ) from error

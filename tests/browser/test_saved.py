@@ -2,13 +2,14 @@
 
 import json
 import re
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import expect
 
 from browser.lab import CORRUPTED, Lab
 from browser.test_compare import pair, switch, titles
-from browser.test_hostile import strange
+from browser.test_hostile import HOSTILE, strange
 
 DATA = re.compile(r'(<script type="application/json" id="fluoroscope-run">)(.*?)(</script>)', re.DOTALL)
 
@@ -91,10 +92,14 @@ def test_the_file_by_itself_is_the_page_without_network(browser, browser_context
     page.goto(lab.address)
     the_same(lab, told)
     assert page.locator("#heads canvas").count() == 48
-    assert not page.eval_on_selector_all(
+    blank = page.eval_on_selector_all(
         "#heads canvas",
-        """all => all.some(canvas => !canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some(byte => byte))""",
+        """all => all.filter(canvas => {
+          const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+          return !data.some(byte => byte);
+        }).length""",
     )
+    assert blank == 0
     expect(page.locator(".saved-run")).to_contain_text("Saved run of specimen")
     lab.choose(2, 5)  # another head than the one that was chosen: its exact pattern is in the file as well
     expect(page.locator("#attention td[role=gridcell]")).to_have_count(14 * 14)
@@ -102,7 +107,9 @@ def test_the_file_by_itself_is_the_page_without_network(browser, browser_context
     page.press("#prompt-text", "Enter")
     expect(page.locator("#prompt [role=alert]")).to_contain_text("not in the saved run. Open this file in fluoro lab")
     assert lab.violations() == []
-    assert {address.partition("#")[0] for address in asked if not address.startswith(("data:", "blob:"))} == {lab.address}
+    assert {address.partition("#")[0] for address in asked if not address.startswith(("data:", "blob:"))} == {
+        lab.address
+    }
     assert lab.faults == []
     page.context.close()
 
@@ -238,3 +245,23 @@ def test_a_hostile_file_stays_text(open_lab, file):
     expect(lab.page.locator("#next .pair .summary >> nth=1")).to_contain_text("<img")
     assert strange(lab.page) == (set(), 1)
     assert lab.page.title() == "Fluoroscope"
+
+
+def test_a_hostile_prompt_is_text_in_the_file_that_is_saved(open_lab, browser, browser_context_args, folder):
+    prompt = HOSTILE[1] + " --><!--<script>" + HOSTILE[0]
+    lab = open_lab("#p=" + quote(prompt))
+    expect(lab.page.locator("#save-run")).to_be_enabled()
+    path = save(lab, folder)
+    for scripts in (True, False):
+        page = browser.new_context(**browser_context_args, java_script_enabled=scripts).new_page()
+        other = Lab(page, path.as_uri())
+        page.goto(other.address)
+        if scripts:
+            assert page.input_value("#prompt-text") == prompt
+            assert strange(page) == ({"style"}, 2)
+            assert page.title() == "Fluoroscope: a saved run"
+            assert other.faults == []
+        else:
+            assert prompt in page.locator("#lab").inner_text()
+            assert page.locator("#lab img, #lab script").count() == 0
+        page.context.close()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = {"index.html", "lab.js", "lab.css", "stamp.txt"}
+PAGE = {"index.html", "lab.js", "lab.css", "widget.js", "file.js", "run.html", "stamp.txt"}
 STATIC = "fluoroscope/server/static/"
 
 
