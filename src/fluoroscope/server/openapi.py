@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from fluoroscope import __version__, registry
-from fluoroscope.server import circuit_trace, messages
+from fluoroscope.server import circuit_trace, messages, words
 
 
 class ModelRequest(messages.Message):
@@ -47,6 +47,7 @@ def document() -> bytes:
         | _post("Loads another model.", _schema(ModelRequest), _WHATEVER),
         "/api/analyses": _get("Every analysis, with the schema of its parameters.", _list(messages.Analysis)),
         "/api/presets": _get("Circuit Trace: prompts with known circuits.", _list(messages.Preset)),
+        "/api/word": _post("Which token a word names.", _schema(words.WordRequest), _schema(messages.Word)),
         "/api/analyze": _post(
             "Circuit Trace: a prompt analysed whole.", _schema(circuit_trace.AnalyzeRequest), _WHATEVER
         ),
@@ -71,8 +72,8 @@ def document() -> bytes:
 
 _ABOUT = (
     "Every analysis is a socket as well, at its address: send the arguments as one message; `progress` messages come, "
-    "then `result` or `error`. /ws/analyze is Circuit Trace's: `accepted`, a `layer` each, `done`. /api/session is the "
-    "page's: docs/lab.md."
+    "`partial` ones with what there is so far where an analysis can tell it, then `result` or `error`. /ws/analyze is "
+    "Circuit Trace's: `accepted`, a `layer` each, `done`. /api/session is the page's: docs/lab.md."
 )
 _WHATEVER: dict[str, Any] = {"type": "object"}
 
