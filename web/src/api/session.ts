@@ -12,9 +12,11 @@ export type RunState = {
   done: number;
   total: number | null;
   answer: Shown | null;
+  /** What there is so far; stays when the run is called off. */
+  partial: Shown | null;
   trouble: Trouble | null;
 };
-export const EMPTY: RunState = { status: "empty", label: "", done: 0, total: null, answer: null, trouble: null };
+export const EMPTY: RunState = { status: "empty", label: "", done: 0, total: null, answer: null, partial: null, trouble: null };
 
 export type Heard = { text?: FromServer; frame?: { header: Frame; parts: Parts; shapes: Record<string, number[]> } };
 type Ask = { type: "live" | "run" | "need" | "model"; [key: string]: unknown };
@@ -57,6 +59,13 @@ export class Session {
       run.state.value = { ...run.state.value, label: "waiting for the connection" };
       this.waiting.push(run);
     }
+    return run;
+  }
+
+  /** A run that ended before, as it was. */
+  known(ask: Ask, answer: Shown): Run {
+    const run = new Run(`k${++this.count}`, ask, this);
+    run.state.value = { ...EMPTY, status: "ready", answer };
     return run;
   }
 
@@ -104,7 +113,8 @@ export class Session {
     if (text.type === "progress") {
       const status = text.label === "queued" ? "queued" : "running";
       run.state.value = { ...run.state.value, status, label: text.label, done: text.done, total: text.total };
-    } else if (text.type === "result") this.ended(run, { status: "ready", answer: text });
+    } else if (text.type === "partial") run.state.value = { ...run.state.value, status: "running", partial: text };
+    else if (text.type === "result") this.ended(run, { status: "ready", answer: text });
     else if (text.type === "done") this.ended(run, { status: "ready" });
     else if (text.type === "cancelled") this.ended(run, { status: "cancelled" });
     else if (text.type === "error") this.ended(run, { status: "error", trouble: text });

@@ -1,5 +1,5 @@
 /** Every kind of picture has its component: a kind without one does not compile. */
-import type { FunctionComponent } from "preact";
+import type { ComponentChildren, FunctionComponent } from "preact";
 import { useState } from "preact/hooks";
 import type { View } from "../api/generated";
 import { visible } from "../draw/text";
@@ -19,7 +19,8 @@ const DRAWN: { [Kind in View["kind"]]: FunctionComponent<{ view: Of<Kind> }> } =
   scatter: ScatterView, arcs: ArcsView, graph: GraphView, table: TableView,
 };
 
-export function Picture({ view }: { view: View }) {
+/** `drawn`: instead of what the kind of the view draws by itself. */
+export function Picture({ view, drawn }: { view: View; drawn?: ComponentChildren }) {
   const [twin, setTwin] = useState(false);
   const Drawn = DRAWN[view.kind] as FunctionComponent<{ view: View }>;
   return (
@@ -31,7 +32,7 @@ export function Picture({ view }: { view: View }) {
         )}
         {view.caption && <span class="muted caption">{view.caption}</span>}
       </figcaption>
-      {twin ? <Twin view={view} /> : <Drawn view={view} />}
+      {twin ? <Twin view={view} /> : drawn ?? <Drawn view={view} />}
     </figure>
   );
 }
