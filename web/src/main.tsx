@@ -29,7 +29,7 @@ const NEXT: Record<Showing, Showing> = { A: "B", B: "A−B", "A−B": "A" };
 function keys(event: KeyboardEvent): void {
   if (document.querySelector("dialog[open]") || document.fullscreenElement) return; // Escape is theirs
   if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); openPalette(); return; }
-  const typing = event.target instanceof HTMLElement && /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
+  const typing = event.target instanceof HTMLElement && event.target.matches("textarea, select, input:not([type=range], [type=checkbox])");
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
   const step = { "[": [-1, 0], "]": [1, 0], "{": [0, -1], "}": [0, 1] }[event.key];
   const does: Record<string, () => void> = {

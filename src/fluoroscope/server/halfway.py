@@ -37,7 +37,7 @@ class Halfway:
         if began >= self._next:
             self._tell(so_far)
             ended = time.monotonic()
-            self._next = ended + max(PAUSE, _SHARE * (ended - began))
+            self._next = max(self._next, ended + max(PAUSE, _SHARE * (ended - began)))
 
     def until(self, work: Callable[[], T]) -> T:
         """What `work` gives; where it is called off, what there was is told first."""

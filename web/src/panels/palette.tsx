@@ -64,8 +64,9 @@ function matching(all: readonly Action[], typed: string): Action[] {
   if (typed.trim() === "") return [...all];
   const scored = all.flatMap((action) => {
     const own = likeness(typed, action.name);
-    const wide = likeness(typed, `${action.group} ${action.name} ${action.told}`);
-    const score = own !== null ? own + 4 : wide;
+    const text = `${action.group} ${action.name} ${action.told}`.toLowerCase();
+    const words = typed.toLowerCase().split(/\s+/).every((word) => text.includes(word));
+    const score = own !== null ? own : words ? -10 : null;
     return score === null ? [] : [{ action, score }];
   });
   return scored.sort((one, other) => other.score - one.score).slice(0, MOST).map(({ action }) => action);

@@ -1,7 +1,7 @@
 /** Two prompts, every part's value of one put into the other: which bring the answer back. */
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { HeadGrid, Shown } from "../api/generated";
-import { visible } from "../draw/text";
+import { number, visible } from "../draw/text";
 import { aimed, foil, target } from "../state/aims";
 import { A, B, found } from "../state/lab";
 import { selection } from "../state/selection";
@@ -23,20 +23,21 @@ const PARTS: readonly { name: string; kind: Kind; asked: Record<string, string> 
   { name: "layers × tokens: stream", kind: "activation_patching", asked: {} },
   { name: "layers × tokens: attention", kind: "activation_patching", asked: { site: "attn_out" } },
   { name: "layers × tokens: MLP", kind: "activation_patching", asked: { site: "mlp_out" } },
-  { name: "heads, over 16 pairs of a task, with the noise of shuffled pairs", kind: "task_patching", asked: { task: "ioi" } },
+  { name: "heads, over pairs of a task", kind: "task_patching", asked: {} },
 ];
 const NAMED = 10;
 
 export function PatchSweep() {
   const [grain, setGrain] = useState(0);
   const [direction, setDirection] = useState("denoise");
+  const [task, setTask] = useState("ioi");
   const { kind, asked: own } = PARTS[grain]!;
   const sweeps = { head_patching: useAnalysis("head_patching"), activation_patching: useAnalysis("activation_patching"), task_patching: useAnalysis("task_patching") };
   const { state, answer, start, cancel } = sweeps[kind];
   const pairs = useAnalysis("head_interaction");
   const patching = usePatching(() => direction);
   const ends = { clean: A.prompt.value, corrupted: B.prompt.value };
-  const args = { ...(kind === "task_patching" ? {} : { ...ends, ...aimed({ target: "answer", foil: "foil" }) }), ...own, direction };
+  const args = { ...(kind === "task_patching" ? { task } : { ...ends, ...aimed({ target: "answer", foil: "foil" }) }), ...own, direction };
   const asked = useRef("");
   const run = () => { asked.current = JSON.stringify(args); start(args); };
   useEffect(() => {
@@ -55,9 +56,10 @@ export function PatchSweep() {
         <label>Direction <select value={direction} onChange={(event) => setDirection(event.currentTarget.value)}>
           <option value="denoise">denoise: clean into corrupted</option><option value="noise">noise: corrupted into clean</option>
         </select></label>
+        {kind === "task_patching" && <label>Task <input type="text" value={task} spellcheck={false} onInput={(event) => setTask(event.currentTarget.value)} /></label>}
         <button type="submit" class="primary">Run the sweep</button>
       </form>
-      <p class="muted">{kind === "task_patching" ? "Pairs of the task “ioi”, not the prompts above." : `Measured: ${target.value ? visible(target.value) : "what the model says after A"} against ${foil.value ? visible(foil.value) : "what it says after B"}; choose others beside the prompt.`}</p>
+      <p class="muted">{kind === "task_patching" ? "Sixteen pairs of that task, not the prompts above; values of shuffled pairs give the noise that an effect has to stand out of." : `Measured: ${target.value ? visible(target.value) : "what the model says after A"} against ${foil.value ? visible(foil.value) : "what it says after B"}; choose others beside the prompt.`}</p>
       {state.status === "ready" && asked.current !== JSON.stringify(args) && <p class="muted">The prompts, the tokens or the direction were changed: this is the earlier sweep.</p>}
       <States state={state} empty="Run the sweep: a fraction of a second on the embedded model." old={answer !== null} onCancel={cancel} onRetry={run}>
         {answer && <Swept key={kind} kind={kind} answer={answer} patching={patching} direction={direction} pairs={pairs} />}
@@ -144,7 +146,7 @@ function cellsOf(kind: Kind, result: Readonly<Record<string, unknown>>): Cells {
   const name = (row: number, column: number) => heads ? own ? `${part}.${row}.${column}` : `L${row}H${column}` : `${site}.${layers![row]} at ${visible(clean![positions![column]!]!)} ${positions![column]}`;
   const rows = effects.flatMap((line, row) => line.flatMap((value, column) => {
     const taken = at(row, column);
-    return value === null || !taken ? [] : [{ name: name(row, column), site: heads && !own ? `L${row}H${column}` : null, value, told: String(Number(scores[row]![column]!.toPrecision(3))), taken }];
+    return value === null || !taken ? [] : [{ name: name(row, column), site: heads && !own ? `L${row}H${column}` : null, value, told: number(scores[row]![column]!), taken }];
   }));
   return { at, rows: rows.sort((one, other) => Math.abs(other.value) - Math.abs(one.value)) };
 }

@@ -19,10 +19,10 @@ const likely = (): readonly Token[] => {
   return (layers[layers.length - 1]?.says ?? []).map(({ id, label }: Said) => ({ id, label }));
 };
 
-type Props = { id: string; label: string; value: string; empty: string; onWord: (text: string, tokens: readonly Token[]) => void };
+type Props = { id: string; label: string; value: string; empty: string; onWord: (text: string, tokens: readonly Token[]) => void; clears?: boolean };
 
 /** Calls `onWord` once a text names a token, or is empty; a text that names none changes nothing and says why. */
-export function WordField({ id, label, value, empty, onWord }: Props) {
+export function WordField({ id, label, value, empty, onWord, clears = false }: Props) {
   const [text, setText] = useState(value);
   const [found, setFound] = useState<Word | null>(null);
   const [trouble, setTrouble] = useState<Trouble | null>(null);
@@ -36,7 +36,7 @@ export function WordField({ id, label, value, empty, onWord }: Props) {
       const refused = "error" in answer ? answer : (answer.trouble as Trouble | null);
       setFound("error" in answer ? null : answer);
       setTrouble(refused);
-      if (commit && !refused && !("error" in answer)) onWord(wanted, answer.named);
+      if (commit && !refused && !("error" in answer)) { onWord(wanted, answer.named); if (clears) setText(""); }
     } catch { setTrouble({ error: "lost", message: "The server does not answer.", hint: "" }); }
   };
   useEffect(() => { setText(value); setTrouble(null); setFound(null); }, [value]);
@@ -45,8 +45,8 @@ export function WordField({ id, label, value, empty, onWord }: Props) {
     const timer = setTimeout(() => void look(text, false), PAUSE);
     return () => clearTimeout(timer);
   }, [text]);
-  const take = (token: Token) => { setText(token.label); void look(`#${token.id}`, false).then(() => { setTrouble(null); onWord(`#${token.id}`, [token]); }); };
-  const offered = found && text !== value ? found.alike : likely();
+  const take = (token: Token) => { setText(clears ? "" : token.label); setTrouble(null); void look(`#${token.id}`, true); };
+  const offered = text === "" ? likely() : found && text !== value ? found.alike : [];
   return (
     <div class="word">
       <label for={id}>{label}</label>
