@@ -120,10 +120,11 @@ type CellProps = { grid: Grid; value: number | null; at: [number, number]; stop:
 function Cell({ grid, value, at: [i, j], stop, onReach, acts }: CellProps) {
   const colour = shade(dark.value, value ?? 0, grid.maximum, grid.signed);
   const taken = acts?.take(grid.title, i, j) ?? null;
+  const faint = grid.faint?.(i, j) ?? false;
   const mark = grid.marked?.(i, j) ?? null;
   return (
-    <td role="gridcell" data-cell={`${i}.${j}`} aria-colindex={j + 2} tabIndex={stop ? 0 : -1} {...tied(grid.place(i, j))} onFocus={onReach} class={grid.faint?.(i, j) ? "faint" : mark ? "marked" : undefined}
-      style={value === null ? {} : { background: css(colour), color: ink(colour) }}
+    <td role="gridcell" data-cell={`${i}.${j}`} aria-colindex={j + 2} tabIndex={stop ? 0 : -1} {...tied(grid.place(i, j))} onFocus={onReach} class={faint ? "faint" : mark ? "marked" : undefined}
+      style={value === null || faint ? {} : { background: css(colour), color: ink(colour) }}
       draggable={taken !== null} onDragStart={(event) => { if (taken !== null) event.dataTransfer?.setData("text/plain", taken); }}
       onDragOver={(event) => { if (acts?.drop) event.preventDefault(); }}
       onDrop={(event) => { if (acts?.drop) { event.preventDefault(); acts.drop(event.dataTransfer?.getData("text/plain") ?? "", i, j); } }}
