@@ -42,7 +42,7 @@ export const openHelp = (): void => document.querySelector<HTMLDialogElement>("#
 export function Help() {
   const rows = [
     ["Enter", "in the prompt: analyse"], ["arrows", "between cells and heads; Enter chooses"], ["[ ]", "the layer below, above"], ["{ }", "the head before, behind"],
-    ["Esc", "clear the selection"], ["z, Z", "undo, redo a selection"], ["c", "compare: A, B, A − B"], ["l", "copy a link to what is shown"], ["d", "dark or light"],
+    ["Esc", "clear the selection"], ["z, Z", "undo, redo a selection"], ["x, + −", "in the attention of many tokens: exchange rows and columns; zoom"], ["c", "compare: A, B, A − B"], ["l", "copy a link to what is shown"], ["d", "dark or light"],
     ["g then h a p i s l c f t e", "go to heads, attention, prompt, inspector, sweep, lens, circuit, flow, path tree, every analysis"],
   ];
   return (

@@ -74,7 +74,7 @@ export function HeadGrid(props: Props) {
     body.current?.querySelector<HTMLElement>(`[data-place="${placeOf(...target)}"]`)?.focus();
   };
   const first = shown.find((layer) => rows[layer]?.heads !== 0) ?? 0;
-  const stop = shown.includes(at[0]) && rows[at[0]]?.heads !== 0 ? at : [first, 0];
+  const stop: [number, number] = shown.includes(at[0]) && rows[at[0]]?.heads !== 0 ? at : [first, 0];
   const header = columns > 24 ? 8 : columns > 12 ? 4 : 1;
   return (
     <div class="wide" ref={box}>
@@ -86,21 +86,30 @@ export function HeadGrid(props: Props) {
           <div class="stack">
             <Tiles atlas={atlas} look={look} news={rows} aria-hidden="true" style={{ left: `${LABEL}px`, width: `${whole}px`, height: `${shown.length * (size + gap)}px` }} />
             <div ref={body} class="thumbnails" role="grid" aria-label="heads" onKeyDown={move}>
-              {shown.map((layer) => (
-                <div role="row" class="layer">
-                  <span role="rowheader" class="muted">L{layer}</span>
-                  {rows[layer]?.heads === 0 ? <span role="gridcell" class="headless muted">no attention heads here</span>
-                    : Array.from({ length: rows[layer]?.heads ?? columns }, (_, head) => (
-                      <Cell {...props} key={head} layer={layer} head={head} left={LABEL + left(head)} size={size} stop={stop[0] === layer && stop[1] === head} onStop={setAt} />
-                    ))}
-                </div>
-              ))}
+              {shown.map((layer) => <Layer {...props} key={layer} layer={layer} place={place} stop={stop[0] === layer ? stop[1] : null} onStop={setAt} />)}
             </div>
           </div>
         </div>
       )}
     </div>
   );
+}
+
+type LayerProps = Props & { layer: number; place: ReturnType<typeof measured>; stop: number | null; onStop: (place: [number, number]) => void };
+
+/** A row; made again only where something of its own changed, since there may be a thousand cells. */
+function Layer(props: LayerProps) {
+  const { rows, columns, layer, place: { size, left }, stop, onStop, grid, marks, maximum } = props;
+  const row = rows[layer];
+  return useMemo(() => (
+    <div role="row" class="layer">
+      <span role="rowheader" class="muted">L{layer}</span>
+      {row?.heads === 0 ? <span role="gridcell" class="headless muted">no attention heads here</span>
+        : Array.from({ length: row?.heads ?? columns }, (_, head) => (
+          <Cell {...props} key={head} head={head} left={LABEL + left(head)} size={size} stop={stop === head} onStop={onStop} />
+        ))}
+    </div>
+  ), [row, columns, props.place, stop, grid?.name, grid?.values[layer], grid?.signed, marks, maximum]);
 }
 
 /** The cell that a key goes to; layers without heads are passed over. */
@@ -115,7 +124,7 @@ function next(key: string, [layer, head]: [number, number], layers: readonly num
   return target && layers.length ? [layers[within(target[0], layers.length)]!, within(target[1], columns)] : null;
 }
 
-type CellProps = Props & { layer: number; head: number; left: number; size: number; stop: boolean; onStop: (place: [number, number]) => void };
+type CellProps = Omit<LayerProps, "stop"> & { head: number; left: number; size: number; stop: boolean };
 
 function Cell({ layer, head, left, size, stop, onStop, rows, grid, maximum, marks, told }: CellProps) {
   const chosen = useComputed(() => selection.value.layer === layer && selection.value.head === head).value;
