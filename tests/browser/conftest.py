@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -70,6 +71,8 @@ def hybrid(bundle, tmp_path_factory):
         zoo.loud(made, 0)
     made.save_pretrained(folder)
     with serving("--model", str(folder), FLUOROSCOPE_MAX_TOKENS="2500") as found:
+        while httpx2.get(f"{found}api/ready").status_code != 200:
+            time.sleep(0.1)
         yield Hybrid(found, str(folder))
 
 
