@@ -11,6 +11,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx2
 import pytest
 import torch
 from playwright.sync_api import sync_playwright
@@ -40,9 +41,11 @@ def serving(*options, **settings):
     command = [sys.executable, "-m", "fluoroscope", "lab", "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=told) as server:
         found = re.search(r"http://\S+", server.stdout.readline())
-        assert found, "the lab does not start"
-        yield found[0]
-        server.terminate()
+        try:
+            assert found, "the lab does not start"
+            yield found[0]
+        finally:
+            server.terminate()
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +74,7 @@ def hybrid(bundle, tmp_path_factory):
         zoo.loud(made, 0)
     made.save_pretrained(folder)
     with serving("--model", str(folder), FLUOROSCOPE_MAX_TOKENS="2500") as found:
-        while httpx2.get(f"{found}api/ready").status_code != 200:
+        while httpx2.get(f"{found}api/ready", timeout=60).status_code != 200:
             time.sleep(0.1)
         yield Hybrid(found, str(folder))
 
