@@ -23,7 +23,6 @@ SIDE, ROUNDS, IDLE = 32, 7, 3
 """Layers and heads of the model with 1,024 heads; how often to measure; seconds of rest."""
 BUDGETS = {
     "first page, gzipped, kB": 60,
-    "widget, kB": 60,
     "first layer on the screen, ms": 300,
     "1,024 heads drawn again, ms": 100,
     "1,024 balls drawn again, ms": 100,
@@ -79,7 +78,7 @@ def measured() -> dict[str, float]:
 
 
 def _sizes() -> dict[str, float]:
-    """What the page asks for before anything is done, and the widget."""
+    """What the page asks for before anything is done."""
     sys.path.insert(0, str(ROOT))
     import hatch_build
 
@@ -95,10 +94,7 @@ def _sizes() -> dict[str, float]:
         links = re.findall(r"""(?:src|href)="([^":]+)"|(?:from|import)\s*"\./([^"]+)\"""", text)
         wanted += [link for pair in links for link in pair if link]
     weight = sum(len(gzip.compress((static / name).read_bytes(), 9)) for name in seen)
-    found = {"first page, gzipped, kB": round(weight / 1000, 1)}
-    if (static / "widget.js").is_file():
-        found["widget, kB"] = round((static / "widget.js").stat().st_size / 1000, 1)
-    return found
+    return {"first page, gzipped, kB": round(weight / 1000, 1)}
 
 
 @contextmanager

@@ -3,23 +3,35 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type { HeadGrid, Shown, View } from "../api/generated";
 import { EMPTY, type Run, type RunState } from "../api/session";
 import { A, B, found, session, showing, sides, type Side } from "../state/lab";
+import { useChoice } from "../state/choices";
 import { Picture } from "../views";
 import { Panel, States } from "./frame";
 
-export type Asking = { state: RunState; answer: Shown | null; start: (args: Record<string, unknown>) => void; cancel: () => void; forget: () => void };
+export type Asking = {
+  state: RunState; answer: Shown | null;
+  /** The arguments that were asked last, as JSON; "" before the first. */
+  asked: string; start: (args: Record<string, unknown>) => void; cancel: () => void; forget: () => void;
+};
 
-/** The newest run of an analysis, and the newest answer; a new run calls the old one off. */
-export function useAnalysis(name: string): Asking {
+/** The newest run of an analysis, and the newest answer; a new run calls the old one off.
+ * A panel that asks only when it is told to gives its name: a saved run then shows what it asked last. */
+export function useAnalysis(name: string, panel = ""): Asking {
   const [run, setRun] = useState<Run | null>(null);
   const newest = useRef<Run | null>(null);
+  const [asked, setAsked] = useChoice(panel && `${panel}.${name}`, "");
   const answer = useRef<Shown | null>(null);
   const state = run?.state.value ?? EMPTY;
   if (state.answer) answer.current = state.answer;
-  const change = (next: Run | null) => { newest.current?.cancel(); newest.current = next; setRun(next); };
-  useEffect(() => () => newest.current?.cancel(), []);
+  const change = (next: Run | null) => { newest.current?.drop(); newest.current = next; setRun(next); };
+  useEffect(() => () => newest.current?.drop(), []);
+  const question = (args: Record<string, unknown>) => ({ type: "run", analysis: name, arguments: args }) as const;
+  const start = (args: Record<string, unknown>) => { setAsked(JSON.stringify(args)); change(session.start(question(args))); };
+  useEffect(() => {
+    const before = asked && (JSON.parse(asked) as Record<string, unknown>);
+    if (before && session.knows(question(before))) start(before);
+  }, []);
   return {
-    state, answer: answer.current, cancel: () => newest.current?.cancel(),
-    start: (args) => change(session.start({ type: "run", analysis: name, arguments: args })),
+    state, answer: answer.current, asked, start, cancel: () => newest.current?.cancel(),
     forget: () => { answer.current = null; change(null); },
   };
 }

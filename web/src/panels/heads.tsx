@@ -52,7 +52,7 @@ export function HeadMap() {
       {both && unequal() ? <p class="state">{unequal()}</p> : layers.length > 0 && (
         <>
           {form === "table" ? <Twin /> : <Drawn name={chosen} space={form === "space"} hide={hide} tops={tops} scores={scores} />}
-          <p class="choices tops">
+          <p class="tops">
             <label for="top-count">Mark</label>
             <select id="top-count" value={count} onChange={(event) => setCount(Number(event.currentTarget.value))}>
               {COUNTS.map((each) => <option value={each}>{each ? `the ${each} largest` : "none"}</option>)}

@@ -83,7 +83,7 @@ export function Space(props: Props) {
             {layers.map((layer, line) => line % step === 0 && <Label at={place(line, right(0) - 1.2)}>L{layer}</Label>)}
             {Array.from({ length: columns }, (_, head) => head % step === 0 && <Label at={place(layers.length - 0.1, right(head))}>H{head}</Label>)}
           </div>
-          <p class="choices">
+          <p class="turns">
             <button class="quiet" aria-label="turn left" onClick={() => turn(-TURN, 0)}>⟲</button><button class="quiet" aria-label="turn right" onClick={() => turn(TURN, 0)}>⟳</button>
             <button class="quiet" aria-label="nearer" onClick={() => turn(0, 0, 1.2)}>+</button><button class="quiet" aria-label="farther" onClick={() => turn(0, 0, 1 / 1.2)}>−</button>
             <button class="quiet" onClick={() => setCamera(FRONT)}>from the front</button>
