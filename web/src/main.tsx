@@ -1,5 +1,6 @@
 /** The lab: a prompt above, panels below, one selection for all of them. */
 import "./lab.css";
+import "./panels/panels.css";
 import { render } from "preact";
 import { useEffect } from "preact/hooks";
 import { AnalysisPanel } from "./panels/analysis";
@@ -12,14 +13,16 @@ import { PatchSweep } from "./panels/patch";
 import { PathTree } from "./panels/paths";
 import { PromptBar } from "./panels/prompt";
 import { Header, Help, openHelp } from "./panels/header";
-import { begin, model, show, showing, trouble, type Showing } from "./state/lab";
+import { Chapter, Contents } from "./panels/chapters";
+import { Later } from "./panels/later";
+import { begin, first, show, showing, trouble, type Showing } from "./state/lab";
 import { clear, redo, select, selection, undo } from "./state/selection";
 import { dark, theme } from "./state/theme";
 import { follow, restore } from "./state/link";
 import type { View } from "./api/generated";
 
 const of = (...kinds: View["kind"][]) => (views: readonly View[]) => views.filter((view) => kinds.includes(view.kind));
-const JUMPS: Record<string, string> = { h: "heads", a: "attention", p: "prompt-text", i: "inspector", s: "patch", l: "lens", c: "circuit", f: "flow", t: "paths", e: "any" };
+const JUMPS: Record<string, string> = { h: "heads", a: "attention", p: "prompt-text", i: "inspector", s: "patch", l: "lens", c: "circuit", f: "flow", t: "paths", e: "any", n: "neurons", k: "circuits", r: "reasoning", v: "conversation", w: "weights" };
 const NEXT: Record<Showing, Showing> = { A: "B", B: "A−B", "A−B": "A" };
 
 function keys(event: KeyboardEvent): void {
@@ -38,10 +41,11 @@ function keys(event: KeyboardEvent): void {
 /** Another head than the one that is chosen; the first one where none is. */
 function move(layers: number, heads: number): void {
   const { layer, head } = selection.value;
-  const about = model.value?.about as { n_layers?: number; n_heads?: number } | undefined;
+  const known = first.value.layers.value;
+  const wide = known.find((each) => each?.heads)?.heads?.entropy.length;
   const within = (value: number, most = 1) => Math.min(Math.max(value, 0), most - 1);
   if (layer === null || head === null) select({ layer: 0, head: 0 });
-  else select({ layer: within(layer + layers, about?.n_layers), head: within(head + heads, about?.n_heads) });
+  else select({ layer: within(layer + layers, known.length), head: within(head + heads, wide) });
 }
 
 function jump(): void {
@@ -63,22 +67,36 @@ function Lab() {
   return (
     <>
       <Header />
+      <Contents />
       {trouble.value && <p class="state trouble notice" role="alert"><b>{trouble.value.message}</b> {trouble.value.hint}</p>}
       <main class={showing.value === "A−B" ? "both" : ""}>
         <PromptBar />
+        <Chapter id="look" />
         <HeadMap />
         <Attention />
         <Inspector />
         <Depth />
         <AnalysisPanel id="next" title="Prediction" about="The likeliest next tokens." analysis="next_token" pick={of("bars")} />
+        <Chapter id="why" />
         <AnalysisPanel id="circuit" title="What wrote the answer" analysis="logit_attribution" grid="what it adds to the answer" pick={of("bars", "head_grid")}
           about="The logit as an exact sum over heads, MLPs and embeddings, with nothing left over. Direct writing only: what a part does through later ones is not in it." />
         <AnalysisPanel id="lens" title="Logit lens" analysis="logit_lens" pick={of("heatmap")}
           about="What each depth would say at every token, with its probability; read columns upwards." />
         <AnalysisPanel id="flow" title="Token flow" analysis="attention_patterns" pick={of("arcs")}
           about="What passes between two tokens, over all layers and heads; where heads rest on the first token is left out. Attention is not influence." />
+        <Later id="neurons" title="Neurons" load={() => import("./panels/neurons").then((found) => found.Neurons)} />
+        <Chapter id="change" />
         <PatchSweep />
         <PathTree />
+        <Later id="circuits" title="Circuits" load={() => import("./panels/circuits").then((found) => found.Circuits)} />
+        <Later id="neuron-patching" title="Neurons patched" load={() => import("./panels/neurons").then((found) => found.NeuronPatching)} />
+        <Chapter id="steps" />
+        <Later id="reasoning" title="Reasoning" load={() => import("./panels/reasoning").then((found) => found.Reasoning)} />
+        <Later id="conversation" title="Conversation" load={() => import("./panels/conversation").then((found) => found.Conversation)} />
+        <Chapter id="parts" />
+        <Later id="weights" title="Weights" load={() => import("./panels/weights").then((found) => found.Weights)} />
+        <Later id="head-circuits" title="Heads by their weights" load={() => import("./panels/weights").then((found) => found.HeadCircuits)} />
+        <Chapter id="every" />
         <AnyAnalysis />
       </main>
       <Help />

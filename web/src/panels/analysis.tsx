@@ -1,12 +1,13 @@
-/** A panel that shows an analysis of the registry: asked again whenever what it is about changes. */
+/** A panel that shows an analysis of the registry: asked again whenever what it is about changes, while it is in sight. */
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { HeadGrid, Shown, View } from "../api/generated";
 import { EMPTY, type Run, type RunState } from "../api/session";
-import { A, B, found, session, showing, sides, type Side } from "../state/lab";
-import { Picture } from "../views";
-import { Panel, States } from "./frame";
+import { A, B, found, modelOf, other, session, showing, sides, textOf, type Side } from "../state/lab";
+import { difference } from "../views/difference";
+import { Sided } from "./sided";
 
-export type Asking = { state: RunState; answer: Shown | null; start: (args: Record<string, unknown>) => void; cancel: () => void; forget: () => void };
+type Given = Record<string, unknown>;
+export type Asking = { state: RunState; answer: Shown | null; start: (args: Given, of?: Side) => void; cancel: () => void; forget: () => void };
 
 /** The newest run of an analysis, and the newest answer; a new run calls the old one off. */
 export function useAnalysis(name: string): Asking {
@@ -19,23 +20,52 @@ export function useAnalysis(name: string): Asking {
   useEffect(() => () => newest.current?.cancel(), []);
   return {
     state, answer: answer.current, cancel: () => newest.current?.cancel(),
-    start: (args) => change(session.start({ type: "run", analysis: name, arguments: args })),
+    start: (args, of = A) => change(session.start({ type: "run", analysis: name, arguments: args, ...modelOf(of) })),
     forget: () => { answer.current = null; change(null); },
   };
 }
 
+/** Both sides of a question that is asked by hand. */
+export function useBoth(name: string): Record<Side["name"], Asking> & { busy: boolean } {
+  const [one, two] = [useAnalysis(name), useAnalysis(name)];
+  const busy = sides.value.some((of) => /queued|running/.test((of === A ? one : two).state.status));
+  return { A: one, B: two, busy };
+}
+
+/** The two prompts of a question about a change: B asks them the other way round, or the same of its model. */
+export function pairOf(of: Side): { clean: string; corrupted: string } {
+  const [clean, corrupted] = of === B && other.value === null ? [B, A] : [A, B];
+  return { clean: clean.prompt.value, corrupted: corrupted.prompt.value };
+}
+
+export const PAIRED = "Compared, B is the same with the two prompts exchanged; with another model, the same asked of it.";
+
+/** Whether an element is in sight, or nearly. */
+export function useSight(id: string): boolean {
+  const [seen, setSeen] = useState(false);
+  useEffect(() => {
+    const box = document.getElementById(id);
+    if (!box) return;
+    const watch = new IntersectionObserver((entries) => setSeen(entries[entries.length - 1]!.isIntersecting), { rootMargin: "300px" });
+    watch.observe(box);
+    return () => watch.disconnect();
+  }, [id]);
+  return seen;
+}
+
 /** The same analysis of a prompt, asked again when the prompt that is shown changes. */
-export function useSide(name: string, of: Side, args: (prompt: string) => Record<string, unknown>): Asking {
+export function useSide(name: string, of: Side, args: (prompt: string) => Given, inSight = true): Asking {
   const asking = useAnalysis(name);
-  const wanted = sides.value.includes(of);
+  const wanted = inSight && sides.value.includes(of);
   const text = of.shown.value;
   const failed = of.run.value?.state.value.status === "error" || of.run.value?.state.value.status === "cancelled";
   const asked = useRef<string | null>(null);
+  const question = text === null ? null : JSON.stringify(args(text));
   useEffect(() => {
-    if (wanted && text !== null && asked.current !== text) { asked.current = text; asking.start(args(text)); }
+    if (wanted && text !== null && asked.current !== question) { asked.current = question; asking.start(args(text), of); }
     if (text === null) asked.current = null;
     if (text === null && failed) asking.forget();
-  }, [wanted, text, failed]);
+  }, [wanted, text, question, failed]);
   return asking;
 }
 
@@ -46,47 +76,18 @@ type Props = {
 };
 
 export function AnalysisPanel({ id, title, about, analysis, pick, grid }: Props) {
+  const inSight = useSight(id) || grid !== undefined; // the head map may show it while it is out of sight
   const args = (prompt: string) => ({ prompt });
-  const asked = { A: useSide(analysis, A, args), B: useSide(analysis, B, args) };
+  const asked = { A: useSide(analysis, A, args, inSight), B: useSide(analysis, B, args, inSight) };
   const shown = sides.value.map((of) => asked[of.name]);
-  const [one] = shown as [Asking];
-  const both = shown.length === 2;
   const grids = shown.map(({ answer }) => answer?.views.find((view): view is HeadGrid => view.kind === "head_grid"));
-  const offered = both ? grids[0] && grids[1] && less(grids[0], grids[1]) : grids[0];
+  const less = grids[0] && grids[1] && difference(grids[0], grids[1], other.value === null);
+  const offered = shown.length === 2 ? less : grids[0];
   useEffect(() => {
-    if (grid && offered) found.value = { ...found.value, [grid]: offered };
+    if (grid && typeof offered === "object") found.value = { ...found.value, [grid]: offered as HeadGrid };
   }, [shown[0]?.answer, shown[1]?.answer, showing.value]);
-  const again = ({ start }: Asking, of: Side) => () => { if (of.shown.value !== null) start(args(of.shown.value)); };
-  const empty = "Analyse a prompt to fill this.";
-  const said = (asking: Asking) => (
-    <>
-      <p class="summary">{asking.answer?.summary}</p>
-      <div class="beside">{pick(asking.answer?.views ?? []).map((view) => <Picture key={view.title} view={view} />)}</div>
-    </>
-  );
-  if (!both) return (
-    <Panel id={id} title={title} about={about} state={one.state} answer={one.answer} empty={empty} onCancel={one.cancel} onRetry={again(one, sides.value[0]!)}>{said(one)}</Panel>
-  );
   return (
-    <Panel id={id} title={title} about={about} state={null} answer={one.answer}>
-      <div class="pair">
-        {shown.map((asking, index) => (
-          <div data-status={asking.state.status}>
-            <h3>{sides.value[index]!.name}</h3>
-            <States state={asking.state} empty={empty} old={asking.answer !== null} onCancel={asking.cancel} onRetry={again(asking, sides.value[index]!)}>{said(asking)}</States>
-          </div>
-        ))}
-      </div>
-      {grid && offered && <Picture view={offered} />}
-    </Panel>
+    <Sided id={id} title={title} about={about} asked={asked} pick={pick} empty="Analyse a prompt to fill this."
+      again={(of) => { if (of.shown.value !== null) asked[of.name].start(args(textOf(of)), of); }} />
   );
-}
-
-/** The numbers of one less those of another, head by head. */
-function less(one: HeadGrid, other: HeadGrid): HeadGrid {
-  const values = one.values.map((row, i) => row.map((value, j) => {
-    const second = other.values[i]?.[j] ?? null;
-    return value === null || second === null ? null : value - second;
-  }));
-  return { ...one, title: `A − B: ${one.title}`, caption: "Blue is more in A, orange more in B.", signed: true, reach: null, values };
 }

@@ -44,6 +44,7 @@ export function Help() {
     ["Enter", "in the prompt: analyse"], ["arrows", "between cells and heads; Enter chooses"], ["[ ]", "the layer below, above"], ["{ }", "the head before, behind"],
     ["Esc", "clear the selection"], ["z, Z", "undo, redo a selection"], ["c", "compare: A, B, A − B"], ["l", "copy a link to what is shown"], ["d", "dark or light"],
     ["g then h a p i s l c f t e", "go to heads, attention, prompt, inspector, sweep, lens, circuit, flow, path tree, every analysis"],
+    ["g then n k r v w", "go to neurons, circuits, reasoning, conversation, weights"], ["j k", "in Reasoning: the step behind, before"],
   ];
   return (
     <dialog id="help" aria-labelledby="help-title">

@@ -34,6 +34,19 @@ export const showing = signal<Showing>("A");
 export const sides = computed<readonly Side[]>(() => (showing.value === "A" ? [A] : showing.value === "B" ? [B] : [A, B]));
 export const first = computed(() => sides.value[0]!);
 
+/** The model of B where two models are compared, on prompt A; null where two prompts are. */
+export const other = signal<string | null>(null);
+export const textOf = (of: Side): string => (of === B && other.value !== null ? A : of).prompt.value;
+/** What an ask of a side names: nothing where it is the model that all see. */
+export const modelOf = (of: Side): { model?: string } => (of === B && other.value !== null ? { model: other.value } : {});
+
+/** Compares with another model, or with another prompt again. */
+export function compareWith(name: string | null): void {
+  other.value = name;
+  if (sides.value.includes(B)) analyse(B);
+  else B.shown.value = null;
+}
+
 /** What the head map can colour beside the live measures: numbers that other panels found. */
 export const found = signal<Readonly<Record<string, HeadGrid>>>({});
 export const measure = signal("pattern");
@@ -79,14 +92,14 @@ function resume(): void {
 }
 
 /** Runs a prompt: layers arrive while the model computes. */
-export function analyse(of: Side, asked: string = of.prompt.value): void {
+export function analyse(of: Side, asked: string = textOf(of)): void {
   of.run.value?.cancel();
   batch(() => {
     of.shown.value = null;
     of.tokens.value = [];
     of.layers.value = [];
   });
-  of.run.value = session.start({ type: "live", prompt: asked, beside: (of === A ? B : A).run.value?.id ?? null }, ({ text, frame }) => {
+  of.run.value = session.start({ type: "live", prompt: asked, beside: (of === A ? B : A).run.value?.id ?? null, ...modelOf(of) }, ({ text, frame }) => {
     if (text?.type === "tokens") batch(() => { of.tokens.value = text.labels; of.ids.value = text.ids; });
     if (text?.type === "done") of.shown.value = asked;
     if (frame?.header.type === "layer") {
@@ -104,7 +117,7 @@ export function analyse(of: Side, asked: string = of.prompt.value): void {
 /** Shows one prompt, the other, or both and their difference; what is not known yet is asked. */
 export function show(wanted: Showing): void {
   showing.value = wanted;
-  for (const each of sides.value) if (each.shown.value !== each.prompt.value && (each === B || A.run.value !== null || wanted !== "A")) analyse(each);
+  for (const each of sides.value) if (each.shown.value !== textOf(each) && (each === B || A.run.value !== null || wanted !== "A")) analyse(each);
 }
 
 /** Runs the prompts that are shown. */
@@ -117,6 +130,7 @@ export function switchModel(name: string): Run {
     batch(() => {
       clear();
       found.value = {};
+      if (other.value === name) other.value = null;
       for (const each of [A, B]) { each.layers.value = []; each.tokens.value = []; each.shown.value = null; }
     });
     void read<ModelInfo>("api/model").then((answer) => {

@@ -1,6 +1,6 @@
 /** The page's state in its address, so that a link shows the same again, on another machine by computing it again. */
 import { effect } from "@preact/signals";
-import { A, B, analyse, measure, model, show, showing, type Showing } from "./lab";
+import { A, B, analyse, measure, model, other, show, showing, type Showing } from "./lab";
 import { begunWith, selection } from "./selection";
 
 const SHOWING: readonly Showing[] = ["A", "B", "A−B"];
@@ -16,6 +16,7 @@ export function restore(): void {
   B.prompt.value = given.get("c") ?? B.prompt.value;
   measure.value = given.get("h") ?? "pattern";
   linkedModel = given.get("m");
+  other.value = given.get("o");
   const [layer, head, query, key] = (given.get("s") ?? "").split(".").map((part) => (/^\d+$/.test(part) ? Number(part) : null));
   begunWith({ layer: layer ?? null, head: head ?? null, query: query ?? null, key: key ?? null });
   const wanted = SHOWING[Number(given.get("v") ?? 0)] ?? "A";
@@ -31,6 +32,7 @@ export function link(): string {
   if (showing.value !== "A") state.set("v", String(SHOWING.indexOf(showing.value)));
   if (measure.value !== "pattern") state.set("h", measure.value);
   if (model.value) state.set("m", model.value.name);
+  if (other.value !== null) state.set("o", other.value);
   return `${location.href.split("#")[0]}#${state}`;
 }
 

@@ -1,9 +1,15 @@
 /** One selection and one hover that every picture shares, with the history of the selection. */
 import { computed, signal } from "@preact/signals";
 
-export type Selection = { layer: number | null; head: number | null; query: number | null; key: number | null };
+export type Selection = {
+  layer: number | null; head: number | null; query: number | null; key: number | null;
+  /** Site of a neuron, such as neurons.3.359. */
+  neuron?: string | null;
+  /** Several tokens, such as a step of a reasoning: the first, and one past the last. */
+  span?: readonly [number, number] | null;
+};
 
-export const NONE: Selection = { layer: null, head: null, query: null, key: null };
+export const NONE: Selection = { layer: null, head: null, query: null, key: null, neuron: null, span: null };
 export const selection = signal<Selection>(NONE);
 export const hover = signal<Selection>(NONE);
 /** What panels look at: the hover where there is one, else the selection. */
@@ -37,6 +43,18 @@ export function undo(): void {
 export function redo(): void {
   const next = future.pop();
   if (next) { past.push(selection.value); selection.value = next; }
+}
+
+/** Whether a token is one of those that are chosen together. */
+export const inSpan = (index: number): boolean => {
+  const span = selection.value.span;
+  return !!span && index >= span[0] && index < span[1];
+};
+
+/** "neurons.3.359" and "L3N359" as the site of a neuron; null where it is none. */
+export function neuronOf(site: string | null): string | null {
+  const found = site && (/^neurons\.(\d+)\.(\d+)$/.exec(site) ?? /^L(\d+)N(\d+)$/.exec(site));
+  return found ? `neurons.${found[1]}.${found[2]}` : null;
 }
 
 /** "z.4.2" and "L4H2" as a selection; null where it is no head. */

@@ -6,7 +6,7 @@ import { number, short, visible } from "../draw/text";
 import { first } from "../state/lab";
 import { headOf } from "../state/selection";
 import { dark } from "../state/theme";
-import { label, largest, Legend, tied, Wide, type Place } from "./shared";
+import { label, largest, Legend, SIGNS, tied, Wide, type Place } from "./shared";
 
 type Grid = {
   title: string; unit: string; signed: boolean; maximum: number; rows: readonly Mark[]; columns: readonly Mark[];
@@ -22,7 +22,7 @@ export function HeatmapView({ view }: { view: Heatmap }) {
   const maximum = view.maximum ?? (largest(view.values.flat()) || 1);
   const ofTokens = view.columns.length === first.value.tokens.value.length && view.columns.every((mark, index) => mark.token && mark.label === first.value.tokens.value[index]);
   const place = (row: number, column: number) => headOf(view.rows[row]?.site ?? view.columns[column]?.site ?? null) ?? (ofTokens ? { query: column } : null);
-  return <Cells grid={{ ...view, maximum, place }} />;
+  return <Cells grid={{ ...view, maximum, place, note: SIGNS }} />;
 }
 
 export function HeadGridView({ view }: { view: HeadGrid }) {
