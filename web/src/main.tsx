@@ -76,7 +76,7 @@ function Lab() {
         <Attention />
         <Inspector />
         <Depth />
-        <AnalysisPanel id="next" title="Prediction" about="The likeliest next tokens." analysis="next_token" pick={of("bars")} />
+        <AnalysisPanel id="next" title="Prediction" about="The likeliest next tokens." analysis="next_token" always pick={of("bars")} />
         <Chapter id="why" />
         <AnalysisPanel id="circuit" title="What wrote the answer" analysis="logit_attribution" grid="what it adds to the answer" pick={of("bars", "head_grid")}
           about="The logit as an exact sum over heads, MLPs and embeddings, with nothing left over. Direct writing only: what a part does through later ones is not in it." />

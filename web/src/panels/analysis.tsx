@@ -73,10 +73,12 @@ type Props = {
   id: string; title: string; about: string; analysis: string; pick: (views: readonly View[]) => readonly View[];
   /** Under which name its head grid is offered to the head map. */
   grid?: string;
+  /** Asked wherever one looks, for it is cheap and what the rest is about. */
+  always?: boolean;
 };
 
-export function AnalysisPanel({ id, title, about, analysis, pick, grid }: Props) {
-  const inSight = useSight(id) || grid !== undefined; // the head map may show it while it is out of sight
+export function AnalysisPanel({ id, title, about, analysis, pick, grid, always = false }: Props) {
+  const inSight = useSight(id) || always || grid !== undefined; // the head map may show it while it is out of sight
   const args = (prompt: string) => ({ prompt });
   const asked = { A: useSide(analysis, A, args, inSight), B: useSide(analysis, B, args, inSight) };
   const shown = sides.value.map((of) => asked[of.name]);

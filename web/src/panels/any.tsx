@@ -65,9 +65,9 @@ function One({ spec }: { spec: Analysis }) {
   return (
     <div class="split">
       <div>
-        <details class="doc"><summary>{spec.headline}</summary><p>{spec.doc}</p></details>
         {showing.value !== "A" && <p class="muted">{means(known)}</p>}
         <Form schema={spec.parameters} initial={initial} busy={asked.busy} onRun={(values) => { last.current = values; sides.value.forEach(run); }} />
+        <details class="doc"><summary>What it is</summary><p>{spec.doc}</p></details>
       </div>
       <div><Sided id={`any-${spec.command}`} title={title} about={spec.headline} asked={asked} again={run} pick={all} empty="Fill the form and run it." /></div>
     </div>

@@ -78,10 +78,10 @@ function Steps({ answer, looks, of }: { answer: Shown; looks: Shown | null; of: 
     choose(next);
     (event.currentTarget as HTMLElement).querySelectorAll<HTMLElement>(".steps button")[next]?.focus();
   };
+  if (steps.length < 2) return <p class="state">One step is no reasoning: steps are lines and sentences. Take the word problem, or write a few sentences that lead to an answer.</p>;
   return (
     <div onKeyDown={keys}>
       <p class="summary">{answer.summary}</p>
-      {steps.length < 2 && <p class="state">One step is no reasoning: steps are lines and sentences. Take the word problem, or write a few sentences that lead to an answer.</p>}
       <Timeline title={`Steps and the answer ${visible(result.answer)}, ${percent(result.probability)}`} unit={measure.unit} tieUnit={tie.value === "attention" ? "share" : "nats"}
         steps={steps.map((step) => ({ text: step.text.trim(), tokens: step.last - step.first, value: measure.of(step) }))} ties={ties} chosen={chosen} onChoose={choose} />
       <p class="muted">J and K go from step to step.</p>
