@@ -54,7 +54,7 @@ class Lab:
 
     def see(self, panel: str) -> None:
         """Brings a panel into sight, without which it asks nothing; waits for its program where that comes late."""
-        self.page.locator(f"#{panel}").scroll_into_view_if_needed()
+        self.page.evaluate("id => document.getElementById(id).scrollIntoView()", panel)
         self.page.wait_for_selector(f'#{panel}:not([data-status="later"])')
 
     def ask(self, panel: str) -> None:

@@ -31,7 +31,9 @@ def test_two_models_beside_each_other(open_lab, models):
     expect(page.locator("#heads .state")).to_contain_text("no counterparts")
     depths = page.locator("#depth .aligned tbody th").all_inner_texts()
     assert [depth.split()[0] for depth in depths] == ["100", "83", "75", "67", "50", "33", "25", "17"]
-    lenses = [next(v for v in registry.run("logit_lens", m, prompt=PROMPT).views() if v.kind == "heatmap") for m in models]
+    lenses = [
+        next(v for v in registry.run("logit_lens", m, prompt=PROMPT).views() if v.kind == "heatmap") for m in models
+    ]
     rows = page.locator("#lens .differences tbody th").all_inner_texts()
     assert rows == ["embedding", "block 0", "block 1/block 0", "block 2/block 1", "block 3/block 2", "block 4/block 2",
                     "block 5/block 3"]  # fmt: skip

@@ -13,7 +13,9 @@ from fluoroscope.views import Edge, Graph, Node
 
 GRAPH = Graph(
     title="A <graph>", caption="c", unit="share", signed=True,
-    nodes=(Node(id="a", label="L0H1", rank=0, group="head", site="z.0.1"), Node(id="b", label="logits", rank=1, group="")),
+    nodes=(
+        Node(id="a", label="L0H1", rank=0, group="head", site="z.0.1"), Node(id="b", label="logits", rank=1, group=""),
+    ),
     edges=(Edge(source="a", target="b", value=-0.5, label="q"),),
 )  # fmt: skip
 GIVEN = json.loads(GRAPH.model_dump_json())

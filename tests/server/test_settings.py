@@ -41,7 +41,8 @@ def test_every_address_is_no_name(host):
     ("given", "said"),
     [
         ({"port": -1}, "no port"), ({"port": 65536}, "no port"), ({"max_tokens": 0}, "max_tokens=0"),
-        ({"seconds": float("nan")}, "seconds"), ({"waiting": -1}, "waiting"), ({"held": 0}, "held"), ({"max_bytes": 0}, "max_bytes"),
+        ({"seconds": float("nan")}, "seconds"), ({"waiting": -1}, "waiting"), ({"held": 0}, "held"),
+        ({"max_bytes": 0}, "max_bytes"),
         ({"token": "short"}, "shorter"), ({"token": "ü" * 20}, "others than"), ({"token": "a b" * 9}, "others than"),
         ({"token": TOKEN + "\n"}, "others than"), ({"token": TOKEN + ";x"}, "others than"),
         ({"origins": ("*",)}, "every page"), ({"hosts": ("*",)}, "every page"),
