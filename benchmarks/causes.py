@@ -53,8 +53,8 @@ ROUNDING = 1e-3  # of the spread of effects, which are differences of float32 lo
 ROUGH = 0.5  # bfloat16 is measured, not trusted
 NOTES = (
     "Work that makes one run a patch takes so long that it is measured once, against the bare forwards around it.",
-    "Sweeps have their linear maps made by oneDNN where the processor has AVX-512, all others by what PyTorch takes by "
-    'itself; "by MKL" is a sweep that does the same, whose ratio is that of the work saved.',
+    "On AMD's processors with AVX-512 sweeps have their linear maps made by oneDNN, all others by what PyTorch takes "
+    'by itself; "by MKL" is a sweep that does the same, whose ratio is that of the work saved.',
     "Left out: HookedTransformer, which TransformerLens 4 no longer has, and auto-circuit, which is written against "
     "it. Both need TransformerLens 3 and so an environment of their own, and their sweeps minutes more.",
 )

@@ -1,6 +1,7 @@
 """Linear maps by oneDNN: what torch gives, in each of their forms, and nothing taken that it would get wrong."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from architectures.common import ids, model, relative
 from fluoroscope import products
 from fluoroscope.interventions import at, scale
 from fluoroscope.model import Model
-from fluoroscope.products import OneDNN, widest
+from fluoroscope.products import OneDNN, half_used, widest
 from fluoroscope.replay import Replay
 from fluoroscope.sites import Site
 from fluoroscope.variants import Variant
@@ -118,14 +119,14 @@ def test_what_does_not_fit_is_torchs_own_error() -> None:
 
 
 def test_only_where_there_are_vectors_to_fill_and_nobody_turned_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr("fluoroscope.products.half_used", lambda: True)
     assert isinstance(widest(CPU, 768), OneDNN)
     assert not isinstance(widest(CPU, 256), OneDNN)
     assert not isinstance(widest(torch.device("cuda"), 768), OneDNN)
     monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
     assert not isinstance(widest(CPU, 768), OneDNN)
     monkeypatch.undo()
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    monkeypatch.setattr("fluoroscope.products.half_used", lambda: False)
     assert not isinstance(widest(CPU, 768), OneDNN)
 
 
@@ -141,12 +142,30 @@ def swept(found: Model) -> Tensor:
 def test_sweeps_are_made_so_and_are_the_same(case: str, taken: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     found = model(case)
     monkeypatch.setattr(products, "NARROWEST", 1)
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    monkeypatch.setattr("fluoroscope.products.half_used", lambda: False)
     plain = swept(found)
     assert not taken
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr("fluoroscope.products.half_used", lambda: True)
     assert relative(swept(found), plain) < 1e-5
     assert taken
     taken.clear()
     found.trace(ids(1))
     assert not taken  # what is Hugging Face's own keeps its bits
+
+
+@pytest.mark.parametrize(
+    ("maker", "capability", "expected"),
+    [("AuthenticAMD", "AVX512", True), ("GenuineIntel", "AVX512", False), ("AuthenticAMD", "AVX2", False)],
+)
+def test_only_where_mkl_leaves_vectors_half_empty(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, maker: str, capability: str, expected: bool
+) -> None:
+    told = tmp_path / "cpuinfo"
+    told.write_text(f"processor : 0\nvendor_id : {maker}\n")
+    monkeypatch.setattr("fluoroscope.products.Path", lambda _name: told)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    half_used.cache_clear()
+    try:
+        assert half_used() is expected
+    finally:
+        half_used.cache_clear()

@@ -238,6 +238,27 @@ def test_a_variant_beyond_the_budget_is_refused_before_anything_runs() -> None:
         next(replay.logits([Variant({"resid_pre.0": zero()})]))
 
 
+def test_base_runs_beyond_the_free_memory_are_refused_before_they_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    found_model = model("gpt2")
+    monkeypatch.setattr("fluoroscope.portions._SMALL", 0)
+    monkeypatch.setattr("fluoroscope.portions.free", lambda _device: 1000)
+    monkeypatch.setattr(found_model.hf, "forward", lambda **_: pytest.fail("it ran"))
+    with pytest.raises(ArgumentError, match=r"the runs of 3 prompts of 13 tokens take .* GiB"):
+        Replay(found_model, ids(3))
+
+
+def test_what_a_base_run_holds_is_known_before_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    found_model = model("gpt2")
+    base = Replay(found_model, ids(3), ["z.*", "neurons.*", "pattern.*"])
+    monkeypatch.setattr("fluoroscope.portions._SMALL", 0)
+    held = sum(4 * value.numel() for value in base.trace.values.values())
+    monkeypatch.setattr("fluoroscope.portions.free", lambda _device: held)
+    Replay(found_model, ids(3), ["z.*", "neurons.*", "pattern.*"])
+    monkeypatch.setattr("fluoroscope.portions.free", lambda _device: held - 1)
+    with pytest.raises(ArgumentError, match="are free"):
+        Replay(found_model, ids(3), ["z.*", "neurons.*", "pattern.*"])
+
+
 def test_a_sweep_that_is_cancelled_leaves_the_model_as_it_was_and_keeps_what_it_has(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

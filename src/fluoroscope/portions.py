@@ -1,10 +1,16 @@
 """How many edited copies run at once: as many as a budget of memory, and a processor's cache, hold."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
 
 from fluoroscope.architectures import Dims
 from fluoroscope.errors import ArgumentError
+from fluoroscope.sites import Site
 
+_SMALL = 1 << 26  # bytes for which the system is not asked, which takes milliseconds
 ROWS = 512  # tokens at once: beyond, a block's activations leave the cache
 
 
@@ -40,3 +46,31 @@ def cut(rows: Sequence[int], row: int, end: int, budget: int) -> list[int]:
         sizes[-1] += 1
         tokens, held = tokens + own, held + needed
     return sizes
+
+
+def check_room(dims: Dims, sites: Iterable[Site], shape: Sequence[int], device: torch.device) -> None:
+    """Whether there is memory for what a run of so many rows and slots is to keep, before it runs.
+
+    Raises:
+        ArgumentError: that is more than is free.
+    """
+    rows, slots = shape
+    widths = {"pattern": dims.n_heads * slots, "scores": dims.n_heads * slots, "neurons": dims.d_mlp}
+    widths |= dict.fromkeys("kv", dims.n_kv_heads * dims.d_head) | dict.fromkeys("qz", dims.n_heads * dims.d_head)
+    needed = 4 * rows * slots * sum(widths.get(site.name, dims.d_model) for site in sites)
+    room = None if needed < _SMALL else free(device)
+    if room is not None and needed > room:
+        raise ArgumentError(
+            f"the runs of {rows:,} prompts of {slots:,} tokens take {needed / 2**30:,.1f} GiB, of which "
+            f"{room / 2**30:,.1f} are free",
+            "Ask for fewer or shorter prompts.",
+        )
+
+
+def free(device: torch.device) -> int | None:
+    """Bytes of memory that can still be had; None where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    told = Path("/proc/meminfo")
+    found = re.search(r"MemAvailable: +(\d+) kB", told.read_text()) if device.type == "cpu" and told.is_file() else None
+    return None if found is None else int(found[1]) << 10

@@ -28,6 +28,7 @@ GROUP = "fluoroscope.analyses"
 
 _ROOT = Path(__file__).parent
 _FIRST, _LAST = "Start here", "From plugins"
+_VERY_FIRST = "explain"
 _FOLDERS: tuple[tuple[str, Kind], ...] = (("workflows", "workflow"), ("analyses", "analysis"))
 
 _TYPES: dict[str, Any] = {
@@ -58,10 +59,11 @@ def specs() -> dict[str, Spec]:
 
 
 def themes() -> dict[str, list[Spec]]:
-    """The catalogue as people read it: title -> specifications; empty groups are left out."""
+    """The catalogue as people read it: title -> specifications, what to start with first; empty groups are left out."""
     groups: dict[str, list[Spec]] = {title: [] for title in (_FIRST, *THEMES, _LAST)}
     for spec in specs().values():
         groups[_FIRST if spec.kind == "workflow" else spec.theme or _LAST].append(spec)
+    groups[_FIRST].sort(key=lambda spec: spec.name != _VERY_FIRST)
     return {title: group for title, group in groups.items() if group}
 
 

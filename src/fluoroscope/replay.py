@@ -153,6 +153,7 @@ class Replay:
         needed = ["resid_pre.*", "k.*", "v.*", f"resid_post.{model.n_layers - 1}"]
         needed += ["embed", "pos_embed"] if model.architecture.pos_embed is not None else []
         wanted = frozenset(site.whole for site in offer.expand(model, [*needed, *sites]))
+        portions.check_room(model.dims, wanted, tokens.ids.shape, model.device)
         run = Run(model, wanted, place(model.placed(edits), tokens), brief=True, calls=self._calls)
         with torch.no_grad(), widest(model.device, model.d_model), running(run), suppress(Seen):
             model.hf(**model.inputs(tokens))

@@ -148,7 +148,7 @@ def test_the_page_of_circuits_says_what_the_command_finds() -> None:
         ({"task": "ioi", "clean": CLEAN, "corrupted": OTHER}, ArgumentError, "prompts and answers of its own"),
         ({"task": "ioi", "answer": " Mary"}, ArgumentError, "prompts and answers of its own"),
         ({"task": "ioix"}, ArgumentError, "unknown task 'ioix'"),
-        ({"task": "ioi", "pairs": 0}, ArgumentError, "0 pairs find nothing"),
+        ({"task": "ioi", "pairs": 0}, ArgumentError, "0 pairs cannot be analysed at once"),
         ({"task": "ioi", "method": "acdc", "size": 0.1}, ArgumentError, "finds its own size"),
         ({"task": "ioi", "method": "eap", "metric": "kl"}, ArgumentError, "no slope"),
         ({"clean": CLEAN, "corrupted": CLEAN}, ArgumentError, "the same tokens"),

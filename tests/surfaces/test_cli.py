@@ -465,6 +465,7 @@ def test_help_lists_every_command_with_workflows_first():
     ]
     workflows = sum(spec.kind == "workflow" for spec in registry.specs().values())
     assert workflows > 1
+    assert done.stdout.index("\n  explain ") < done.stdout.index("\n  discover ")
     assert max(places[:workflows]) < min(places[workflows:])
     assert (
         done.stdout.index("Start here:")

@@ -2,7 +2,7 @@
 import "./lab.css";
 import "./panels/panels.css";
 import { render } from "preact";
-import { useEffect } from "preact/hooks";
+import { useEffect, useErrorBoundary } from "preact/hooks";
 import { AnalysisPanel } from "./panels/analysis";
 import { AnyAnalysis } from "./panels/any";
 import { Attention } from "./panels/attention";
@@ -17,8 +17,9 @@ import { Chapter, Contents } from "./panels/chapters";
 import { Later } from "./panels/later";
 import { begin, first, show, showing, trouble, type Showing } from "./state/lab";
 import { clear, redo, select, selection, undo } from "./state/selection";
-import { dark, theme } from "./state/theme";
+import { beginTheme, dark, theme } from "./state/theme";
 import { follow, restore } from "./state/link";
+import { alone, close, fault, opened, openOwn } from "./state/saved";
 import type { View } from "./api/generated";
 
 const of = (...kinds: View["kind"][]) => (views: readonly View[]) => views.filter((view) => kinds.includes(view.kind));
@@ -57,6 +58,19 @@ function jump(): void {
     target.focus();
     target.scrollIntoView({ block: "nearest" });
   }, { once: true, capture: true });
+}
+
+/** Everything anew for another saved run; one that cannot be drawn is told and put away. */
+function Page() {
+  const [failed, forget] = useErrorBoundary();
+  useEffect(() => {
+    if (!failed || !opened.value) return;
+    fault.value = { error: "file", message: "this saved run cannot be drawn", hint: "It was changed or damaged: copy it again, or save the run again." };
+    if (alone) opened.value = null; else close(false);
+    forget();
+  }, [failed]);
+  if (failed && !opened.value) throw failed;
+  return failed ? null : <Lab key={opened.value?.made ?? ""} />;
 }
 
 function Lab() {
@@ -104,7 +118,13 @@ function Lab() {
   );
 }
 
-begin();
-restore();
-follow();
-render(<Lab />, document.getElementById("lab")!);
+beginTheme();
+if (alone) openOwn();
+else {
+  begin();
+  restore();
+  follow();
+}
+const place = document.getElementById("lab")!;
+place.replaceChildren(); // of a saved run, what those see who run no scripts
+render(<Page />, place);

@@ -300,8 +300,7 @@ def _check(method: Method, size: float | None, metric: str, pairs: int) -> None:
         raise ArgumentError(
             f"{metric} is measured from the clean prediction, where it has no slope", "Take method='eap-ig'."
         )
-    if pairs < 1:
-        raise ArgumentError(f"{pairs} pairs find nothing", "Give at least 1.")
+    tasks.check_count(pairs)
 
 
 def _prompts(

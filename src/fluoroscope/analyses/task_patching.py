@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from fluoroscope import metrics, patched, task_records, tasks
-from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import confidence, sweeps, task_sweeps
 from fluoroscope.methods.sweeps import Sweep
 from fluoroscope.patched import DISTANCES, OF_ANSWER, UNITS
@@ -292,8 +291,7 @@ def _numbers(sites: list[Site], where: "list[Place]", found: "Swept") -> dict[st
 
 
 def _dataset(model: "Model", task: str, variant: str | None, file: str | None, pairs: int, seed: int) -> tasks.Dataset:
-    if pairs < 1:
-        raise ArgumentError(f"pairs={pairs} leaves nothing to patch", "Give at least 1; ten and more for an interval.")
+    tasks.check_count(pairs)
     if file is None:
         return tasks.make(task, model, pairs, seed=seed, variant=variant)
     return replace(tasks.read(file, model, n=pairs, seed=seed, variant=variant), name=task)

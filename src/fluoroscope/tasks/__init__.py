@@ -19,9 +19,10 @@ from fluoroscope.tasks.vocabulary import INSTEAD, Unfit, Vocabulary
 if TYPE_CHECKING:
     from fluoroscope.model import Model
 
-__all__ = ["Dataset", "Pair", "make", "names", "read", "variants"]
+__all__ = ["Dataset", "Pair", "check_count", "make", "names", "read", "variants"]
 
 _TRIES = 60
+_MOST = 2048  # pairs whose runs are held at once; the intervals over so many are narrow
 
 
 @cache
@@ -50,6 +51,18 @@ def variants(name: str) -> tuple[str, ...]:
     if ours not in _variants():
         raise ArgumentError(f"unknown task {name!r}", nearest(ours, names()))
     return _variants()[ours]
+
+
+def check_count(pairs: int) -> None:
+    """Whether so many pairs can be analysed at once.
+
+    Raises:
+        ArgumentError: none, or so many that memory goes to runs which tell next to nothing more.
+    """
+    if not 1 <= pairs <= _MOST:
+        raise ArgumentError(
+            f"{pairs:,} pairs cannot be analysed at once", f"Ask for 1 to {_MOST:,}; ten give an interval."
+        )
 
 
 def make(name: str, model: "Model", n: int, seed: int = 0, variant: str | None = None) -> Dataset:

@@ -261,6 +261,7 @@ def _first(model: "Model", task: str | None, own: dict[str, Any], pairs: int, se
         return own
     if any(each is not None for each in own.values()):
         raise ArgumentError("a task has prompts and answers of its own", "Give a task, or a pair of prompts.")
+    tasks.check_count(pairs)
     pair = tasks.make(task, model, 2 * pairs, seed).pairs[0]
     return {"clean": pair.clean, "corrupted": pair.corrupted, "answer": pair.answer, "foil": pair.foil}
 

@@ -3,31 +3,43 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type { HeadGrid, Shown, View } from "../api/generated";
 import { EMPTY, type Run, type RunState } from "../api/session";
 import { A, B, found, modelOf, other, session, showing, sides, textOf, type Side } from "../state/lab";
+import { useChoice } from "../state/choices";
 import { difference } from "../views/difference";
 import { Sided } from "./sided";
 
 type Given = Record<string, unknown>;
-export type Asking = { state: RunState; answer: Shown | null; start: (args: Given, of?: Side) => void; cancel: () => void; forget: () => void };
+export type Asking = {
+  state: RunState; answer: Shown | null;
+  /** The arguments that were asked last, as JSON; "" before the first. */
+  asked: string; start: (args: Given) => void; cancel: () => void; forget: () => void;
+};
 
-/** The newest run of an analysis, and the newest answer; a new run calls the old one off. */
-export function useAnalysis(name: string): Asking {
+/** The newest run of an analysis, and the newest answer; a new run calls the old one off.
+ * A panel that asks only when it is told to gives its name: a saved run then shows what it asked last. */
+export function useAnalysis(name: string, panel = "", of: Side = A): Asking {
   const [run, setRun] = useState<Run | null>(null);
   const newest = useRef<Run | null>(null);
+  const [asked, setAsked] = useChoice(panel && `${panel}.${name}${of === B ? ".B" : ""}`, "");
   const answer = useRef<Shown | null>(null);
   const state = run?.state.value ?? EMPTY;
   if (state.answer) answer.current = state.answer;
-  const change = (next: Run | null) => { newest.current?.cancel(); newest.current = next; setRun(next); };
-  useEffect(() => () => newest.current?.cancel(), []);
+  const change = (next: Run | null) => { newest.current?.drop(); newest.current = next; setRun(next); };
+  useEffect(() => () => newest.current?.drop(), []);
+  const question = (args: Given) => ({ type: "run", analysis: name, arguments: args, ...modelOf(of) }) as const;
+  const start = (args: Given) => { setAsked(JSON.stringify(args)); change(session.start(question(args))); };
+  useEffect(() => {
+    const before = asked && (JSON.parse(asked) as Given);
+    if (before && session.knows(question(before))) start(before);
+  }, []);
   return {
-    state, answer: answer.current, cancel: () => newest.current?.cancel(),
-    start: (args, of = A) => change(session.start({ type: "run", analysis: name, arguments: args, ...modelOf(of) })),
+    state, answer: answer.current, asked, start, cancel: () => newest.current?.cancel(),
     forget: () => { answer.current = null; change(null); },
   };
 }
 
 /** Both sides of a question that is asked by hand. */
-export function useBoth(name: string): Record<Side["name"], Asking> & { busy: boolean } {
-  const [one, two] = [useAnalysis(name), useAnalysis(name)];
+export function useBoth(name: string, panel: string): Record<Side["name"], Asking> & { busy: boolean } {
+  const [one, two] = [useAnalysis(name, panel, A), useAnalysis(name, panel, B)];
   const busy = sides.value.some((of) => /queued|running/.test((of === A ? one : two).state.status));
   return { A: one, B: two, busy };
 }
@@ -55,14 +67,14 @@ export function useSight(id: string): boolean {
 
 /** The same analysis of a prompt, asked again when the prompt that is shown changes. */
 export function useSide(name: string, of: Side, args: (prompt: string) => Given, inSight = true): Asking {
-  const asking = useAnalysis(name);
+  const asking = useAnalysis(name, "", of);
   const wanted = inSight && sides.value.includes(of);
   const text = of.shown.value;
   const failed = of.run.value?.state.value.status === "error" || of.run.value?.state.value.status === "cancelled";
   const asked = useRef<string | null>(null);
   const question = text === null ? null : JSON.stringify(args(text));
   useEffect(() => {
-    if (wanted && text !== null && asked.current !== question) { asked.current = question; asking.start(args(text), of); }
+    if (wanted && text !== null && asked.current !== question) { asked.current = question; asking.start(args(text)); }
     if (text === null) asked.current = null;
     if (text === null && failed) asking.forget();
   }, [wanted, text, question, failed]);
@@ -90,6 +102,6 @@ export function AnalysisPanel({ id, title, about, analysis, pick, grid, always =
   }, [shown[0]?.answer, shown[1]?.answer, showing.value]);
   return (
     <Sided id={id} title={title} about={about} asked={asked} pick={pick} empty="Analyse a prompt to fill this."
-      again={(of) => { if (of.shown.value !== null) asked[of.name].start(args(textOf(of)), of); }} />
+      again={(of) => { if (of.shown.value !== null) asked[of.name].start(args(textOf(of))); }} />
   );
 }

@@ -1,7 +1,8 @@
 /** Any analysis of the registry, by a form made of its parameters. */
-import { useRef, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import type { Analysis, View } from "../api/generated";
 import { Form, properties, type Values } from "../form/form";
+import { useChoice } from "../state/choices";
 import { A, B, catalogue, other, showing, sides, type Side } from "../state/lab";
 import { useBoth } from "./analysis";
 import { Panel } from "./frame";
@@ -16,7 +17,7 @@ function found(words: string, { command, headline, theme, doc }: Analysis): bool
 }
 
 export function AnyAnalysis() {
-  const [name, setName] = useState("explain");
+  const [name, setName] = useChoice("any", "explain");
   const [words, setWords] = useState("");
   const spec = catalogue.value.find((each) => each.name === name);
   const listed = catalogue.value.filter((each) => found(words.trim(), each));
@@ -56,17 +57,18 @@ function means(known: Values): string {
 }
 
 function One({ spec }: { spec: Analysis }) {
-  const asked = useBoth(spec.name);
-  const last = useRef<Values>({});
+  const asked = useBoth(spec.name, "any");
+  const [form, setForm] = useChoice(`any.${spec.name}.form`, "");
+  const last = form ? (JSON.parse(form) as Values) : {};
   const known = properties(spec.parameters);
-  const run = (of: Side) => asked[of.name].start(given(last.current, of), of);
-  const initial = { ...("prompt" in known && { prompt: A.prompt.value }), ...("clean" in known && { clean: A.prompt.value }), ...("corrupted" in known && { corrupted: B.prompt.value }) };
+  const run = (of: Side) => asked[of.name].start(given(last, of));
+  const initial = { ...("prompt" in known && { prompt: A.prompt.value }), ...("clean" in known && { clean: A.prompt.value }), ...("corrupted" in known && { corrupted: B.prompt.value }), ...last };
   const title = asked.A.answer?.title ?? spec.command;
   return (
     <div class="split">
       <div>
         {showing.value !== "A" && <p class="muted">{means(known)}</p>}
-        <Form schema={spec.parameters} initial={initial} busy={asked.busy} onRun={(values) => { last.current = values; sides.value.forEach(run); }} />
+        <Form schema={spec.parameters} initial={initial} busy={asked.busy} onRun={(values) => { setForm(JSON.stringify(values)); for (const of of sides.value) asked[of.name].start(given(values, of)); }} />
         <details class="doc"><summary>What it is</summary><p>{spec.doc}</p></details>
       </div>
       <div><Sided id={`any-${spec.command}`} title={title} about={spec.headline} asked={asked} again={run} pick={all} empty="Fill the form and run it." /></div>

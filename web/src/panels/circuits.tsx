@@ -1,6 +1,7 @@
 /** Which connections an answer takes, as a network: single edges, or a circuit with what it is worth. */
-import { useRef, useState } from "preact/hooks";
+import { useRef } from "preact/hooks";
 import type { Shown, View } from "../api/generated";
+import { useChoice } from "../state/choices";
 import { A, catalogue, sides, type Side } from "../state/lab";
 import { percent } from "../draw/text";
 import { properties } from "../form/form";
@@ -19,11 +20,11 @@ const KINDS: Record<string, Kind> = {
 const isGraph = (views: readonly View[]) => views.filter((view) => view.kind === "graph");
 
 export function Circuits() {
-  const [kind, setKind] = useState("ig");
-  const [task, setTask] = useState("ioi");
-  const [threshold, setThreshold] = useState("0.1");
+  const [kind, setKind] = useChoice("circuits.kind", "ig");
+  const [task, setTask] = useChoice("circuits.task", "ioi");
+  const [threshold, setThreshold] = useChoice("circuits.threshold", "0.1");
   const chosen = KINDS[kind]!;
-  const both = { edges: useBoth("edges"), circuit: useBoth("circuit") };
+  const both = { edges: useBoth("edges", "circuits"), circuit: useBoth("circuit", "circuits") };
   const asked = both[chosen.analysis];
   const drawn = useRef("");
   const known = catalogue.value.find((each) => each.name === "circuit");
@@ -32,7 +33,7 @@ export function Circuits() {
     ...chosen.fixed, ...(chosen.task ? { task } : pairOf(of)), ...(kind === "acdc" && { threshold: Number(threshold) }),
   });
   const now = JSON.stringify([kind, args(A)]);
-  const run = (of: Side) => { drawn.current = now; asked[of.name].start(args(of), of); };
+  const run = (of: Side) => { drawn.current = now; asked[of.name].start(args(of)); };
   const controls = (
     <form class="choices" onSubmit={(event) => { event.preventDefault(); sides.value.forEach(run); }}>
       <label>Find <select value={kind} onChange={(event) => setKind(event.currentTarget.value)}>

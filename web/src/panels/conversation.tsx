@@ -1,5 +1,6 @@
 /** A chat by its turns: what the next answer draws from each, and who looks where. */
 import { signal, type Signal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
 import type { HeadGrid, Heatmap, Shown, View } from "../api/generated";
 import { number, percent, visible } from "../draw/text";
 import { B, other, sides, type Side } from "../state/lab";
@@ -32,8 +33,11 @@ const at = signal<number | null>(null);
 const pick = (views: readonly View[]) => views.filter((view) => view.kind !== "table");
 
 export function Conversation() {
-  const asked = useBoth("conversation");
-  const run = (of: Side) => asked[of.name].start({ chat: JSON.stringify(chatOf(of).value) }, of);
+  const asked = useBoth("conversation", "conversation");
+  useEffect(() => { // a saved run brings back what was asked
+    for (const name of ["A", "B"] as const) if (asked[name].asked) chats[name].value = JSON.parse((JSON.parse(asked[name].asked) as { chat: string }).chat) as Turn[];
+  }, []);
+  const run = (of: Side) => asked[of.name].start({ chat: JSON.stringify(chatOf(of).value) });
   const edited = sides.value.filter((of) => of !== B || other.value === null || sides.value.length === 1);
   return (
     <Sided id="conversation" title="Conversation" asked={asked} again={run} pick={pick}

@@ -96,7 +96,7 @@ async function saveGraph(graph: Graph, form: (typeof GRAPHS)[number], name: stri
   return "";
 }
 
-function download(name: string, content: Blob): void {
+export function download(name: string, content: Blob): void {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(content);
   link.download = name;

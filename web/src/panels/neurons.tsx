@@ -2,6 +2,7 @@
 import { useState } from "preact/hooks";
 import type { Shown, Tokens, View } from "../api/generated";
 import { number, percent, visible } from "../draw/text";
+import { useChoice } from "../state/choices";
 import { A, B, sides, textOf, type Side } from "../state/lab";
 import { neuronOf, select, selection } from "../state/selection";
 import { Picture } from "../views";
@@ -17,15 +18,15 @@ const pictures = (views: readonly View[]) => views.filter((view) => view.kind !=
 const nameOf = (site: string) => site.replace(/^neurons\.(\d+)\.(\d+)$/, "L$1N$2");
 
 export function Neurons() {
-  const [layer, setLayer] = useState("");
-  const [many, setMany] = useState("8");
+  const [layer, setLayer] = useChoice("neurons.layer", "");
+  const [many, setMany] = useChoice("neurons.many", "8");
   const inSight = useSight("neurons");
   const args = (prompt: string) => ({ prompt, layer: layer === "" ? null : Number(layer), top_k: Math.max(1, Number(many) || 8) });
   const asked = { A: useSide("neurons", A, args, inSight), B: useSide("neurons", B, args, inSight) };
   const depth = Math.max(...sides.value.map((of) => of.layers.value.length), 0);
   return (
     <Sided id="neurons" title="Neurons" asked={asked} pick={pictures} empty="Analyse a prompt to see which neurons wrote its answer."
-      again={(of) => { if (of.shown.value !== null) asked[of.name].start(args(textOf(of)), of); }}
+      again={(of) => { if (of.shown.value !== null) asked[of.name].start(args(textOf(of))); }}
       about="What single neurons of the MLPs add to the logit of the answer, exactly. Most have no one meaning; what drives one elsewhere a text has to tell."
       controls={
         <p class="choices">
@@ -88,8 +89,8 @@ const Driven = ({ site }: { site: string }) => (
 
 /** Every neuron with its value of the other prompt. */
 export function NeuronPatching() {
-  const asked = useBoth("neuron_patching");
-  const run = (of: Side) => asked[of.name].start(pairOf(of), of);
+  const asked = useBoth("neuron_patching", "neuron-patching");
+  const run = (of: Side) => asked[of.name].start(pairOf(of));
   return (
     <Sided id="neuron-patching" title="Neurons patched" asked={asked} again={run} pick={all}
       empty="Patch them: every neuron in a run of its own, thousands in a few seconds on the embedded model."

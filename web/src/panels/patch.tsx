@@ -1,19 +1,19 @@
 /** Two prompts, every part's value of one put into the other: which bring the answer back. */
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect } from "preact/hooks";
 import type { HeadGrid } from "../api/generated";
+import { useChoice } from "../state/choices";
 import { A, B, found } from "../state/lab";
 import { Picture } from "../views";
 import { useAnalysis } from "./analysis";
 import { Panel, States } from "./frame";
 
 export function PatchSweep() {
-  const [grain, setGrain] = useState("head_patching");
-  const [direction, setDirection] = useState("denoise");
-  const sweeps = { head_patching: useAnalysis("head_patching"), activation_patching: useAnalysis("activation_patching") };
-  const { state, answer, start, cancel } = sweeps[grain as keyof typeof sweeps];
+  const [grain, setGrain] = useChoice("patch.grain", "head_patching");
+  const [direction, setDirection] = useChoice("patch.direction", "denoise");
+  const sweeps = { head_patching: useAnalysis("head_patching", "patch"), activation_patching: useAnalysis("activation_patching", "patch") };
+  const { state, answer, asked, start, cancel } = sweeps[grain as keyof typeof sweeps];
   const args = { clean: A.prompt.value, corrupted: B.prompt.value, direction };
-  const asked = useRef("");
-  const run = () => { asked.current = JSON.stringify(args); start(args); };
+  const run = () => start(args);
   useEffect(() => {
     const grid = answer?.views.find((view): view is HeadGrid => view.kind === "head_grid");
     if (grid) found.value = { ...found.value, "what its patch moves": grid };
@@ -32,7 +32,7 @@ export function PatchSweep() {
         </select></label>
         <button type="submit" class="primary">Run the sweep</button>
       </form>
-      {state.status === "ready" && asked.current !== JSON.stringify(args) && <p class="muted">The prompts or the direction were changed: this is the earlier sweep.</p>}
+      {state.status === "ready" && asked !== JSON.stringify(args) && <p class="muted">The prompts or the direction were changed: this is the earlier sweep.</p>}
       <States state={state} empty="Run the sweep: a fraction of a second on the embedded model." old={answer !== null} onCancel={cancel} onRetry={run}>
         <p class="summary">{answer?.summary}</p>
         <div class="beside">{answer?.views.map((view) => <Picture key={view.title} view={view} />)}</div>

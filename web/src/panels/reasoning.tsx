@@ -6,7 +6,7 @@ import { A, B, analyseShown, presets, sides, textOf, type Side } from "../state/
 import { headOf, select, selection } from "../state/selection";
 import { Picture } from "../views";
 import { Timeline, type Tie } from "../views/timeline";
-import { useAnalysis, useBoth, type Asking } from "./analysis";
+import { useBoth } from "./analysis";
 import { Sided } from "./sided";
 
 type Shift = { probability: number; effect: number | null; leads: string } | null;
@@ -29,12 +29,12 @@ const worth = signal("knockout");
 const tie = signal("attention");
 
 export function Reasoning() {
-  const asked = useBoth("reasoning_steps");
-  const looks: Record<Side["name"], Asking> = { A: useAnalysis("attention_patterns"), B: useAnalysis("attention_patterns") };
+  const asked = useBoth("reasoning_steps", "reasoning");
+  const looks = useBoth("attention_patterns", "reasoning");
   const run = (of: Side) => {
     const prompt = of.shown.value ?? textOf(of);
-    asked[of.name].start({ prompt }, of);
-    looks[of.name].start({ prompt }, of);
+    asked[of.name].start({ prompt });
+    looks[of.name].start({ prompt });
   };
   const word = presets.value.find((each) => each.id === "specimen-word-problem");
   const take = () => { if (word) { A.prompt.value = word.prompt; B.prompt.value = word.corrupted; analyseShown(); } };

@@ -1,6 +1,6 @@
 /** The weights themselves: any matrix by its address, and what a head does by its weights alone. */
-import { useState } from "preact/hooks";
 import type { View } from "../api/generated";
+import { useChoice } from "../state/choices";
 import { model, sides, type Side } from "../state/lab";
 import { focus, selection } from "../state/selection";
 import { useBoth } from "./analysis";
@@ -10,10 +10,10 @@ const all = (views: readonly View[]) => views;
 const FIXED = "Weights do not depend on the prompt: compare them with those of another model. A difference only means something where one model was trained from the other.";
 
 export function Weights() {
-  const [address, setAddress] = useState("W_E");
-  const [cells, setCells] = useState("12");
-  const asked = useBoth("weight_heatmap");
-  const ask = (of: Side, weight = address) => asked[of.name].start({ weight: weight.trim(), cells: Number(cells) }, of);
+  const [address, setAddress] = useChoice("weights.address", "W_E");
+  const [cells, setCells] = useChoice("weights.cells", "12");
+  const asked = useBoth("weight_heatmap", "weights");
+  const ask = (of: Side, weight = address) => asked[of.name].start({ weight: weight.trim(), cells: Number(cells) });
   const choose = (weight: string) => { setAddress(weight); for (const of of sides.value) ask(of, weight); };
   return (
     <Sided id="weights" title="Weights" asked={asked} again={ask} pick={all} empty="Choose a matrix, or write its address."
@@ -40,15 +40,15 @@ function offered(): string[] {
 }
 
 export function HeadCircuits() {
-  const [circuit, setCircuit] = useState("ov");
-  const [distance, setDistance] = useState("");
-  const asked = useBoth("head_circuits");
+  const [circuit, setCircuit] = useChoice("head-circuits.circuit", "ov");
+  const [distance, setDistance] = useChoice("head-circuits.distance", "");
+  const asked = useBoth("head_circuits", "head-circuits");
   const { layer, head } = focus.value;
   const chosen = layer === null || head === null ? null : `L${layer}H${head}`;
   const args = () => ({
     head: chosen, ...(chosen !== null && circuit === "qk" ? { circuit, ...(distance !== "" && { distance: Number(distance) }) } : {}),
   });
-  const run = (of: Side) => asked[of.name].start(args(), of);
+  const run = (of: Side) => asked[of.name].start(args());
   return (
     <Sided id="head-circuits" title="Heads by their weights" asked={asked} again={run} pick={all} empty="Ask it: a few seconds on the embedded model."
       about={`What a head writes for each token that it reads (OV), and which tokens it looks for (QK), whatever the prompt. Whether it ever reads them only a prompt can tell. ${FIXED}`}

@@ -1,6 +1,6 @@
 /** The page's state in its address, so that a link shows the same again, on another machine by computing it again. */
 import { effect } from "@preact/signals";
-import { A, B, analyse, measure, model, other, show, showing, type Showing } from "./lab";
+import { A, B, analyse, measure, model, other, session, show, showing, type Showing } from "./lab";
 import { begunWith, selection } from "./selection";
 
 const SHOWING: readonly Showing[] = ["A", "B", "A−B"];
@@ -40,7 +40,7 @@ export function link(): string {
 export function follow(): void {
   effect(() => {
     const address = link();
-    if (A.shown.value !== null) history.replaceState(null, "", address);
+    if (A.shown.value !== null && !session.saved) history.replaceState(null, "", address);
   });
   addEventListener("hashchange", restore);
 }

@@ -1,17 +1,21 @@
 /** One selection and one hover that every picture shares, with the history of the selection. */
 import { computed, signal } from "@preact/signals";
+import type { Selection as Place } from "../api/generated";
 
-export type Selection = {
-  layer: number | null; head: number | null; query: number | null; key: number | null;
+/** A place that files and notebooks know, and what only the page has. */
+export type Selection = Place & {
   /** Site of a neuron, such as neurons.3.359. */
   neuron?: string | null;
   /** Several tokens, such as a step of a reasoning: the first, and one past the last. */
   span?: readonly [number, number] | null;
 };
 
-export const NONE: Selection = { layer: null, head: null, query: null, key: null, neuron: null, span: null };
+
+export const NONE: Place = { layer: null, head: null, query: null, key: null };
 export const selection = signal<Selection>(NONE);
 export const hover = signal<Selection>(NONE);
+/** Labels of the tokens that `query` and `key` count: whoever shows pictures of a prompt sets them. */
+export const counted = signal<readonly string[]>([]);
 /** What panels look at: the hover where there is one, else the selection. */
 export const focus = computed(() => (hover.value.head !== null ? { ...selection.value, ...present(hover.value) } : selection.value));
 
@@ -30,7 +34,9 @@ export function select(change: Partial<Selection>): void {
   selection.value = next;
 }
 
-export const clear = (): void => select(NONE);
+export const clear = (): void => select({ ...NONE, neuron: null, span: null });
+
+export const placeOf = ({ layer, head, query, key }: Selection): Place => ({ layer, head, query, key });
 
 /** What a link says is no step that could be undone. */
 export const begunWith = (place: Selection): void => { selection.value = place; };

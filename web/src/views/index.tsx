@@ -1,8 +1,10 @@
 /** Every kind of picture has its component: a kind without one does not compile. */
+import "./theme.css";
+import "./views.css";
 import type { FunctionComponent } from "preact";
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import type { View } from "../api/generated";
-import { visible } from "../draw/text";
+import { plainly, visible } from "../draw/text";
 import { ArcsView } from "./arcs";
 import { BarsView } from "./bars";
 import { GraphView } from "./graph";
@@ -19,7 +21,8 @@ const DRAWN: { [Kind in View["kind"]]: FunctionComponent<{ view: Of<Kind> }> } =
   scatter: ScatterView, arcs: ArcsView, graph: GraphView, table: TableView,
 };
 
-export function Picture({ view }: { view: View }) {
+export function Picture({ view: given }: { view: View }) {
+  const view = useMemo(() => plainly(given), [given]);
   const [twin, setTwin] = useState(false);
   const Drawn = DRAWN[view.kind] as FunctionComponent<{ view: View }>;
   return (
