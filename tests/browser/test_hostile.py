@@ -47,6 +47,7 @@ OWN = {
         "kbd",
     ),
     *("figure", "figcaption", "table", "thead", "tbody", "tr", "th", "td", "ul", "ol", "li", "small", "progress"),
+    *("nav", "fieldset", "legend", "dl", "dt", "dd", "code", "datalist"),
     *("span", "b", "i", "canvas", "svg", "path", "g", "rect", "text", "circle", "line"),
 }
 LOOK = """() => {

@@ -4,7 +4,7 @@ import { useMemo, useState } from "preact/hooks";
 import { EMPTY } from "../api/session";
 import { less } from "../draw/atlas";
 import { number } from "../draw/text";
-import { A, B, first, found, measure, model, showing, sides } from "../state/lab";
+import { A, B, first, found, measure, model, other as compared, showing, sides } from "../state/lab";
 import { hover, NONE, select, selection } from "../state/selection";
 import { DataTable, largest, Legend, LESS } from "../views/shared";
 import { Panel } from "./frame";
@@ -74,7 +74,7 @@ export function HeadMap() {
 /** Why there is no difference of the two prompts' patterns; null where there is one. */
 export function unequal(): string | null {
   const [one, other] = [A.tokens.value.length, B.tokens.value.length];
-  return one === 0 || other === 0 ? "Waiting for both prompts …"
+  return compared.value !== null ? "Heads of two models have no counterparts in one another: look at A or B alone. What can be subtracted is below." : one === 0 || other === 0 ? "Waiting for both prompts …"
     : one === other ? null : `A has ${one} tokens and B ${other}: a difference needs prompts of as many. Look at A or B alone, or change one.`;
 }
 

@@ -1,9 +1,9 @@
 /** What is chosen of lists that several panels share. */
-import { signal } from "@preact/signals";
+import { choice } from "./choices";
 import { A, B, presets } from "./lab";
 
 /** The analysis of the generic panel. */
-export const analysis = signal("explain");
+export const analysis = choice("any", "explain");
 
 /** Writes a preset's prompts. */
 export function presetOf(id: string): boolean {

@@ -1,7 +1,7 @@
 /** The page's state in its address, so that a link shows the same again, on another machine by computing it again. */
 import { effect } from "@preact/signals";
 import { foil, target } from "./aims";
-import { A, B, analyse, measure, model, session, show, showing, type Showing } from "./lab";
+import { A, B, analyse, measure, model, other, session, show, showing, type Showing } from "./lab";
 import { begunWith, selection } from "./selection";
 
 const SHOWING: readonly Showing[] = ["A", "B", "A−B"];
@@ -19,6 +19,7 @@ export function restore(): void {
   linkedModel = given.get("m");
   target.value = given.get("t") ?? "";
   foil.value = given.get("f") ?? "";
+  other.value = given.get("o");
   const [layer, head, query, key] = (given.get("s") ?? "").split(".").map((part) => (/^\d+$/.test(part) ? Number(part) : null));
   begunWith({ layer: layer ?? null, head: head ?? null, query: query ?? null, key: key ?? null });
   const wanted = SHOWING[Number(given.get("v") ?? 0)] ?? "A";
@@ -36,6 +37,7 @@ export function link(): string {
   if (target.value) state.set("t", target.value);
   if (foil.value) state.set("f", foil.value);
   if (model.value) state.set("m", model.value.name);
+  if (other.value !== null) state.set("o", other.value);
   return `${location.href.split("#")[0]}#${state}`;
 }
 

@@ -7,7 +7,7 @@ import { counted, headOf } from "../state/selection";
 import { dark } from "../state/theme";
 import { Acting, type Acts } from "./acts";
 import { MANY, useSpan, WIDE } from "./span";
-import { label, largest, Legend, tied, Wide, type Place } from "./shared";
+import { label, largest, Legend, SIGNS, tied, Wide, type Place } from "./shared";
 
 type Grid = {
   title: string; unit: string; signed: boolean; maximum: number; rows: readonly Mark[]; columns: readonly Mark[];
@@ -27,7 +27,7 @@ export function HeatmapView({ view, marked }: { view: Heatmap; marked?: Grid["ma
   const maximum = view.maximum ?? (largest(view.values.flat()) || 1);
   const ofTokens = view.columns.length === counted.value.length && view.columns.every((mark, index) => mark.token && mark.label === plain(counted.value[index]!));
   const place = (row: number, column: number) => headOf(view.rows[row]?.site ?? view.columns[column]?.site ?? null) ?? (ofTokens ? { query: column } : null);
-  return <Cells grid={{ ...view, maximum, place, marked }} />;
+  return <Cells grid={{ ...view, maximum, place, marked, note: SIGNS }} />;
 }
 
 export function HeadGridView({ view, faint }: { view: HeadGrid; faint?: (row: number, column: number) => boolean }) {
