@@ -14,13 +14,13 @@ import { PromptBar } from "./panels/prompt";
 import { Header, Help, openHelp } from "./panels/header";
 import { Chapter, Contents } from "./panels/chapters";
 import { Later } from "./panels/later";
-import { go, PANELS } from "./state/actions";
+import { go, PANELS } from "./state/panels";
 import { begin, first, show, showing, trouble, type Showing } from "./state/lab";
 import { redo, undo } from "./state/history";
 import { clear, select, selection } from "./state/selection";
 import { beginTheme, dark, theme } from "./state/theme";
 import { follow, restore } from "./state/link";
-import { alone, close, fault, opened, openOwn } from "./state/saved";
+import { alone, fault, opened, saving } from "./state/opened";
 import type { View } from "./api/generated";
 
 const of = (...kinds: View["kind"][]) => (views: readonly View[]) => views.filter((view) => kinds.includes(view.kind));
@@ -66,7 +66,7 @@ function Page() {
   useEffect(() => {
     if (!failed || !opened.value) return;
     fault.value = { error: "file", message: "this saved run cannot be drawn", hint: "It was changed or damaged: copy it again, or save the run again." };
-    if (alone) opened.value = null; else close(false);
+    if (alone) opened.value = null; else void saving().then(({ close }) => close(false));
     forget();
   }, [failed]);
   if (failed && !opened.value) throw failed;
@@ -118,7 +118,7 @@ function Lab() {
 }
 
 beginTheme();
-if (alone) openOwn();
+if (alone) void saving().then(({ openOwn }) => openOwn());
 else {
   begin();
   restore();

@@ -1,11 +1,11 @@
 /** The model, the connection, the theme, and how to use the keyboard. */
 import { useState } from "preact/hooks";
 import { model, session, switchModel } from "../state/lab";
-import { PANELS } from "../state/actions";
+import { PANELS } from "../state/panels";
 import { dark, theme } from "../state/theme";
 import { copy } from "../state/clipboard";
 import { link, linkedModel } from "../state/link";
-import { alone, opened } from "../state/saved";
+import { alone, opened } from "../state/opened";
 import { SavedButtons, SavedNotice } from "./saved";
 import type { Run } from "../api/session";
 

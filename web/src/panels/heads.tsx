@@ -10,7 +10,7 @@ import { DataTable, largest, Legend, LESS } from "../views/shared";
 import { Panel } from "./frame";
 import { asBytes, HeadGrid, placeOf, type Row } from "./headgrid";
 import { grid, measures, ranked, type Grid, type Ranked } from "./measures";
-import { Space } from "./space";
+import { useLate } from "./later";
 
 const ANSWER = "what it adds to the answer";
 const COUNTS = [0, 3, 5, 10, 20];
@@ -115,9 +115,10 @@ function Drawn({ name, space, hide, tops, scores }: DrawnProps) {
     return `L${layer}H${head}${numbers ? `, ${number(value ?? null, signed)} ${numbers.unit}` : typeof spread === "number" ? `, entropy ${number(spread)} of an even look` : ""}`;
   };
   const common = { rows, columns, group, hide, marks, maximum };
+  const Space = useLate(space, () => import("./space").then((found) => found.Space));
   return (
     <>
-      {space && numbers ? <Space {...common} grid={numbers} />
+      {space && numbers ? Space ? <Space {...common} grid={numbers} /> : <p class="state" role="status">Loading …</p>
         : <HeadGrid {...common} side={numbers ? 1 : patterns.side} signed={signed} grid={numbers} told={told} />}
       {group > 1 && <p class="muted">{group} heads that stand together share one key and value head: they read the same keys, each with a query of its own.</p>}
       {columns > 0 && <Legend maximum={maximum} signed={signed} unit={numbers ? numbers.unit : "share, by its square root"} note={both ? LESS : undefined} />}

@@ -33,3 +33,10 @@ export function Later({ id, title, load }: Props) {
     </section>
   );
 }
+
+/** A component that is fetched once it is wanted; null until it is there. */
+export function useLate<Props>(wanted: boolean, load: () => Promise<FunctionComponent<Props>>): FunctionComponent<Props> | null {
+  const [late, setLate] = useState<FunctionComponent<Props> | null>(null);
+  useEffect(() => { if (wanted && !late) void load().then((found) => setLate(() => found)); }, [wanted]);
+  return late;
+}

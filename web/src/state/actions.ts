@@ -2,33 +2,28 @@
 import { analyseShown, catalogue, model, presets, show, sides, switchModel, type Showing } from "./lab";
 import { analysis, presetOf } from "./chosen";
 import { redo, undo } from "./history";
+import { go, PANELS } from "./panels";
 import { bring, history } from "./runs";
 import { clear } from "./selection";
 import { dark, theme } from "./theme";
 
 export type Action = { group: string; name: string; told: string; keys?: string; run: () => void };
 
-export const PANELS: readonly { key: string; id: string; name: string }[] = [
-  { key: "p", id: "prompt-text", name: "Prompt" }, { key: "h", id: "heads", name: "Heads" }, { key: "a", id: "attention", name: "Attention" }, { key: "i", id: "inspector", name: "Head in numbers" },
-  { key: "d", id: "depth", name: "The answer forms" }, { key: "o", id: "next", name: "Prediction" }, { key: "c", id: "circuit", name: "What wrote the answer" }, { key: "l", id: "lens", name: "Logit lens" },
-  { key: "f", id: "flow", name: "Token flow" }, { key: "s", id: "patch", name: "Patch sweep" }, { key: "t", id: "paths", name: "Path tree" }, { key: "n", id: "neurons", name: "Neurons" }, { key: "k", id: "circuits", name: "Circuits" },
-  { key: "r", id: "reasoning", name: "Reasoning" }, { key: "v", id: "conversation", name: "Conversation" }, { key: "w", id: "weights", name: "Weights" }, { key: "e", id: "any", name: "Every analysis" },
-];
-
-export function go(id: string): void {
-  const target = document.getElementById(id);
-  target?.focus();
-  target?.scrollIntoView({ block: "nearest" });
+const press = (id: string) => () => document.getElementById(id)?.click();
+/** Presses a button of a panel that may still be on its way. */
+function pressSoon(selector: string, tries = 60): void {
+  const button = document.querySelector<HTMLButtonElement>(selector);
+  if (button) button.click();
+  else if (tries > 0) setTimeout(() => pressSoon(selector, tries - 1), 50);
 }
 
-const press = (id: string) => () => document.getElementById(id)?.click();
 const SHOWN: Record<Showing, string> = { A: "prompt A alone", B: "prompt B alone", "A−B": "both prompts, and what differs" };
 
 export function actions(help: () => void): Action[] {
   return [
     { group: "Do", name: "Analyse", told: "run the prompts that are shown", keys: "Enter", run: analyseShown },
     { group: "Do", name: "Cancel", told: "call the live run off", run: () => sides.value.forEach((of) => of.run.value?.cancel()) },
-    { group: "Do", name: "Run the patch sweep", told: "every part of one prompt put into the other", run: () => { go("patch"); document.querySelector<HTMLButtonElement>("#patch form button[type=submit]")?.click(); } },
+    { group: "Do", name: "Run the patch sweep", told: "every part of one prompt put into the other", run: () => { go("patch"); pressSoon("#patch form button[type=submit]"); } },
     ...(Object.keys(SHOWN) as Showing[]).map((each) => ({ group: "Compare", name: `Show ${each}`, told: SHOWN[each], keys: "c", run: () => show(each) })),
     { group: "Do", name: "Clear the selection", told: "", keys: "Esc", run: clear },
     { group: "Do", name: "Undo", told: "selection, pins, threshold, target", keys: "z", run: undo },

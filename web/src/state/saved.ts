@@ -1,16 +1,12 @@
 /** Saving what the page shows as one file, and showing such a file again without computing. */
-import { batch, signal } from "@preact/signals";
+import { batch } from "@preact/signals";
 import { Recording, type Kept } from "../api/recording";
 import type { Trouble } from "../api/session";
 import { choices, setChoices } from "./choices";
 import { A, analyse, analyseShown, B, catalogue, found, load, measure, model, modelOf, other, session, showing, sides, textOf, type Side } from "./lab";
-import { carried, MOST, page, PLACE, read, runFile, type RunFile } from "./run-file";
+import { fault, opened, PLACE } from "./opened";
+import { carried, MOST, page, read, runFile, type RunFile } from "./run-file";
 import { begunWith, NONE, placeOf, selection } from "./selection";
-
-export const opened = signal<RunFile | null>(null);
-export const fault = signal<Trouble | null>(null);
-/** Whether this page is such a file, opened by itself: there is no server. */
-export const alone = document.getElementById(PLACE) !== null;
 
 /** Bytes of patterns that are asked for so that every head can be pointed at in the file. */
 const PATTERNS = 4 << 20;
