@@ -6,18 +6,21 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from fluoroscope.marks import Selection
 from fluoroscope.server import messages
 from fluoroscope.views import View
 
 TARGET = Path(__file__).parent / "src" / "api" / "generated.ts"
 ROOTS: dict[str, Any] = {
     "View": View,
+    "Selection": Selection,
     "FromServer": messages.FromServer,
     "Frame": messages.Frame,
     "FromPage": messages.FromPage,
     "Analysis": messages.Analysis,
     "Preset": messages.Preset,
     "Shown": messages.Shown,
+    "Word": messages.Word,
 }
 SIMPLE = {"string": "string", "integer": "number", "number": "number", "boolean": "boolean", "null": "null"}
 

@@ -15,7 +15,7 @@ from urllib.request import urlopen
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = {"index.html", "lab.js", "lab.css", "stamp.txt"}
+PAGE = {"index.html", "lab.js", "lab.css", "widget.js", "file.js", "run.html", "stamp.txt"}
 STATIC = "fluoroscope/server/static/"
 
 

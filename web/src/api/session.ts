@@ -1,7 +1,8 @@
 /** The page's one socket: runs are asked for by name, and told as they go. */
 import { signal, type Signal } from "@preact/signals";
-import { prose } from "../draw/text";
+import { plainly } from "../draw/text";
 import { readFrame, type Parts } from "./frames";
+import { Recording, type Ask, type Kept } from "./recording";
 import type { Frame, FromServer, Shown } from "./generated";
 
 export type Trouble = { error: string; message: string; hint: string };
@@ -13,22 +14,20 @@ export type RunState = {
   done: number;
   total: number | null;
   answer: Shown | null;
+  /** What there is so far; stays when the run is called off. */
+  partial: Shown | null;
   trouble: Trouble | null;
 };
-export const EMPTY: RunState = { status: "empty", label: "", done: 0, total: null, answer: null, trouble: null };
+export const EMPTY: RunState = { status: "empty", label: "", done: 0, total: null, answer: null, partial: null, trouble: null };
+
+/** Answers of a saved run by their questions, and what to do about a question that has none. */
+export type Saved = { answers: ReadonlyMap<string, Kept>; hint: string };
 
 export type Heard = { text?: FromServer; frame?: { header: Frame; parts: Parts; shapes: Record<string, number[]> } };
-type Ask = { type: "live" | "run" | "need" | "model"; [key: string]: unknown };
 
-function clean(value: unknown): unknown {
-  if (typeof value === "string") return prose(value);
-  if (Array.isArray(value)) return value.map(clean);
-  return value && typeof value === "object" ? Object.fromEntries(Object.entries(value).map(([name, part]) => [name, clean(part)])) : value;
-}
-
-/** A message with every string legible, but for the result, which is kept as it is. */
+/** A message with every text legible, but for the result, which is kept as it is. */
 const legible = (message: FromServer): FromServer =>
-  Object.fromEntries(Object.entries(message).map(([name, part]) => [name, name === "result" ? part : clean(part)])) as FromServer;
+  Object.fromEntries(Object.entries(message).map(([name, part]) => [name, name === "result" ? part : plainly(part)])) as FromServer;
 
 export class Run {
   readonly state: Signal<RunState> = signal({ ...EMPTY, status: "queued" });
@@ -39,10 +38,20 @@ export class Run {
   cancel(): void {
     if (this.state.value.status === "queued" || this.state.value.status === "running") this.session.cancel(this.id);
   }
+
+  /** Called off if it is under way, and no longer what the page shows. */
+  drop(): void {
+    this.cancel();
+    this.session.recording.forget(this.id);
+  }
 }
 
 export class Session {
   readonly connected = signal<"connecting" | "ready" | "lost">("connecting");
+  readonly recording = new Recording();
+  version = "";
+  /** Where a saved run is shown, nothing is asked of the server. */
+  saved: Saved | null = null;
   private socket: WebSocket | null = null;
   private readonly runs = new Map<string, Run>();
   private readonly waiting: Run[] = [];
@@ -63,11 +72,22 @@ export class Session {
   start(ask: Ask, heard?: (message: Heard) => void): Run {
     const run = new Run(`r${++this.count}`, ask, this, heard);
     this.runs.set(run.id, run);
-    if (this.connected.value === "ready") this.send(run);
+    this.recording.begin(run.id, ask);
+    if (this.saved) queueMicrotask(() => this.replay(run));
+    else if (this.connected.value === "ready") this.send(run);
     else {
       run.state.value = { ...run.state.value, label: "waiting for the connection" };
       this.waiting.push(run);
     }
+    return run;
+  }
+
+  /** A run that ended before, as it was. */
+  known(ask: Ask, answer: Shown): Run {
+    const run = new Run(`k${++this.count}`, ask, this);
+    run.state.value = { ...EMPTY, status: "ready", answer };
+    this.recording.begin(run.id, ask);
+    this.recording.text(run.id, { ...answer, type: "result", run: run.id });
     return run;
   }
 
@@ -94,31 +114,57 @@ export class Session {
   }
 
   private hear(data: string | ArrayBuffer): void {
-    if (typeof data !== "string") {
-      const frame = readFrame(data);
-      const run = this.runs.get(frame.header.run);
-      if (run && run.state.value.status !== "running") run.state.value = { ...run.state.value, status: "running" };
-      run?.heard({ frame });
-      if (run && frame.header.type === "pattern") this.ended(run, { status: "ready" });
-      return;
-    }
-    const text = legible(JSON.parse(data) as FromServer);
+    if (typeof data !== "string") return this.hearFrame(data);
+    const text = JSON.parse(data) as FromServer;
     if (text.type === "hello") {
+      this.version = text.version;
       this.connected.value = "ready";
       this.pause = 500;
       for (const run of this.waiting.splice(0)) this.send(run);
       return;
     }
     const run = text.run === null ? undefined : this.runs.get(text.run);
-    if (!run) return; // a late word of a run that was called off
+    if (run) this.hearText(run, text); // else a late word of a run that was called off
+  }
+
+  private hearFrame(data: ArrayBuffer, replayed?: Run): void {
+    const frame = readFrame(data);
+    const run = replayed ?? this.runs.get(frame.header.run);
+    if (!run) return;
+    if (run.state.value.status !== "running") run.state.value = { ...run.state.value, status: "running" };
+    this.recording.frame(run.id, data);
+    run.heard({ frame });
+    if (frame.header.type === "pattern") this.ended(run, { status: "ready" });
+  }
+
+  private hearText(run: Run, said: FromServer): void {
+    this.recording.text(run.id, said);
+    const text = legible(said);
     run.heard({ text });
     if (text.type === "progress") {
       const status = text.label === "queued" ? "queued" : "running";
       run.state.value = { ...run.state.value, status, label: text.label, done: text.done, total: text.total };
-    } else if (text.type === "result") this.ended(run, { status: "ready", answer: text });
+    } else if (text.type === "partial") run.state.value = { ...run.state.value, status: "running", partial: text };
+    else if (text.type === "result") this.ended(run, { status: "ready", answer: text });
     else if (text.type === "done") this.ended(run, { status: "ready" });
     else if (text.type === "cancelled") this.ended(run, { status: "cancelled" });
     else if (text.type === "error") this.ended(run, { status: "error", trouble: text });
+  }
+
+  /** Whether a saved run has the answer. */
+  knows(ask: Ask): boolean {
+    return this.saved?.answers.has(this.recording.name(ask)) ?? false;
+  }
+
+  /** Says again what was said when the run was saved. */
+  private replay(run: Run): void {
+    if (!this.runs.has(run.id)) return;
+    const kept = this.saved?.answers.get(this.recording.name(run.ask));
+    if (!kept) return this.hearText(run, { type: "error", run: run.id, error: "saved", message: "This is not in the saved run.", hint: this.saved?.hint ?? "" });
+    const last = kept.texts[kept.texts.length - 1];
+    for (const text of kept.texts) if (text !== last) this.hearText(run, text);
+    for (const frame of kept.frames) this.hearFrame(frame, run);
+    if (last) this.hearText(run, last);
   }
 
   private ended(run: Run, change: Partial<RunState>): void {

@@ -3,11 +3,19 @@ const MARKS: Record<string, string> = { "\n": "↵", "\t": "⇥", "\r": "␍" };
 // Controls, bidirectional marks and the like would change how the rest is read, or not be seen.
 const UNSEEN = /[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu;
 
-/** A sentence in which nothing is hidden and nothing turns round what stands beside it. */
-export const prose = (text: string): string =>
+/** Text in which nothing is hidden and nothing turns round what stands beside it. */
+export const plain = (text: string): string =>
   text.replace(UNSEEN, (c) => MARKS[c] ?? `<U+${c.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0")}>`);
 
-export const visible = (text: string): string => prose(text).replace(/^ +| +$/g, (run) => "·".repeat(run.length)) || "‹empty›";
+/** The same of every text in a value. */
+export function plainly<T>(value: T): T {
+  if (typeof value === "string") return plain(value) as T;
+  if (Array.isArray(value)) return (typeof value[0] === "number" ? value : value.map(plainly)) as T;
+  if (value === null || typeof value !== "object") return value;
+  return Object.fromEntries(Object.entries(value).map(([name, part]) => [name, plainly(part)])) as T;
+}
+
+export const visible = (text: string): string => plain(text).replace(/^ +| +$/g, (run) => "·".repeat(run.length)) || "‹empty›";
 
 export function number(value: number | null, signed = false): string {
   if (value === null) return "–";
