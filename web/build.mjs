@@ -1,11 +1,43 @@
-// Bundles the lab into the package; the folder may be named, for tests.
+// Bundles the page, the widget of notebooks and what files carry; the folder may be named, for tests.
 import { build } from "esbuild";
-import { copyFile, mkdir } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
 
 const out = process.argv[2] ?? new URL("../src/fluoroscope/server/static", import.meta.url).pathname;
+const shared = {
+  bundle: true, minify: true, target: "es2022", jsx: "automatic", jsxImportSource: "preact", legalComments: "linked",
+  logLevel: "warning",
+};
+
+/** A bundle as one script and one sheet of styles, in memory. */
+async function parts(entry, format) {
+  const { outputFiles } = await build({ ...shared, entryPoints: [entry], format, legalComments: "none", outdir: "none", write: false });
+  const [script, styles] = ["js", "css"].map((kind) => outputFiles.find(({ path }) => path.endsWith(kind)).text.trim());
+  return { script, styles };
+}
+
+/** A script that brings its styles with it, for a root of its own. */
+async function alone(entry, format) {
+  const { script, styles } = await parts(entry, format);
+  return script.replaceAll(/\bRULES\b/g, () => JSON.stringify(styles)) + "\n";
+}
+
+const hash = (text) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
+
+/** The page of a saved run, which holds everything but the run. */
+async function runPage() {
+  const { script, styles } = await parts("src/main.tsx", "iife");
+  if (/<!--|<\/script/i.test(script) || /<\//.test(styles)) throw new Error("the bundle cannot stand in a page");
+  const policy = `default-src 'none'; script-src ${hash(script)}; style-src ${hash(styles)}; img-src data: blob:; base-uri 'none'; form-action 'none'`;
+  return (await readFile("src/run.html", "utf8"))
+    .replace('content=""', () => `content="${policy}"`)
+    .replace("<style></style>", () => `<style>${styles}</style>`)
+    .replace("<script></script>", () => `<script>${script}</script>`);
+}
+
 await mkdir(out, { recursive: true });
-await build({
-  entryPoints: { lab: "src/main.tsx" }, outdir: out, bundle: true, minify: true, format: "esm", target: "es2022",
-  jsx: "automatic", jsxImportSource: "preact", legalComments: "linked", logLevel: "warning",
-});
+await build({ ...shared, entryPoints: { lab: "src/main.tsx" }, outdir: out, format: "esm" });
 await copyFile("src/index.html", `${out}/index.html`);
+await writeFile(`${out}/widget.js`, await alone("src/widget/widget.ts", "esm"));
+await writeFile(`${out}/file.js`, await alone("src/widget/file.ts", "iife"));
+await writeFile(`${out}/run.html`, await runPage());

@@ -6,12 +6,14 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from fluoroscope.marks import Selection
 from fluoroscope.server import messages
 from fluoroscope.views import View
 
 TARGET = Path(__file__).parent / "src" / "api" / "generated.ts"
 ROOTS: dict[str, Any] = {
     "View": View,
+    "Selection": Selection,
     "FromServer": messages.FromServer,
     "Frame": messages.Frame,
     "FromPage": messages.FromPage,

@@ -116,3 +116,12 @@ class Point(Mark):
     def place(self) -> tuple[float, ...]:
         """Its two or three coordinates."""
         return (self.x, self.y) if self.z is None else (self.x, self.y, self.z)
+
+
+class Selection(Drawn):
+    """What linked pictures have chosen together: a head, and a token or a pair of tokens that is looked from and at."""
+
+    layer: int | None = Field(default=None, ge=0)
+    head: int | None = Field(default=None, ge=0)
+    query: int | None = Field(default=None, ge=0)
+    key: int | None = Field(default=None, ge=0)

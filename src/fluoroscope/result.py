@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fluoroscope import strict_json
-from fluoroscope.errors import ArgumentError, ArtifactError
+from fluoroscope.errors import ArgumentError, ArtifactError, UnavailableError
 from fluoroscope.render.section import File, Section
 from fluoroscope.render.text import prose
 from fluoroscope.strict_json import NotJson
@@ -18,6 +18,8 @@ from fluoroscope.views import Graph, View
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from fluoroscope.notebook import Widget
 
 SCHEMA = 1
 """Version of the JSON form; a file of another version is refused."""
@@ -153,6 +155,21 @@ class Result(Record):
 
         return document.page(self.section())
 
+    def show(self) -> "Widget":
+        """Live pictures for a notebook: the last line of a cell, or `display(result.show())`.
+
+        Those of one model share their selection, which Python reads and sets as `selection`. Where widgets cannot be
+        shown, on GitHub or in a page that nbconvert makes, the pictures stand as they would without this.
+
+        Raises:
+            UnavailableError: without the extra `notebook`, or in an installation without the lab's page.
+        """
+        try:
+            from fluoroscope.notebook import Widget
+        except ImportError as error:
+            raise UnavailableError(f"show() needs {error.name}", "pip install 'fluoroscope[notebook]'") from error
+        return Widget.of(self.section(), self._repr_mimebundle_(), self.recipe.weights)
+
     def section(self, name: str = "result", title: str | None = None, files: Sequence[File] = ()) -> Section:
         """What pages show of it, under its own title or another."""
         again = {} if self.call is None else {"Command": self.call.command, "Python": self.call.script}
@@ -168,6 +185,8 @@ class Result(Record):
     def save(self, path: str | Path) -> Path:
         """Writes the form that the suffix names: .json, .md, .html, .png, .svg; .dot or .graphml for its graph.
 
+        An .html file needs no network; its pictures are live where scripts run, and stand still where they do not.
+
         Raises:
             ArgumentError: another suffix, or one of a graph for a result that has none.
         """
@@ -182,8 +201,13 @@ class Result(Record):
             return figure.image(self.plot(), suffix[1:])
         if suffix in (".dot", ".graphml"):
             return self._graph_source(suffix).encode("utf8")
-        text = {".json": self.to_json, ".md": self.to_markdown, ".html": self.to_html}[suffix]()
+        text = {".json": self.to_json, ".md": self.to_markdown, ".html": self._to_live_html}[suffix]()
         return text.encode("utf8")
+
+    def _to_live_html(self) -> str:
+        from fluoroscope.render import document
+
+        return document.live(self.section())
 
     def network(self) -> Graph | None:
         """The graph that .dot and .graphml files hold: the first one that it draws, unless a subclass has a larger."""

@@ -1,7 +1,7 @@
 /** The lab: a prompt above, panels below, one selection for all of them. */
 import "./lab.css";
 import { render } from "preact";
-import { useEffect } from "preact/hooks";
+import { useEffect, useErrorBoundary } from "preact/hooks";
 import { AnalysisPanel } from "./panels/analysis";
 import { AnyAnalysis } from "./panels/any";
 import { Circuit } from "./panels/circuit";
@@ -19,8 +19,9 @@ import { go, PANELS } from "./state/actions";
 import { begin, model, show, showing, trouble, type Showing } from "./state/lab";
 import { redo, undo } from "./state/history";
 import { clear, select, selection } from "./state/selection";
-import { dark, theme } from "./state/theme";
+import { beginTheme, dark, theme } from "./state/theme";
 import { follow, restore } from "./state/link";
+import { alone, close, fault, opened, openOwn } from "./state/saved";
 import type { View } from "./api/generated";
 
 const of = (...kinds: View["kind"][]) => (views: readonly View[]) => views.filter((view) => kinds.includes(view.kind));
@@ -59,6 +60,19 @@ function jump(): void {
   }, { once: true, capture: true });
 }
 
+/** Everything anew for another saved run; one that cannot be drawn is told and put away. */
+function Page() {
+  const [failed, forget] = useErrorBoundary();
+  useEffect(() => {
+    if (!failed || !opened.value) return;
+    fault.value = { error: "file", message: "this saved run cannot be drawn", hint: "It was changed or damaged: copy it again, or save the run again." };
+    if (alone) opened.value = null; else close(false);
+    forget();
+  }, [failed]);
+  if (failed && !opened.value) throw failed;
+  return failed ? null : <Lab key={opened.value?.made ?? ""} />;
+}
+
 function Lab() {
   useEffect(() => {
     addEventListener("keydown", keys);
@@ -89,7 +103,13 @@ function Lab() {
   );
 }
 
-begin();
-restore();
-follow();
-render(<Lab />, document.getElementById("lab")!);
+beginTheme();
+if (alone) openOwn();
+else {
+  begin();
+  restore();
+  follow();
+}
+const place = document.getElementById("lab")!;
+place.replaceChildren(); // of a saved run, what those see who run no scripts
+render(<Page />, place);

@@ -1,11 +1,12 @@
-"""Results as HTML documents that load nothing and run nothing: one, several, or one in a notebook's cell."""
+"""Results as HTML documents that load nothing: one, several, or one in a notebook's cell; only `live` runs a script."""
 
 import base64
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from html import escape, unescape
 
-from fluoroscope.render import html, stylesheet
+from fluoroscope.render import html, pages, stylesheet
 from fluoroscope.render.markup import escaped, sentence
 from fluoroscope.render.section import File, Section
 from fluoroscope.render.text import facts, marks, prose, size
@@ -14,6 +15,19 @@ from fluoroscope.render.text import facts, marks, prose, size
 def page(section: Section) -> str:
     """A whole result as one file, under a policy that allows its own style sheet and nothing else."""
     return _document(section.title, _body(section))
+
+
+def live(section: Section) -> str:
+    """The same, whose pictures answer mouse and keyboard where its one script runs, and stay as drawn where not.
+
+    An installation without the lab's page has no such script, and makes the page without it.
+    """
+    script = pages.bundle("file.js")
+    if script is None:
+        return page(section)
+    views = json.dumps([view.model_dump(mode="json") for view in section.views], allow_nan=False)
+    carried = f'<script type="application/json" id="fluoroscope-views">{pages.inert(views)}</script>\n'
+    return _document(section.title, _body(section), script, carried)
 
 
 def report(title: str, lead: Sequence[str], about: Mapping[str, object], sections: Sequence[Section]) -> str:
@@ -51,16 +65,23 @@ def _file(file: File) -> str:
     )
 
 
-def _document(title: str, body: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(stylesheet.rules().encode("utf8")).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+def _document(title: str, body: str, script: str = "", carried: str = "") -> str:
+    """A page under a policy that allows its own styles, its own script if it has one, and nothing else."""
+    allowed = f"script-src '{_digest(script)}'; " if script else ""
+    own = f"style-src '{_digest(stylesheet.rules())}'; base-uri 'none'; form-action 'none'"
+    policy = f"default-src 'none'; {allowed}{own}"
+    runs = f"{carried}<script>{script}</script>\n" if script else ""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width">\n<meta name="color-scheme" content="light dark">\n'
         f"<title>{escaped(title)} – Fluoroscope</title>\n<style>{stylesheet.rules()}</style>\n</head>\n"
-        f'<body class="fluoroscope-page">\n{body}\n</body>\n</html>\n'
+        f'<body class="fluoroscope-page">\n{body}\n{runs}</body>\n</html>\n'
     )
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode('utf8')).digest()).decode()}"
 
 
 def _body(section: Section) -> str:
@@ -79,7 +100,7 @@ def _content(section: Section, heading: str = "h1") -> str:
     folded = f'<details class="again"><summary>Reproduce</summary>{again}</details>\n' if again else ""
     return (
         f'<{heading}>{escaped(section.title)}</{heading}>\n<p class="summary">{sentence(section.summary)}</p>\n'
-        f"{html.draw_all(section.views)}\n{folded}"
+        f'<div class="pictures">\n{html.draw_all(section.views)}\n</div>\n{folded}'
         f"<details><summary>Recipe</summary>{_facts(section.recipe)}</details>"
     )
 

@@ -16,6 +16,8 @@ from fluoroscope.server.wording import parsed
 
 Work = Callable[[dict[str, Any], Channel], str]
 """Computes in a worker what is told last, from the arguments."""
+QUESTION_SECONDS = 60.0
+"""In which the arguments have to be there."""
 
 
 async def serve(socket: WebSocket, models: Models, work: Work, *, progress: bool = True) -> None:
@@ -25,7 +27,12 @@ async def serve(socket: WebSocket, models: Models, work: Work, *, progress: bool
         progress: whether to tell how far along it is, and what there is so far.
     """
     await socket.accept()
-    first, channel = await socket.receive(), Channel()
+    channel = Channel()
+    try:
+        first = await asyncio.wait_for(socket.receive(), QUESTION_SECONDS)
+    except TimeoutError:
+        await socket.close(1008, "nothing was asked")
+        return
     if first["type"] == "websocket.disconnect":
         return
     halfway = Halfway(channel, None, models.settings.max_bytes)

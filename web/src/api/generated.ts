@@ -59,6 +59,9 @@ export type Tokens = { readonly title: string; readonly caption: string; readonl
 
 export type View = Bars | Heatmap | HeadGrid | Tokens | Lines | Scatter | Arcs | Graph | Table;
 
+/** What linked pictures have chosen together: a head, and a token or a pair of tokens that is looked from and at. */
+export type Selection = { readonly layer: number | null; readonly head: number | null; readonly query: number | null; readonly key: number | null; };
+
 /** What a run found. */
 export type Answer = { readonly title: string; readonly summary: string; readonly views: readonly (Bars | Heatmap | HeadGrid | Tokens | Lines | Scatter | Arcs | Graph | Table)[]; readonly result: Readonly<Record<string, unknown>>; readonly type: "result"; readonly run: string; };
 

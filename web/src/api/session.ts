@@ -1,6 +1,8 @@
 /** The page's one socket: runs are asked for by name, and told as they go. */
 import { signal, type Signal } from "@preact/signals";
+import { plainly } from "../draw/text";
 import { readFrame, type Parts } from "./frames";
+import { Recording, type Ask, type Kept } from "./recording";
 import type { Frame, FromServer, Shown } from "./generated";
 
 export type Trouble = { error: string; message: string; hint: string };
@@ -18,8 +20,14 @@ export type RunState = {
 };
 export const EMPTY: RunState = { status: "empty", label: "", done: 0, total: null, answer: null, partial: null, trouble: null };
 
+/** Answers of a saved run by their questions, and what to do about a question that has none. */
+export type Saved = { answers: ReadonlyMap<string, Kept>; hint: string };
+
 export type Heard = { text?: FromServer; frame?: { header: Frame; parts: Parts; shapes: Record<string, number[]> } };
-type Ask = { type: "live" | "run" | "need" | "model"; [key: string]: unknown };
+
+/** A message with every text legible, but for the result, which is kept as it is. */
+const legible = (message: FromServer): FromServer =>
+  Object.fromEntries(Object.entries(message).map(([name, part]) => [name, name === "result" ? part : plainly(part)])) as FromServer;
 
 export class Run {
   readonly state: Signal<RunState> = signal({ ...EMPTY, status: "queued" });
@@ -30,10 +38,20 @@ export class Run {
   cancel(): void {
     if (this.state.value.status === "queued" || this.state.value.status === "running") this.session.cancel(this.id);
   }
+
+  /** Called off if it is under way, and no longer what the page shows. */
+  drop(): void {
+    this.cancel();
+    this.session.recording.forget(this.id);
+  }
 }
 
 export class Session {
   readonly connected = signal<"connecting" | "ready" | "lost">("connecting");
+  readonly recording = new Recording();
+  version = "";
+  /** Where a saved run is shown, nothing is asked of the server. */
+  saved: Saved | null = null;
   private socket: WebSocket | null = null;
   private readonly runs = new Map<string, Run>();
   private readonly waiting: Run[] = [];
@@ -54,7 +72,9 @@ export class Session {
   start(ask: Ask, heard?: (message: Heard) => void): Run {
     const run = new Run(`r${++this.count}`, ask, this, heard);
     this.runs.set(run.id, run);
-    if (this.connected.value === "ready") this.send(run);
+    this.recording.begin(run.id, ask);
+    if (this.saved) queueMicrotask(() => this.replay(run));
+    else if (this.connected.value === "ready") this.send(run);
     else {
       run.state.value = { ...run.state.value, label: "waiting for the connection" };
       this.waiting.push(run);
@@ -66,6 +86,8 @@ export class Session {
   known(ask: Ask, answer: Shown): Run {
     const run = new Run(`k${++this.count}`, ask, this);
     run.state.value = { ...EMPTY, status: "ready", answer };
+    this.recording.begin(run.id, ask);
+    this.recording.text(run.id, { ...answer, type: "result", run: run.id });
     return run;
   }
 
@@ -92,23 +114,32 @@ export class Session {
   }
 
   private hear(data: string | ArrayBuffer): void {
-    if (typeof data !== "string") {
-      const frame = readFrame(data);
-      const run = this.runs.get(frame.header.run);
-      if (run && run.state.value.status !== "running") run.state.value = { ...run.state.value, status: "running" };
-      run?.heard({ frame });
-      if (run && frame.header.type === "pattern") this.ended(run, { status: "ready" });
-      return;
-    }
+    if (typeof data !== "string") return this.hearFrame(data);
     const text = JSON.parse(data) as FromServer;
     if (text.type === "hello") {
+      this.version = text.version;
       this.connected.value = "ready";
       this.pause = 500;
       for (const run of this.waiting.splice(0)) this.send(run);
       return;
     }
     const run = text.run === null ? undefined : this.runs.get(text.run);
-    if (!run) return; // a late word of a run that was called off
+    if (run) this.hearText(run, text); // else a late word of a run that was called off
+  }
+
+  private hearFrame(data: ArrayBuffer, replayed?: Run): void {
+    const frame = readFrame(data);
+    const run = replayed ?? this.runs.get(frame.header.run);
+    if (!run) return;
+    if (run.state.value.status !== "running") run.state.value = { ...run.state.value, status: "running" };
+    this.recording.frame(run.id, data);
+    run.heard({ frame });
+    if (frame.header.type === "pattern") this.ended(run, { status: "ready" });
+  }
+
+  private hearText(run: Run, said: FromServer): void {
+    this.recording.text(run.id, said);
+    const text = legible(said);
     run.heard({ text });
     if (text.type === "progress") {
       const status = text.label === "queued" ? "queued" : "running";
@@ -118,6 +149,22 @@ export class Session {
     else if (text.type === "done") this.ended(run, { status: "ready" });
     else if (text.type === "cancelled") this.ended(run, { status: "cancelled" });
     else if (text.type === "error") this.ended(run, { status: "error", trouble: text });
+  }
+
+  /** Whether a saved run has the answer. */
+  knows(ask: Ask): boolean {
+    return this.saved?.answers.has(this.recording.name(ask)) ?? false;
+  }
+
+  /** Says again what was said when the run was saved. */
+  private replay(run: Run): void {
+    if (!this.runs.has(run.id)) return;
+    const kept = this.saved?.answers.get(this.recording.name(run.ask));
+    if (!kept) return this.hearText(run, { type: "error", run: run.id, error: "saved", message: "This is not in the saved run.", hint: this.saved?.hint ?? "" });
+    const last = kept.texts[kept.texts.length - 1];
+    for (const text of kept.texts) if (text !== last) this.hearText(run, text);
+    for (const frame of kept.frames) this.hearFrame(frame, run);
+    if (last) this.hearText(run, last);
   }
 
   private ended(run: Run, change: Partial<RunState>): void {

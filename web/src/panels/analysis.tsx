@@ -5,28 +5,41 @@ import type { HeadGrid, Shown, View } from "../api/generated";
 import { EMPTY, type Run, type RunState } from "../api/session";
 import { answered, keep } from "../state/answers";
 import { A, B, found, session, showing, sides, type Side } from "../state/lab";
+import { useChoice } from "../state/choices";
 import { Picture } from "../views";
 import { Panel, States } from "./frame";
 
-export type Asking = { state: RunState; answer: Shown | null; start: (args: Record<string, unknown>, again?: boolean) => void; cancel: () => void; forget: () => void };
+export type Asking = {
+  state: RunState; answer: Shown | null;
+  /** The arguments that were asked last, as JSON; "" before the first. */
+  asked: string;
+  start: (args: Record<string, unknown>, again?: boolean) => void; cancel: () => void; forget: () => void;
+};
 
-/** The newest run of an analysis, and the newest answer, also one that is still filling; a new run calls the old one off. */
-export function useAnalysis(name: string): Asking {
+/** The newest run of an analysis, and the newest answer, also one that is still filling; a new run calls the old one off.
+ * A panel that asks only when it is told to gives its name: a saved run then shows what it asked last. */
+export function useAnalysis(name: string, panel = ""): Asking {
   const [run, setRun] = useState<Run | null>(null);
   const newest = useRef<Run | null>(null);
+  const [asked, setAsked] = useChoice(panel && `${panel}.${name}`, "");
   const answer = useRef<Shown | null>(null);
   const state = run?.state.value ?? EMPTY;
   if (state.answer ?? state.partial) answer.current = state.answer ?? state.partial;
   useEffect(() => { if (state.answer && run) keep(String(run.ask.analysis), run.ask.arguments as object, state.answer); }, [state.answer]);
-  const change = (next: Run | null) => { newest.current?.cancel(); newest.current = next; setRun(next); };
-  useEffect(() => () => newest.current?.cancel(), []);
+  const change = (next: Run | null) => { newest.current?.drop(); newest.current = next; setRun(next); };
+  useEffect(() => () => newest.current?.drop(), []);
+  const question = (args: Record<string, unknown>) => ({ type: "run", analysis: name, arguments: args }) as const;
+  const start = (args: Record<string, unknown>, again = true) => {
+    const before = again ? undefined : answered(name, args);
+    setAsked(JSON.stringify(args));
+    change(before ? session.known(question(args), before) : session.start(question(args)));
+  };
+  useEffect(() => {
+    const before = asked && (JSON.parse(asked) as Record<string, unknown>);
+    if (before && session.knows(question(before))) start(before);
+  }, []);
   return {
-    state, answer: answer.current, cancel: () => newest.current?.cancel(),
-    start: (args, again = true) => {
-      const ask = { type: "run", analysis: name, arguments: args } as const;
-      const before = again ? undefined : answered(name, args);
-      change(before ? session.known(ask, before) : session.start(ask));
-    },
+    state, answer: answer.current, asked, start, cancel: () => newest.current?.cancel(),
     forget: () => { answer.current = null; change(null); },
   };
 }

@@ -1,5 +1,4 @@
 /** Any analysis of the registry, by a form made of its parameters. */
-import { useState } from "preact/hooks";
 import { analysis } from "../state/chosen";
 import { A, B, catalogue } from "../state/lab";
 import { Form, properties } from "../form/form";
@@ -28,17 +27,16 @@ export function AnyAnalysis() {
 }
 
 function One({ spec }: { spec: (typeof catalogue.value)[number] }) {
-  const { state, answer, start, cancel } = useAnalysis(spec.name);
-  const [last, setLast] = useState<Record<string, unknown>>({});
-  const run = (values: Record<string, unknown>) => { setLast(values); start(values); };
+  const { state, answer, asked, start, cancel } = useAnalysis(spec.name, "any");
+  const last = asked ? (JSON.parse(asked) as Record<string, unknown>) : {};
   const known = properties(spec.parameters);
-  const initial = { ...("prompt" in known && { prompt: A.prompt.value }), ...("clean" in known && { clean: A.prompt.value }), ...("corrupted" in known && { corrupted: B.prompt.value }) };
+  const initial = { ...("prompt" in known && { prompt: A.prompt.value }), ...("clean" in known && { clean: A.prompt.value }), ...("corrupted" in known && { corrupted: B.prompt.value }), ...last };
   const busy = state.status === "queued" || state.status === "running";
   return (
     <div class="split">
-      <Form schema={spec.parameters} initial={initial} busy={busy} onRun={run} />
+      <Form schema={spec.parameters} initial={initial} busy={busy} onRun={start} />
       <div>
-        <Panel id={`any-${spec.command}`} title={answer?.title ?? spec.command} answer={answer} about={spec.headline} state={state} empty="Fill the form and run it." onCancel={cancel} onRetry={() => run(last)}>
+        <Panel id={`any-${spec.command}`} title={answer?.title ?? spec.command} answer={answer} about={spec.headline} state={state} empty="Fill the form and run it." onCancel={cancel} onRetry={() => start(last)}>
           <p class="summary">{answer?.summary}</p>
           {answer?.views.map((view) => <Picture key={view.title} view={view} />)}
         </Panel>

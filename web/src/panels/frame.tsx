@@ -94,7 +94,7 @@ export function told({ status, label, done, total }: RunState): string {
   return `${label || "running"} ${total === null ? "…" : `${done} of ${total}`}`;
 }
 
-function download(name: string, content: Blob): void {
+export function download(name: string, content: Blob): void {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(content);
   link.download = name;

@@ -1,8 +1,9 @@
 /** Two prompts, every part's value of one put into the other: which bring the answer back. */
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import type { HeadGrid, Shown } from "../api/generated";
 import { number, visible } from "../draw/text";
 import { aimed, foil, target } from "../state/aims";
+import { useChoice } from "../state/choices";
 import { A, B, found } from "../state/lab";
 import { selection } from "../state/selection";
 import { Picture } from "../views";
@@ -28,18 +29,20 @@ const PARTS: readonly { name: string; kind: Kind; asked: Record<string, string> 
 const NAMED = 10;
 
 export function PatchSweep() {
-  const [grain, setGrain] = useState(0);
-  const [direction, setDirection] = useState("denoise");
-  const [task, setTask] = useState("ioi");
-  const { kind, asked: own } = PARTS[grain]!;
-  const sweeps = { head_patching: useAnalysis("head_patching"), activation_patching: useAnalysis("activation_patching"), task_patching: useAnalysis("task_patching") };
-  const { state, answer, start, cancel } = sweeps[kind];
-  const pairs = useAnalysis("head_interaction");
+  const [grain, setGrain] = useChoice("patch.grain", "0");
+  const [direction, setDirection] = useChoice("patch.direction", "denoise");
+  const [task, setTask] = useChoice("patch.task", "ioi");
+  const { kind, asked: own } = PARTS[Number(grain)] ?? PARTS[0]!;
+  const sweeps = {
+    head_patching: useAnalysis("head_patching", "patch"), activation_patching: useAnalysis("activation_patching", "patch"),
+    task_patching: useAnalysis("task_patching", "patch"),
+  };
+  const { state, answer, asked, start, cancel } = sweeps[kind];
+  const pairs = useAnalysis("head_interaction", "pairs");
   const patching = usePatching(() => direction);
   const ends = { clean: A.prompt.value, corrupted: B.prompt.value };
   const args = { ...(kind === "task_patching" ? { task } : { ...ends, ...aimed({ target: "answer", foil: "foil" }) }), ...own, direction };
-  const asked = useRef("");
-  const run = () => { asked.current = JSON.stringify(args); start(args); };
+  const run = () => start(args);
   useEffect(() => {
     const grid = answer?.views.find((view): view is HeadGrid => view.kind === "head_grid");
     if (grid) found.value = { ...found.value, "what its patch moves": grid };
@@ -50,7 +53,7 @@ export function PatchSweep() {
       <form class="inline" onSubmit={(event) => { event.preventDefault(); run(); }}>
         <label>Clean (A) <textarea rows={2} value={A.prompt.value} onInput={(event) => (A.prompt.value = event.currentTarget.value)} /></label>
         <label>Corrupted (B) <textarea rows={2} value={B.prompt.value} onInput={(event) => (B.prompt.value = event.currentTarget.value)} /></label>
-        <label>Parts <select value={String(grain)} onChange={(event) => setGrain(Number(event.currentTarget.value))}>
+        <label>Parts <select value={String(grain)} onChange={(event) => setGrain(event.currentTarget.value)}>
           {PARTS.map((part, index) => <option value={String(index)}>{part.name}</option>)}
         </select></label>
         <label>Direction <select value={direction} onChange={(event) => setDirection(event.currentTarget.value)}>
@@ -60,7 +63,7 @@ export function PatchSweep() {
         <button type="submit" class="primary">Run the sweep</button>
       </form>
       <p class="muted">{kind === "task_patching" ? "Sixteen pairs of that task, not the prompts above; values of shuffled pairs give the noise that an effect has to stand out of." : `Measured: ${target.value ? visible(target.value) : "what the model says after A"} against ${foil.value ? visible(foil.value) : "what it says after B"}; choose others beside the prompt.`}</p>
-      {state.status === "ready" && asked.current !== JSON.stringify(args) && <p class="muted">The prompts, the tokens or the direction were changed: this is the earlier sweep.</p>}
+      {state.status === "ready" && asked !== JSON.stringify(args) && <p class="muted">The prompts, the tokens or the direction were changed: this is the earlier sweep.</p>}
       <States state={state} empty="Run the sweep: a fraction of a second on the embedded model." old={answer !== null} onCancel={cancel} onRetry={run}>
         {answer && <Swept key={kind} kind={kind} answer={answer} patching={patching} direction={direction} pairs={pairs} />}
       </States>

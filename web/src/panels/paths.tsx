@@ -5,7 +5,7 @@ import { useAnalysis } from "./analysis";
 import { Panel, States } from "./frame";
 
 export function PathTree() {
-  const { state, answer, start, cancel } = useAnalysis("path_tree");
+  const { state, answer, start, cancel } = useAnalysis("path_tree", "paths");
   const run = () => start({ clean: A.prompt.value, corrupted: B.prompt.value });
   return (
     <Panel id="paths" title="Path tree" state={null} answer={answer}

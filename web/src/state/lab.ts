@@ -3,7 +3,7 @@ import { batch, computed, effect, signal, untracked, type Signal } from "@preact
 import { Session, type Run, type Trouble } from "../api/session";
 import type { Analysis, HeadGrid, Heads, Preset, Said } from "../api/generated";
 import { history, remember } from "./runs";
-import { clear } from "./selection";
+import { clear, counted } from "./selection";
 
 export type LiveLayer = { heads: Heads | null; says: readonly Said[]; pattern: Uint8Array | null; side: number };
 export type ModelInfo = { name: string; choices: string[]; about: Record<string, unknown> };
@@ -39,6 +39,8 @@ export const first = computed(() => sides.value[0]!);
 export const found = signal<Readonly<Record<string, HeadGrid>>>({});
 export const measure = signal("pattern");
 
+effect(() => { counted.value = first.value.tokens.value; });
+
 // ── asking ─────────────────────────────────────────────────────────────────────────────────────────
 
 async function read<T>(address: string): Promise<T> {
@@ -50,12 +52,13 @@ async function read<T>(address: string): Promise<T> {
 const LOST: Trouble = { error: "lost", message: "The server does not answer.", hint: "Is fluoro lab still running? The page goes on by itself once it is." };
 
 /** Fetches what the server offers: each as it comes, since the model may take long to load. */
-async function load(): Promise<void> {
+export async function load(): Promise<void> {
   const failed = (error: unknown) => { trouble.value = error instanceof Error ? LOST : (error as Trouble); };
+  const take = (taken: () => void) => { if (!session.saved) taken(); }; // a saved run brings its own
   await Promise.all([
-    read<Analysis[]>("api/analyses").then((answer) => (catalogue.value = answer)),
+    read<Analysis[]>("api/analyses").then((answer) => take(() => (catalogue.value = answer))),
     read<Preset[]>("api/presets").then((answer) => (presets.value = answer)),
-    read<ModelInfo>("api/model").then((answer) => { model.value = answer; trouble.value = null; }),
+    read<ModelInfo>("api/model").then((answer) => take(() => { model.value = answer; trouble.value = null; })),
   ].map((reading) => reading.catch(failed)));
 }
 
@@ -81,7 +84,7 @@ function resume(): void {
 
 /** Runs a prompt: layers arrive while the model computes. */
 export function analyse(of: Side, asked: string = of.prompt.value): void {
-  of.run.value?.cancel();
+  of.run.value?.drop();
   batch(() => {
     of.shown.value = null;
     of.tokens.value = [];
@@ -117,6 +120,7 @@ export function switchModel(name: string): Run {
     if (text?.type !== "done") return;
     batch(() => {
       clear();
+      session.recording.clear();
       found.value = {};
       history.value = [];
       for (const each of [A, B]) { each.layers.value = []; each.tokens.value = []; each.shown.value = null; }

@@ -1,7 +1,7 @@
 /** The page's state in its address, so that a link shows the same again, on another machine by computing it again. */
 import { effect } from "@preact/signals";
 import { foil, target } from "./aims";
-import { A, B, analyse, measure, model, show, showing, type Showing } from "./lab";
+import { A, B, analyse, measure, model, session, show, showing, type Showing } from "./lab";
 import { begunWith, selection } from "./selection";
 
 const SHOWING: readonly Showing[] = ["A", "B", "A−B"];
@@ -43,7 +43,7 @@ export function link(): string {
 export function follow(): void {
   effect(() => {
     const address = link();
-    if (A.shown.value !== null) history.replaceState(null, "", address);
+    if (A.shown.value !== null && !session.saved) history.replaceState(null, "", address);
   });
   addEventListener("hashchange", restore);
 }

@@ -1,12 +1,15 @@
 /** One selection and one hover that every picture shares. */
 import { computed, signal } from "@preact/signals";
+import type { Selection } from "../api/generated";
 import { change } from "./history";
 
-export type Selection = { layer: number | null; head: number | null; query: number | null; key: number | null };
+export type { Selection };
 
 export const NONE: Selection = { layer: null, head: null, query: null, key: null };
 export const selection = signal<Selection>(NONE);
 export const hover = signal<Selection>(NONE);
+/** Labels of the tokens that `query` and `key` count: whoever shows pictures of a prompt sets them. */
+export const counted = signal<readonly string[]>([]);
 /** What panels look at: the hover where there is one, else the selection. */
 export const focus = computed(() => (hover.value.head !== null ? { ...selection.value, ...present(hover.value) } : selection.value));
 

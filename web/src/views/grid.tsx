@@ -2,9 +2,8 @@
 import { useContext, useEffect, useRef, useState } from "preact/hooks";
 import type { HeadGrid, Heatmap, Mark } from "../api/generated";
 import { css, ink, shade, table } from "../draw/colour";
-import { number, short, visible } from "../draw/text";
-import { first } from "../state/lab";
-import { headOf } from "../state/selection";
+import { number, plain, short, visible } from "../draw/text";
+import { counted, headOf } from "../state/selection";
 import { dark } from "../state/theme";
 import { Acting, type Acts } from "./acts";
 import { MANY, useSpan, WIDE } from "./span";
@@ -26,7 +25,7 @@ const READABLE = 1600;
 
 export function HeatmapView({ view, marked }: { view: Heatmap; marked?: Grid["marked"] }) {
   const maximum = view.maximum ?? (largest(view.values.flat()) || 1);
-  const ofTokens = view.columns.length === first.value.tokens.value.length && view.columns.every((mark, index) => mark.token && mark.label === first.value.tokens.value[index]);
+  const ofTokens = view.columns.length === counted.value.length && view.columns.every((mark, index) => mark.token && mark.label === plain(counted.value[index]!));
   const place = (row: number, column: number) => headOf(view.rows[row]?.site ?? view.columns[column]?.site ?? null) ?? (ofTokens ? { query: column } : null);
   return <Cells grid={{ ...view, maximum, place, marked }} />;
 }

@@ -1,8 +1,10 @@
 /** Every kind of picture has its component: a kind without one does not compile. */
+import "./theme.css";
+import "./views.css";
 import type { ComponentChildren, FunctionComponent } from "preact";
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import type { View } from "../api/generated";
-import { visible } from "../draw/text";
+import { plainly, visible } from "../draw/text";
 import { ArcsView } from "./arcs";
 import { BarsView } from "./bars";
 import { GraphView } from "./graph";
@@ -20,7 +22,8 @@ const DRAWN: { [Kind in View["kind"]]: FunctionComponent<{ view: Of<Kind> }> } =
 };
 
 /** `drawn`: instead of what the kind of the view draws by itself. */
-export function Picture({ view, drawn }: { view: View; drawn?: ComponentChildren }) {
+export function Picture({ view: given, drawn }: { view: View; drawn?: ComponentChildren }) {
+  const view = useMemo(() => plainly(given), [given]);
   const [twin, setTwin] = useState(false);
   const Drawn = DRAWN[view.kind] as FunctionComponent<{ view: View }>;
   return (

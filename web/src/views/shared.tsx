@@ -51,7 +51,7 @@ export function DataTable({ name, head, rows }: { name: string; head: string[]; 
   return (
     <Wide name={name}>
       <table>
-        <thead><tr>{head.map((name) => <th scope="col">{name}</th>)}</tr></thead>
+        <thead><tr>{head.map((name) => (name ? <th scope="col">{name}</th> : <td />))}</tr></thead>
         <tbody>
           {rows.map((row) => (
             <tr>{row.map((cell) => <td class={typeof cell === "number" ? "number" : ""}>{typeof cell === "number" ? number(cell) : cell ?? "–"}</td>)}</tr>
