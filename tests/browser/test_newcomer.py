@@ -65,7 +65,7 @@ def test_from_the_preset_to_a_link_that_shows_the_same(open_lab):
     expect(page.locator('#circuit td[data-chosen][title^="L4H2:"]')).to_have_count(1)
     expect(page.locator("#attention td[role=gridcell]")).to_have_count(14 * 14)
     lab.sweep()
-    expect(page.locator('#patch li[data-chosen]:has-text("L4H2")')).to_have_count(1)
+    expect(page.locator('#patch tr[data-chosen]:has-text("L4H2")')).to_have_count(1)
     page.click("text=Copy link")
     expect(page.locator("text=link copied")).to_be_visible()
     address = page.evaluate("navigator.clipboard.readText()")

@@ -23,6 +23,7 @@ ROUTES = {
     "/api/health GET HEAD", "/api/ready GET HEAD", "/api/model GET HEAD", "/api/model POST", "/api/analyses GET HEAD",
     "/api/analyses/{name} POST", "/api/analyses/{name} socket", "/api/session socket", "/api/presets GET HEAD",
     "/api/analyze POST", "/api/patch POST", "/ws/analyze socket", "/openapi.json GET HEAD",
+    "/api/word POST",
 }  # fmt: skip
 """A new route is written down here by somebody who has thought about who may use it."""
 
