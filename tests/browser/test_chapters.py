@@ -27,7 +27,7 @@ def test_what_is_out_of_sight_is_neither_fetched_nor_asked(open_lab):
 
 def test_g_goes_to_panels_that_come_late(open_lab):
     lab = open_lab()
-    for key, panel in {"r": "reasoning", "w": "weights", "k": "circuits", "v": "conversation", "n": "neurons"}.items():
+    for key, panel in {"r": "reasoning", "w": "weights", "k": "circuits", "v": "conversation", "u": "neurons"}.items():
         lab.page.keyboard.press("g")
         lab.page.keyboard.press(key)
         lab.see(panel)

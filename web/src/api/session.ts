@@ -14,9 +14,11 @@ export type RunState = {
   done: number;
   total: number | null;
   answer: Shown | null;
+  /** What there is so far; stays when the run is called off. */
+  partial: Shown | null;
   trouble: Trouble | null;
 };
-export const EMPTY: RunState = { status: "empty", label: "", done: 0, total: null, answer: null, trouble: null };
+export const EMPTY: RunState = { status: "empty", label: "", done: 0, total: null, answer: null, partial: null, trouble: null };
 
 /** Answers of a saved run by their questions, and what to do about a question that has none. */
 export type Saved = { answers: ReadonlyMap<string, Kept>; hint: string };
@@ -80,6 +82,15 @@ export class Session {
     return run;
   }
 
+  /** A run that ended before, as it was. */
+  known(ask: Ask, answer: Shown): Run {
+    const run = new Run(`k${++this.count}`, ask, this);
+    run.state.value = { ...EMPTY, status: "ready", answer };
+    this.recording.begin(run.id, ask);
+    this.recording.text(run.id, { ...answer, type: "result", run: run.id });
+    return run;
+  }
+
   /** Calls a run off; the server confirms it, where it has heard of it. */
   cancel(id: string): void {
     const place = this.waiting.findIndex((run) => run.id === id);
@@ -133,7 +144,8 @@ export class Session {
     if (text.type === "progress") {
       const status = text.label === "queued" ? "queued" : "running";
       run.state.value = { ...run.state.value, status, label: text.label, done: text.done, total: text.total };
-    } else if (text.type === "result") this.ended(run, { status: "ready", answer: text });
+    } else if (text.type === "partial") run.state.value = { ...run.state.value, status: "running", partial: text };
+    else if (text.type === "result") this.ended(run, { status: "ready", answer: text });
     else if (text.type === "done") this.ended(run, { status: "ready" });
     else if (text.type === "cancelled") this.ended(run, { status: "cancelled" });
     else if (text.type === "error") this.ended(run, { status: "error", trouble: text });

@@ -1,7 +1,9 @@
 /** A panel that shows an analysis of the registry: asked again whenever what it is about changes, while it is in sight. */
+import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { HeadGrid, Shown, View } from "../api/generated";
 import { EMPTY, type Run, type RunState } from "../api/session";
+import { answered, keep } from "../state/answers";
 import { A, B, found, modelOf, other, session, showing, sides, textOf, type Side } from "../state/lab";
 import { useChoice } from "../state/choices";
 import { difference } from "../views/difference";
@@ -11,10 +13,11 @@ type Given = Record<string, unknown>;
 export type Asking = {
   state: RunState; answer: Shown | null;
   /** The arguments that were asked last, as JSON; "" before the first. */
-  asked: string; start: (args: Given) => void; cancel: () => void; forget: () => void;
+  asked: string;
+  start: (args: Given, again?: boolean) => void; cancel: () => void; forget: () => void;
 };
 
-/** The newest run of an analysis, and the newest answer; a new run calls the old one off.
+/** The newest run of an analysis, and the newest answer, also one that is still filling; a new run calls the old one off.
  * A panel that asks only when it is told to gives its name: a saved run then shows what it asked last. */
 export function useAnalysis(name: string, panel = "", of: Side = A): Asking {
   const [run, setRun] = useState<Run | null>(null);
@@ -22,11 +25,18 @@ export function useAnalysis(name: string, panel = "", of: Side = A): Asking {
   const [asked, setAsked] = useChoice(panel && `${panel}.${name}${of === B ? ".B" : ""}`, "");
   const answer = useRef<Shown | null>(null);
   const state = run?.state.value ?? EMPTY;
-  if (state.answer) answer.current = state.answer;
+  if (state.answer ?? state.partial) answer.current = state.answer ?? state.partial;
+  useEffect(() => {
+    if (state.answer && run) keep(String(run.ask.analysis), run.ask.arguments as object, state.answer, run.ask.model as string | undefined);
+  }, [state.answer]);
   const change = (next: Run | null) => { newest.current?.drop(); newest.current = next; setRun(next); };
   useEffect(() => () => newest.current?.drop(), []);
   const question = (args: Given) => ({ type: "run", analysis: name, arguments: args, ...modelOf(of) }) as const;
-  const start = (args: Given) => { setAsked(JSON.stringify(args)); change(session.start(question(args))); };
+  const start = (args: Given, again = true) => {
+    const before = again ? undefined : answered(name, args, modelOf(of).model);
+    setAsked(JSON.stringify(args));
+    change(before ? session.known(question(args), before) : session.start(question(args)));
+  };
   useEffect(() => {
     const before = asked && (JSON.parse(asked) as Given);
     if (before && session.knows(question(before))) start(before);
@@ -65,19 +75,19 @@ export function useSight(id: string): boolean {
   return seen;
 }
 
-/** The same analysis of a prompt, asked again when the prompt that is shown changes. */
+/** The same analysis of a prompt, asked again when the prompt that is shown, or what is asked of it, changes. */
 export function useSide(name: string, of: Side, args: (prompt: string) => Given, inSight = true): Asking {
   const asking = useAnalysis(name, "", of);
   const wanted = inSight && sides.value.includes(of);
   const text = of.shown.value;
   const failed = of.run.value?.state.value.status === "error" || of.run.value?.state.value.status === "cancelled";
   const asked = useRef<string | null>(null);
-  const question = text === null ? null : JSON.stringify(args(text));
+  const given = text === null ? null : JSON.stringify([name, args(text)]);
   useEffect(() => {
-    if (wanted && text !== null && asked.current !== question) { asked.current = question; asking.start(args(text)); }
+    if (wanted && text !== null && asked.current !== given) { asked.current = given; asking.start(args(text), false); }
     if (text === null) asked.current = null;
     if (text === null && failed) asking.forget();
-  }, [wanted, text, question, failed]);
+  }, [wanted, given, failed]);
   return asking;
 }
 
@@ -87,11 +97,17 @@ type Props = {
   grid?: string;
   /** Asked wherever one looks, for it is cheap and what the rest is about. */
   always?: boolean;
+  /** What is asked beside the prompt. */
+  more?: () => Given;
+  /** Instead of the pictures that `pick` leaves, which are those that are compared. */
+  draw?: (answer: Shown, of: Side) => ComponentChildren;
+  /** What stands above and below all of it. */
+  before?: ComponentChildren; after?: ComponentChildren;
 };
 
-export function AnalysisPanel({ id, title, about, analysis, pick, grid, always = false }: Props) {
+export function AnalysisPanel({ id, title, about, analysis, pick, grid, always = false, more, draw, before, after }: Props) {
   const inSight = useSight(id) || always || grid !== undefined; // the head map may show it while it is out of sight
-  const args = (prompt: string) => ({ prompt });
+  const args = (prompt: string) => ({ prompt, ...more?.() });
   const asked = { A: useSide(analysis, A, args, inSight), B: useSide(analysis, B, args, inSight) };
   const shown = sides.value.map((of) => asked[of.name]);
   const grids = shown.map(({ answer }) => answer?.views.find((view): view is HeadGrid => view.kind === "head_grid"));
@@ -101,7 +117,8 @@ export function AnalysisPanel({ id, title, about, analysis, pick, grid, always =
     if (grid && typeof offered === "object") found.value = { ...found.value, [grid]: offered as HeadGrid };
   }, [shown[0]?.answer, shown[1]?.answer, showing.value]);
   return (
-    <Sided id={id} title={title} about={about} asked={asked} pick={pick} empty="Analyse a prompt to fill this."
+    <Sided id={id} title={title} about={about} asked={asked} pick={pick} empty="Analyse a prompt to fill this." controls={before} after={after}
+      {...(draw && { draw: (answer: Shown, of: Side) => <><p class="summary">{answer.summary}</p>{draw(answer, of)}</> })}
       again={(of) => { if (of.shown.value !== null) asked[of.name].start(args(textOf(of))); }} />
   );
 }

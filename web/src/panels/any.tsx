@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 import type { Analysis, View } from "../api/generated";
 import { Form, properties, type Values } from "../form/form";
 import { useChoice } from "../state/choices";
+import { analysis } from "../state/chosen";
 import { A, B, catalogue, other, showing, sides, type Side } from "../state/lab";
 import { useBoth } from "./analysis";
 import { Panel } from "./frame";
@@ -17,7 +18,8 @@ function found(words: string, { command, headline, theme, doc }: Analysis): bool
 }
 
 export function AnyAnalysis() {
-  const [name, setName] = useChoice("any", "explain");
+  const name = analysis.value;
+  const setName = (next: string) => { analysis.value = next; };
   const [words, setWords] = useState("");
   const spec = catalogue.value.find((each) => each.name === name);
   const listed = catalogue.value.filter((each) => found(words.trim(), each));

@@ -15,18 +15,19 @@ type Props = {
   pick: (views: readonly View[]) => readonly View[];
   /** What is drawn of an answer; without it the sentence and the picked pictures. */
   draw?: (answer: Shown, of: Side) => ComponentChildren;
-  controls?: ComponentChildren;
+  /** What stands above whatever the state is, and below what is drawn. */
+  controls?: ComponentChildren; after?: ComponentChildren;
 };
 
-export function Sided({ id, title, about, empty, asked, again, pick, draw, controls }: Props) {
+export function Sided({ id, title, about, empty, asked, again, pick, draw, controls, after }: Props) {
   const shown = sides.value.map((of) => ({ of, asking: asked[of.name] }));
   const drawn = ({ of, asking: { answer } }: (typeof shown)[number]) => answer && (draw ? draw(answer, of) : <Said answer={answer} pick={pick} />);
   const [{ of, asking }, second] = shown as [(typeof shown)[number], (typeof shown)[number] | undefined];
   if (!second) return (
-    <Panel id={id} title={title} about={about} controls={controls} state={asking.state} answer={asking.answer} empty={empty} onCancel={asking.cancel} onRetry={() => again(of)}>{drawn(shown[0]!)}</Panel>
+    <Panel id={id} title={title} about={about} before={controls} state={asking.state} answer={asking.answer} empty={empty} onCancel={asking.cancel} onRetry={() => again(of)}>{drawn(shown[0]!)}{after}</Panel>
   );
   return (
-    <Panel id={id} title={title} about={about} controls={controls} state={null} answer={asking.answer}>
+    <Panel id={id} title={title} about={about} before={controls} state={null} answer={asking.answer}>
       <div class="pair">
         {shown.map((each) => (
           <div data-status={each.asking.state.status}>
@@ -36,6 +37,7 @@ export function Sided({ id, title, about, empty, asked, again, pick, draw, contr
         ))}
       </div>
       {asking.answer && second.asking.answer && <Differences one={pick(asking.answer.views)} two={pick(second.asking.answer.views)} />}
+      {after}
     </Panel>
   );
 }

@@ -1,6 +1,7 @@
-/** One selection and one hover that every picture shares, with the history of the selection. */
+/** One selection and one hover that every picture shares. */
 import { computed, signal } from "@preact/signals";
 import type { Selection as Place } from "../api/generated";
+import { change } from "./history";
 
 /** A place that files and notebooks know, and what only the page has. */
 export type Selection = Place & {
@@ -23,16 +24,7 @@ function present(some: Selection): Partial<Selection> {
   return Object.fromEntries(Object.entries(some).filter(([, value]) => value !== null));
 }
 
-const past: Selection[] = [];
-const future: Selection[] = [];
-
-export function select(change: Partial<Selection>): void {
-  const next = { ...selection.value, ...change };
-  if (JSON.stringify(next) === JSON.stringify(selection.value)) return;
-  past.push(selection.value);
-  future.length = 0;
-  selection.value = next;
-}
+export const select = (part: Partial<Selection>): void => change(selection, { ...selection.value, ...part });
 
 export const clear = (): void => select({ ...NONE, neuron: null, span: null });
 
@@ -40,16 +32,6 @@ export const placeOf = ({ layer, head, query, key }: Selection): Place => ({ lay
 
 /** What a link says is no step that could be undone. */
 export const begunWith = (place: Selection): void => { selection.value = place; };
-
-export function undo(): void {
-  const last = past.pop();
-  if (last) { future.push(selection.value); selection.value = last; }
-}
-
-export function redo(): void {
-  const next = future.pop();
-  if (next) { past.push(selection.value); selection.value = next; }
-}
 
 /** Whether a token is one of those that are chosen together. */
 export const inSpan = (index: number): boolean => {
