@@ -4,7 +4,6 @@ import "./panels/panels.css";
 import { render } from "preact";
 import { useEffect, useErrorBoundary } from "preact/hooks";
 import { AnalysisPanel } from "./panels/analysis";
-import { AnyAnalysis } from "./panels/any";
 import { Chapter, Contents } from "./panels/chapters";
 import { Circuit } from "./panels/circuit";
 import { Attention } from "./panels/attention";
@@ -12,10 +11,7 @@ import { Depth } from "./panels/depth";
 import { HeadMap } from "./panels/heads";
 import { Inspector } from "./panels/inspector";
 import { Later } from "./panels/later";
-import { Lens } from "./panels/lens";
 import { openPalette, Palette } from "./panels/palette";
-import { PatchSweep } from "./panels/patch";
-import { PathTree } from "./panels/paths";
 import { PromptBar } from "./panels/prompt";
 import { Header, Help, openHelp } from "./panels/header";
 import { go, PANELS } from "./state/actions";
@@ -97,13 +93,13 @@ function Lab() {
         <AnalysisPanel id="next" title="Prediction" about="The likeliest next tokens." analysis="next_token" always pick={of("bars")} />
         <Chapter id="why" />
         <Circuit />
-        <Lens />
+        <Later id="lens" title="Logit lens" soon load={() => import("./panels/lens").then((found) => found.Lens)} />
         <AnalysisPanel id="flow" title="Token flow" analysis="attention_patterns" pick={of("arcs")}
           about="What passes between two tokens, over all layers and heads; where heads rest on the first token is left out. Attention is not influence." />
         <Later id="neurons" title="Neurons" load={() => import("./panels/neurons").then((found) => found.Neurons)} />
         <Chapter id="change" />
-        <PatchSweep />
-        <PathTree />
+        <Later id="patch" title="Patch sweep" soon load={() => import("./panels/patch").then((found) => found.PatchSweep)} />
+        <Later id="paths" title="Path tree" soon load={() => import("./panels/paths").then((found) => found.PathTree)} />
         <Later id="circuits" title="Circuits" load={() => import("./panels/circuits").then((found) => found.Circuits)} />
         <Later id="neuron-patching" title="Neurons patched" load={() => import("./panels/neurons").then((found) => found.NeuronPatching)} />
         <Chapter id="steps" />
@@ -113,7 +109,7 @@ function Lab() {
         <Later id="weights" title="Weights" load={() => import("./panels/weights").then((found) => found.Weights)} />
         <Later id="head-circuits" title="Heads by their weights" load={() => import("./panels/weights").then((found) => found.HeadCircuits)} />
         <Chapter id="every" />
-        <AnyAnalysis />
+        <Later id="any" title="Every analysis" soon load={() => import("./panels/any").then((found) => found.AnyAnalysis)} />
       </main>
       <Help />
       <Palette />

@@ -3,7 +3,6 @@ import type { ComponentChildren } from "preact";
 import { useRef, useState } from "preact/hooks";
 import type { Graph, Shown } from "../api/generated";
 import type { RunState } from "../api/session";
-import { asDots, asText, picture } from "../draw/picture";
 import { copy } from "../state/clipboard";
 
 type Asked = { onCancel?: (() => void) | undefined; onRetry?: (() => void) | undefined };
@@ -25,6 +24,7 @@ export function Panel({ id, title, about, state, empty = "", answer = null, onCa
   const call = (answer?.result as { call?: { script: string } } | undefined)?.call;
   const graph = answer?.network ?? answer?.views.find((view): view is Graph => view.kind === "graph");
   const save = async (kind: "svg" | "png") => {
+    const { asDots, asText, picture } = await import("../draw/picture");
     const made = picture(box.current!);
     download(`${id}.${kind}`, kind === "svg" ? new Blob([asText(made.image)], { type: "image/svg+xml" }) : await asDots(made));
   };

@@ -10,7 +10,10 @@ import { DataTable, largest, Legend, LESS } from "../views/shared";
 import { Panel } from "./frame";
 import { asBytes, HeadGrid, placeOf, type Row } from "./headgrid";
 import { grid, measures, ranked, type Grid, type Ranked } from "./measures";
-import { Space } from "./space";
+import { late } from "./later";
+import type { Props as SpaceProps } from "./space";
+
+const Space = late<SpaceProps>(() => import("./space").then((found) => found.Space));
 
 const ANSWER = "what it adds to the answer";
 const COUNTS = [0, 3, 5, 10, 20];
