@@ -90,7 +90,7 @@ function Lab() {
         <Attention />
         <Inspector />
         <Depth />
-        <AnalysisPanel id="next" title="Prediction" about="The likeliest next tokens." analysis="next_token" always pick={of("bars")} />
+        <AnalysisPanel id="next" title="Prediction" about="The likeliest next tokens." analysis="next_token" pick={of("bars")} />
         <Chapter id="why" />
         <Circuit />
         <Later id="lens" title="Logit lens" soon load={() => import("./panels/lens").then((found) => found.Lens)} />

@@ -1,4 +1,4 @@
-/** A panel that shows an analysis of the registry: asked again whenever what it is about changes, while it is in sight. */
+/** A panel that shows an analysis of the registry: asked again whenever what it is about changes. */
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { HeadGrid, Shown, View } from "../api/generated";
@@ -95,8 +95,6 @@ type Props = {
   id: string; title: string; about: string; analysis: string; pick: (views: readonly View[]) => readonly View[];
   /** Under which name its head grid is offered to the head map. */
   grid?: string;
-  /** Asked wherever one looks, for it is cheap and what the rest is about. */
-  always?: boolean;
   /** What is asked beside the prompt. */
   more?: () => Given;
   /** Instead of the pictures that `pick` leaves, which are those that are compared. */
@@ -105,10 +103,9 @@ type Props = {
   before?: ComponentChildren; after?: ComponentChildren;
 };
 
-export function AnalysisPanel({ id, title, about, analysis, pick, grid, always = false, more, draw, before, after }: Props) {
-  const inSight = useSight(id) || always || grid !== undefined; // the head map may show it while it is out of sight
+export function AnalysisPanel({ id, title, about, analysis, pick, grid, more, draw, before, after }: Props) {
   const args = (prompt: string) => ({ prompt, ...more?.() });
-  const asked = { A: useSide(analysis, A, args, inSight), B: useSide(analysis, B, args, inSight) };
+  const asked = { A: useSide(analysis, A, args), B: useSide(analysis, B, args) };
   const shown = sides.value.map((of) => asked[of.name]);
   const grids = shown.map(({ answer }) => answer?.views.find((view): view is HeadGrid => view.kind === "head_grid"));
   const less = grids[0] && grids[1] && difference(grids[0], grids[1], other.value === null);
