@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,7 @@ def _sizes() -> dict[str, float]:
 
 
 @contextmanager
-def _serving(*options: str) -> Iterator[str]:
+def _serving(*options: str) -> Generator[str]:
     command = [sys.executable, "-u", "-m", "fluoroscope", "lab", "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         assert server.stdout is not None
