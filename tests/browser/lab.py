@@ -57,7 +57,7 @@ class Lab:
             self.page.wait_for_selector(f'#{panel}[data-status="ready"]')
 
     def see(self, panel: str) -> None:
-        """Brings a panel into sight, without which it asks nothing; waits for its program where that comes late."""
+        """Brings a panel into sight, and waits for its program where that comes late."""
         self.page.evaluate("id => document.getElementById(id).scrollIntoView()", panel)
         self.page.wait_for_selector(f'#{panel}:not([data-status="later"])')
 

@@ -1,4 +1,4 @@
-"""The chapters further down: programs that come late, and what is asked only when it is in sight."""
+"""The chapters further down, whose programs come late."""
 
 from playwright.sync_api import expect
 
@@ -11,7 +11,6 @@ def test_what_is_out_of_sight_is_neither_fetched_nor_asked(open_lab):
     lab.page.select_option("#preset", "ioi")
     lab.page.wait_for_selector('#next[data-status="ready"]')
     assert [lab.page.get_attribute(f"#{panel}", "data-status") for panel in ("reasoning", "weights")] == ["later"] * 2
-    assert lab.page.get_attribute("#lens", "data-status") == "empty"
     assert not [url for url in fetched if "reasoning" in url]
     lab.page.click("nav.chapters >> text='Steps and turns'")
     lab.see("reasoning")
@@ -22,12 +21,14 @@ def test_what_is_out_of_sight_is_neither_fetched_nor_asked(open_lab):
         assert len(lab.text(f"#{panel} .about").split()) > 10, panel
         if panel != "neurons":  # which knows the prompt
             assert len(lab.text(f"#{panel} .state").split()) > 3, panel
-    lab.ready("lens", "neurons")
+    lab.page.click("nav.chapters >> text='Look'")
+    expect(lab.page.locator("nav.chapters [aria-current]")).to_have_text("Look")
+    lab.ready("neurons")
 
 
 def test_g_goes_to_panels_that_come_late(open_lab):
     lab = open_lab()
-    for key, panel in {"r": "reasoning", "w": "weights", "k": "circuits", "v": "conversation", "n": "neurons"}.items():
+    for key, panel in {"r": "reasoning", "w": "weights", "k": "circuits", "v": "conversation", "u": "neurons"}.items():
         lab.page.keyboard.press("g")
         lab.page.keyboard.press(key)
         lab.see(panel)

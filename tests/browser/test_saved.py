@@ -9,9 +9,20 @@ from playwright.sync_api import expect
 
 from browser.lab import CORRUPTED, Lab
 from browser.test_compare import pair, switch, titles
-from browser.test_hostile import HOSTILE, strange
+from browser.test_hostile import OWN
 
 DATA = re.compile(r'(<script type="application/json" id="fluoroscope-run">)(.*?)(</script>)', re.DOTALL)
+
+HOSTILE = (
+    "<img src=x onerror=document.title='owned'><b>bold</b>",
+    "</textarea></title><script>document.title='owned'</script>",
+)
+
+
+def strange(page):
+    """Kinds of elements that are on the page and not of its making; and how many scripts."""
+    kinds = page.evaluate("[...document.querySelectorAll('*')].map(element => element.localName)")
+    return set(kinds) - OWN, kinds.count("script")
 
 
 def save(lab, folder):

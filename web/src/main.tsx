@@ -4,23 +4,23 @@ import "./panels/panels.css";
 import { render } from "preact";
 import { useEffect, useErrorBoundary } from "preact/hooks";
 import { AnalysisPanel } from "./panels/analysis";
+import { Chapter, Contents } from "./panels/chapters";
 import { Circuit } from "./panels/circuit";
 import { Attention } from "./panels/attention";
 import { Depth } from "./panels/depth";
 import { HeadMap } from "./panels/heads";
 import { Inspector } from "./panels/inspector";
+import { Later } from "./panels/later";
 import { openPalette, Palette } from "./panels/palette";
 import { PromptBar } from "./panels/prompt";
 import { Header, Help, openHelp } from "./panels/header";
-import { Chapter, Contents } from "./panels/chapters";
-import { Later } from "./panels/later";
-import { go, PANELS } from "./state/panels";
+import { go, PANELS } from "./state/actions";
 import { begin, first, show, showing, trouble, type Showing } from "./state/lab";
 import { redo, undo } from "./state/history";
 import { clear, select, selection } from "./state/selection";
 import { beginTheme, dark, theme } from "./state/theme";
 import { follow, restore } from "./state/link";
-import { alone, fault, opened, saving } from "./state/opened";
+import { alone, close, fault, opened, openOwn } from "./state/saved";
 import type { View } from "./api/generated";
 
 const of = (...kinds: View["kind"][]) => (views: readonly View[]) => views.filter((view) => kinds.includes(view.kind));
@@ -66,7 +66,7 @@ function Page() {
   useEffect(() => {
     if (!failed || !opened.value) return;
     fault.value = { error: "file", message: "this saved run cannot be drawn", hint: "It was changed or damaged: copy it again, or save the run again." };
-    if (alone) opened.value = null; else void saving().then(({ close }) => close(false));
+    if (alone) opened.value = null; else close(false);
     forget();
   }, [failed]);
   if (failed && !opened.value) throw failed;
@@ -90,16 +90,16 @@ function Lab() {
         <Attention />
         <Inspector />
         <Depth />
-        <AnalysisPanel id="next" title="Prediction" about="The likeliest next tokens." analysis="next_token" always pick={of("bars")} />
+        <AnalysisPanel id="next" title="Prediction" about="The likeliest next tokens." analysis="next_token" pick={of("bars")} />
         <Chapter id="why" />
         <Circuit />
-        <Later id="lens" title="Logit lens" load={() => import("./panels/lens").then((found) => found.Lens)} />
+        <Later id="lens" title="Logit lens" soon load={() => import("./panels/lens").then((found) => found.Lens)} />
         <AnalysisPanel id="flow" title="Token flow" analysis="attention_patterns" pick={of("arcs")}
           about="What passes between two tokens, over all layers and heads; where heads rest on the first token is left out. Attention is not influence." />
         <Later id="neurons" title="Neurons" load={() => import("./panels/neurons").then((found) => found.Neurons)} />
         <Chapter id="change" />
-        <Later id="patch" title="Patch sweep" load={() => import("./panels/patch").then((found) => found.PatchSweep)} />
-        <Later id="paths" title="Path tree" load={() => import("./panels/paths").then((found) => found.PathTree)} />
+        <Later id="patch" title="Patch sweep" soon load={() => import("./panels/patch").then((found) => found.PatchSweep)} />
+        <Later id="paths" title="Path tree" soon load={() => import("./panels/paths").then((found) => found.PathTree)} />
         <Later id="circuits" title="Circuits" load={() => import("./panels/circuits").then((found) => found.Circuits)} />
         <Later id="neuron-patching" title="Neurons patched" load={() => import("./panels/neurons").then((found) => found.NeuronPatching)} />
         <Chapter id="steps" />
@@ -109,7 +109,7 @@ function Lab() {
         <Later id="weights" title="Weights" load={() => import("./panels/weights").then((found) => found.Weights)} />
         <Later id="head-circuits" title="Heads by their weights" load={() => import("./panels/weights").then((found) => found.HeadCircuits)} />
         <Chapter id="every" />
-        <Later id="any" title="Every analysis" load={() => import("./panels/any").then((found) => found.AnyAnalysis)} />
+        <Later id="any" title="Every analysis" soon load={() => import("./panels/any").then((found) => found.AnyAnalysis)} />
       </main>
       <Help />
       <Palette />
@@ -118,7 +118,7 @@ function Lab() {
 }
 
 beginTheme();
-if (alone) void saving().then(({ openOwn }) => openOwn());
+if (alone) openOwn();
 else {
   begin();
   restore();

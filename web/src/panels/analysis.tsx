@@ -1,4 +1,4 @@
-/** A panel that shows an analysis of the registry: asked again whenever what it is about changes, while it is in sight. */
+/** A panel that shows an analysis of the registry: asked again whenever what it is about changes. */
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { HeadGrid, Shown, View } from "../api/generated";
@@ -26,12 +26,14 @@ export function useAnalysis(name: string, panel = "", of: Side = A): Asking {
   const answer = useRef<Shown | null>(null);
   const state = run?.state.value ?? EMPTY;
   if (state.answer ?? state.partial) answer.current = state.answer ?? state.partial;
-  useEffect(() => { if (state.answer && run) keep(run.ask, state.answer); }, [state.answer]);
+  useEffect(() => {
+    if (state.answer && run) keep(String(run.ask.analysis), run.ask.arguments as object, state.answer, run.ask.model as string | undefined);
+  }, [state.answer]);
   const change = (next: Run | null) => { newest.current?.drop(); newest.current = next; setRun(next); };
   useEffect(() => () => newest.current?.drop(), []);
   const question = (args: Given) => ({ type: "run", analysis: name, arguments: args, ...modelOf(of) }) as const;
   const start = (args: Given, again = true) => {
-    const before = again ? undefined : answered(question(args));
+    const before = again ? undefined : answered(name, args, modelOf(of).model);
     setAsked(JSON.stringify(args));
     change(before ? session.known(question(args), before) : session.start(question(args)));
   };
@@ -80,12 +82,12 @@ export function useSide(name: string, of: Side, args: (prompt: string) => Given,
   const text = of.shown.value;
   const failed = of.run.value?.state.value.status === "error" || of.run.value?.state.value.status === "cancelled";
   const asked = useRef<string | null>(null);
-  const question = text === null ? null : JSON.stringify([name, args(text)]);
+  const given = text === null ? null : JSON.stringify([name, args(text)]);
   useEffect(() => {
-    if (wanted && text !== null && asked.current !== question) { asked.current = question; asking.start(args(text), false); }
+    if (wanted && text !== null && asked.current !== given) { asked.current = given; asking.start(args(text), false); }
     if (text === null) asked.current = null;
     if (text === null && failed) asking.forget();
-  }, [wanted, text, question, failed]);
+  }, [wanted, given, failed]);
   return asking;
 }
 
@@ -93,20 +95,17 @@ type Props = {
   id: string; title: string; about: string; analysis: string; pick: (views: readonly View[]) => readonly View[];
   /** Under which name its head grid is offered to the head map. */
   grid?: string;
-  /** Asked wherever one looks, for it is cheap and what the rest is about. */
-  always?: boolean;
   /** What is asked beside the prompt. */
   more?: () => Given;
-  /** Instead of the pictures that `pick` leaves. */
+  /** Instead of the pictures that `pick` leaves, which are those that are compared. */
   draw?: (answer: Shown, of: Side) => ComponentChildren;
   /** What stands above and below all of it. */
-  controls?: ComponentChildren; after?: ComponentChildren;
+  before?: ComponentChildren; after?: ComponentChildren;
 };
 
-export function AnalysisPanel({ id, title, about, analysis, pick, grid, always = false, more, draw, controls, after }: Props) {
-  const inSight = useSight(id) || always || grid !== undefined; // the head map may show it while it is out of sight
+export function AnalysisPanel({ id, title, about, analysis, pick, grid, more, draw, before, after }: Props) {
   const args = (prompt: string) => ({ prompt, ...more?.() });
-  const asked = { A: useSide(analysis, A, args, inSight), B: useSide(analysis, B, args, inSight) };
+  const asked = { A: useSide(analysis, A, args), B: useSide(analysis, B, args) };
   const shown = sides.value.map((of) => asked[of.name]);
   const grids = shown.map(({ answer }) => answer?.views.find((view): view is HeadGrid => view.kind === "head_grid"));
   const less = grids[0] && grids[1] && difference(grids[0], grids[1], other.value === null);
@@ -115,7 +114,8 @@ export function AnalysisPanel({ id, title, about, analysis, pick, grid, always =
     if (grid && typeof offered === "object") found.value = { ...found.value, [grid]: offered as HeadGrid };
   }, [shown[0]?.answer, shown[1]?.answer, showing.value]);
   return (
-    <Sided id={id} title={title} about={about} asked={asked} pick={pick} draw={draw} controls={controls} after={after} empty="Analyse a prompt to fill this."
+    <Sided id={id} title={title} about={about} asked={asked} pick={pick} empty="Analyse a prompt to fill this." controls={before} after={after}
+      {...(draw && { draw: (answer: Shown, of: Side) => <><p class="summary">{answer.summary}</p>{draw(answer, of)}</> })}
       again={(of) => { if (of.shown.value !== null) asked[of.name].start(args(textOf(of))); }} />
   );
 }

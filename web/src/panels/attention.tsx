@@ -7,7 +7,11 @@ import { Cells } from "../views/grid";
 import { largest, LESS } from "../views/shared";
 import { unequal } from "./heads";
 import { Panel } from "./frame";
-import { useLate } from "./later";
+import { late } from "./later";
+import type { Props as MatrixProps } from "./matrix";
+
+/** Of long texts alone, so it comes when one is looked at. */
+const Matrix = late<MatrixProps>(() => import("./matrix").then((found) => found.Matrix));
 
 const READABLE = 20;
 /** Patterns of more tokens are not fetched while the pointer only passes by: milliseconds. */
@@ -50,7 +54,6 @@ export function Attention() {
   const values = useMemo(() => !both ? exact : minuend && second && minuend.length === second.length ? minuend.map((share, cell) => share - second[cell]!) : null, [both, exact, minuend, second]);
   const meanwhile = useMemo(() => (live && head !== null && !both ? small(live, head) : null), [live, head, both]);
   const trouble = sides.value.map((each) => (each === A ? one : other)?.trouble).find((text) => text);
-  const Matrix = useLate(of.tokens.value.length > READABLE, () => import("./matrix").then((found) => found.Matrix));
   const exchange = <button aria-pressed={turned} aria-keyshortcuts="x" onClick={() => setTurned(!turned)}>Exchange rows and columns (X)</button>;
   return (
     <Panel id="attention" title={title} about={about} state={null}>
@@ -60,7 +63,7 @@ export function Attention() {
         : (
           <div onKeyDown={(event) => { if (/^x$/i.test(event.key) && !/^(INPUT|SELECT)$/.test((event.target as HTMLElement).tagName)) setTurned(!turned); }}>
             {of.tokens.value.length > READABLE
-              ? Matrix && <Matrix name={`L${layer}H${head}`} names={labels(both)} values={values} both={both} turned={turned} small={meanwhile}>{exchange}</Matrix>
+              ? <Matrix name={`L${layer}H${head}`} names={labels(both)} values={values} both={both} turned={turned} small={meanwhile}>{exchange}</Matrix>
               : <><p class="choices">{exchange}</p>{values ? <Exact values={values} both={both} turned={turned} /> : <p class="state">Fetching the shares …</p>}</>}
           </div>
         )}

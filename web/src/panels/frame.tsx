@@ -11,14 +11,14 @@ type Props = Asked & {
   /** Null where the panel shows what others asked for. */
   state: RunState | null;
   empty?: string;
-  /** What is asked with, above whatever state. */
-  controls?: ComponentChildren;
   /** What is drawn, which a newer run may not have replaced yet. */
   answer?: Shown | null;
+  /** Choices that stand whatever the state is. */
+  before?: ComponentChildren;
   children?: ComponentChildren;
 };
 
-export function Panel({ id, title, about, state, empty = "", controls, answer = null, onCancel, onRetry, children }: Props) {
+export function Panel({ id, title, about, state, empty = "", answer = null, onCancel, onRetry, before, children }: Props) {
   const box = useRef<HTMLElement>(null);
   const [note, setNote] = useState("");
   const call = (answer?.result as { call?: { script: string } } | undefined)?.call;
@@ -46,7 +46,7 @@ export function Panel({ id, title, about, state, empty = "", controls, answer = 
         </span>
       </header>
       <p class="muted about">{about}</p>
-      {controls}
+      {before}
       <States state={state} empty={empty} old={answer !== null} onCancel={onCancel} onRetry={onRetry}>{children}</States>
     </section>
   );

@@ -10,7 +10,10 @@ import { DataTable, largest, Legend, LESS } from "../views/shared";
 import { Panel } from "./frame";
 import { asBytes, HeadGrid, placeOf, type Row } from "./headgrid";
 import { grid, measures, ranked, type Grid, type Ranked } from "./measures";
-import { useLate } from "./later";
+import { late } from "./later";
+import type { Props as SpaceProps } from "./space";
+
+const Space = late<SpaceProps>(() => import("./space").then((found) => found.Space));
 
 const ANSWER = "what it adds to the answer";
 const COUNTS = [0, 3, 5, 10, 20];
@@ -115,10 +118,9 @@ function Drawn({ name, space, hide, tops, scores }: DrawnProps) {
     return `L${layer}H${head}${numbers ? `, ${number(value ?? null, signed)} ${numbers.unit}` : typeof spread === "number" ? `, entropy ${number(spread)} of an even look` : ""}`;
   };
   const common = { rows, columns, group, hide, marks, maximum };
-  const Space = useLate(space, () => import("./space").then((found) => found.Space));
   return (
     <>
-      {space && numbers ? Space ? <Space {...common} grid={numbers} /> : <p class="state" role="status">Loading …</p>
+      {space && numbers ? <Space {...common} grid={numbers} />
         : <HeadGrid {...common} side={numbers ? 1 : patterns.side} signed={signed} grid={numbers} told={told} />}
       {group > 1 && <p class="muted">{group} heads that stand together share one key and value head: they read the same keys, each with a query of its own.</p>}
       {columns > 0 && <Legend maximum={maximum} signed={signed} unit={numbers ? numbers.unit : "share, by its square root"} note={both ? LESS : undefined} />}

@@ -1,19 +1,23 @@
-/** A panel whose program is fetched when it comes near the window. */
+/** Programs that are fetched when they are needed: panels that come near the window, pictures that few look at. */
 import type { FunctionComponent } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
-type Props = { id: string; title: string; load: () => Promise<FunctionComponent> };
+type Props = {
+  id: string; title: string; load: () => Promise<FunctionComponent>;
+  /** Fetched as soon as the first page is there. */
+  soon?: boolean;
+};
 
-export function Later({ id, title, load }: Props) {
+export function Later({ id, title, load, soon = false }: Props) {
   const box = useRef<HTMLElement>(null);
+  const focused = useRef(false);
   const [Panel, setPanel] = useState<FunctionComponent | null>(null);
   const [failed, setFailed] = useState(false);
   const fetchIt = () => {
     setFailed(false);
     load().then((found) => {
-      const focused = document.activeElement === box.current;
+      focused.current = document.activeElement === box.current;
       setPanel(() => found);
-      if (focused) requestAnimationFrame(() => document.getElementById(id)?.focus());
     }, () => setFailed(true));
   };
   useEffect(() => {
@@ -23,20 +27,28 @@ export function Later({ id, title, load }: Props) {
       fetchIt();
     }, { rootMargin: "500px" });
     watch.observe(box.current!);
+    if (soon) requestAnimationFrame(() => setTimeout(fetchIt));
     return () => watch.disconnect();
   }, []);
+  useLayoutEffect(() => { if (focused.current) document.getElementById(id)?.focus(); }, [Panel]);
   if (Panel) return <Panel />;
   return (
     <section ref={box} id={id} class="panel later" tabIndex={-1} aria-labelledby={`${id}-title`} data-status="later">
       <header><h2 id={`${id}-title`}>{title}</h2></header>
-      <p class="state" role="status">{failed ? <>The server does not give this panel. Is fluoro lab still running? <button onClick={fetchIt}>Try again</button></> : "Loading …"}</p>
+      <p class="state" role="status">{failed ? <>The server does not give this panel. Is fluoro lab still running? <button onClick={fetchIt}>Try again</button></> : "The program of this panel is on its way …"}</p>
     </section>
   );
 }
 
-/** A component that is fetched once it is wanted; null until it is there. */
-export function useLate<Props>(wanted: boolean, load: () => Promise<FunctionComponent<Props>>): FunctionComponent<Props> | null {
-  const [late, setLate] = useState<FunctionComponent<Props> | null>(null);
-  useEffect(() => { if (wanted && !late) void load().then((found) => setLate(() => found)); }, [wanted]);
-  return late;
+/** A component that stands empty until its program has come. */
+export function late<P extends object>(load: () => Promise<FunctionComponent<P>>): FunctionComponent<P> {
+  let Found: FunctionComponent<P> | null = null;
+  return function Late(props: P) {
+    const [, come] = useState(0);
+    const [failed, setFailed] = useState(false);
+    useEffect(() => {
+      if (!Found) load().then((found) => { Found = found; come((count) => count + 1); }, () => setFailed(true));
+    }, []);
+    return Found ? <Found {...props} /> : <p class="state" role="status">{failed ? "The server does not give this picture. Is fluoro lab still running?" : "Loading …"}</p>;
+  };
 }

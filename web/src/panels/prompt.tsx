@@ -4,9 +4,9 @@ import { signal } from "@preact/signals";
 import { EMPTY } from "../api/session";
 import { visible } from "../draw/text";
 import { foil, target } from "../state/aims";
-import { presetOf } from "../state/chosen";
+import { back, presetOf } from "../state/chosen";
 import { change } from "../state/history";
-import { bring, history } from "../state/runs";
+import { history } from "../state/runs";
 import { A, analyse, analyseShown, B, compareWith, model, other, presets, show, showing, sides, textOf, type Showing, type Side } from "../state/lab";
 import { focus, hover, inSpan, select, selection } from "../state/selection";
 import { told } from "./frame";
@@ -39,7 +39,7 @@ export function PromptBar() {
           {history.value.length > 1 && (
             <>
               <label for="history">Earlier</label>
-              <select id="history" value="" onChange={(event) => { const past = history.value[Number(event.currentTarget.value)]; if (past) bring(sides.value[0]!, past); event.currentTarget.value = ""; }}>
+              <select id="history" value="" onChange={(event) => { const past = history.value[Number(event.currentTarget.value)]; if (past) back(past); event.currentTarget.value = ""; }}>
                 <option value="">{history.value.length} runs …</option>
                 {history.value.map((past, index) => <option value={String(index)}>{past.prompt}</option>)}
               </select>

@@ -2,7 +2,7 @@
 import "./saved.css";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { model, sides } from "../state/lab";
-import { alone, fault, opened, saving } from "../state/opened";
+import { alone, close, fault, opened, openFile, saved } from "../state/saved";
 import { download } from "./frame";
 
 export function SavedButtons() {
@@ -13,7 +13,7 @@ export function SavedButtons() {
   const there = opened.value === null && sides.value.every((of) => of.shown.value !== null);
   const save = () => {
     setNote("saving …");
-    saving().then(({ saved }) => saved()).then((file) => { download(fileName(), file); setNote("saved"); }, (error: unknown) => setNote(`not saved: ${error instanceof Error ? error.message : String(error)}`));
+    saved().then((file) => { download(fileName(), file); setNote("saved"); }, (error: unknown) => setNote(`not saved: ${error instanceof Error ? error.message : String(error)}`));
   };
   return (
     <>
@@ -23,7 +23,7 @@ export function SavedButtons() {
       <input ref={choose} type="file" accept=".html" class="hidden" tabIndex={-1} aria-label="a saved run" onChange={(event) => {
         const [file] = event.currentTarget.files ?? [];
         event.currentTarget.value = "";
-        if (file) void saving().then(({ openFile }) => openFile(file));
+        if (file) void openFile(file);
       }} />
     </>
   );
@@ -39,7 +39,7 @@ function useDropped(): void {
       if (!brings(event)) return;
       event.preventDefault();
       const [file] = event.dataTransfer!.files;
-      if (file) void saving().then(({ openFile }) => openFile(file));
+      if (file) void openFile(file);
     };
     addEventListener("dragover", over);
     addEventListener("drop", drop);
@@ -57,8 +57,8 @@ export function SavedNotice() {
       {run && (
         <p class="notice saved-run" role="status">
           <b>Saved run</b> of {run.model.name}{run.weights && ` (weights ${run.weights})`}, {run.made.slice(0, 16).replace("T", " ")} UTC, by Fluoroscope {run.by}. Nothing here is computed.
-          {!alone && <button onClick={() => void saving().then(({ close }) => close(true))}>Compute again here</button>}
-          {!alone && <button onClick={() => void saving().then(({ close }) => close(false))}>Close</button>}
+          {!alone && <button onClick={() => close(true)}>Compute again here</button>}
+          {!alone && <button onClick={() => close(false)}>Close</button>}
         </p>
       )}
     </>

@@ -14,10 +14,9 @@ type Props = {
   /** The pictures that are compared. */
   pick: (views: readonly View[]) => readonly View[];
   /** What is drawn of an answer; without it the sentence and the picked pictures. */
-  draw?: ((answer: Shown, of: Side) => ComponentChildren) | undefined;
-  controls?: ComponentChildren;
-  /** What stands below all of it. */
-  after?: ComponentChildren;
+  draw?: (answer: Shown, of: Side) => ComponentChildren;
+  /** What stands above whatever the state is, and below what is drawn. */
+  controls?: ComponentChildren; after?: ComponentChildren;
 };
 
 export function Sided({ id, title, about, empty, asked, again, pick, draw, controls, after }: Props) {
@@ -25,10 +24,10 @@ export function Sided({ id, title, about, empty, asked, again, pick, draw, contr
   const drawn = ({ of, asking: { answer } }: (typeof shown)[number]) => answer && (draw ? draw(answer, of) : <Said answer={answer} pick={pick} />);
   const [{ of, asking }, second] = shown as [(typeof shown)[number], (typeof shown)[number] | undefined];
   if (!second) return (
-    <Panel id={id} title={title} about={about} controls={controls} state={asking.state} answer={asking.answer} empty={empty} onCancel={asking.cancel} onRetry={() => again(of)}>{drawn(shown[0]!)}{after}</Panel>
+    <Panel id={id} title={title} about={about} before={controls} state={asking.state} answer={asking.answer} empty={empty} onCancel={asking.cancel} onRetry={() => again(of)}>{drawn(shown[0]!)}{after}</Panel>
   );
   return (
-    <Panel id={id} title={title} about={about} controls={controls} state={null} answer={asking.answer}>
+    <Panel id={id} title={title} about={about} before={controls} state={null} answer={asking.answer}>
       <div class="pair">
         {shown.map((each) => (
           <div data-status={each.asking.state.status}>

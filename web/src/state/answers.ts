@@ -1,16 +1,16 @@
 /** What analyses answered, so that looking at a prompt again asks nothing again. */
 import type { Shown } from "../api/generated";
-import type { Ask } from "../api/recording";
 import { model } from "./lab";
 
 const MOST = 80;
 const kept = new Map<string, Shown>();
-const key = ({ analysis, arguments: args, model: named }: Ask): string => JSON.stringify([named ?? model.value?.name, analysis, args]);
+/** `of`: the model, where it is not the one that all see. */
+const key = (analysis: string, args: object, of: string | undefined): string => JSON.stringify([of ?? model.value?.name, analysis, args]);
 
-export const answered = (ask: Ask): Shown | undefined => kept.get(key(ask));
+export const answered = (analysis: string, args: object, of?: string): Shown | undefined => kept.get(key(analysis, args, of));
 
-export function keep(ask: Ask, answer: Shown): void {
-  kept.delete(key(ask));
-  kept.set(key(ask), answer);
+export function keep(analysis: string, args: object, answer: Shown, of?: string): void {
+  kept.delete(key(analysis, args, of));
+  kept.set(key(analysis, args, of), answer);
   if (kept.size > MOST) kept.delete(kept.keys().next().value!);
 }

@@ -2,7 +2,6 @@
 import { batch, computed, effect, signal, untracked, type Signal } from "@preact/signals";
 import { Session, type Run, type Trouble } from "../api/session";
 import type { Analysis, HeadGrid, Heads, Preset, Said } from "../api/generated";
-import { choice } from "./choices";
 import { history, remember } from "./runs";
 import { clear, counted } from "./selection";
 
@@ -37,7 +36,7 @@ export const sides = computed<readonly Side[]>(() => (showing.value === "A" ? [A
 export const first = computed(() => sides.value[0]!);
 
 /** The model of B where two models are compared, on prompt A; null where two prompts are. */
-export const other = choice<string | null>("other", null);
+export const other = signal<string | null>(null);
 export const textOf = (of: Side): string => (of === B && other.value !== null ? A : of).prompt.value;
 /** What an ask of a side names: nothing where it is the model that all see. */
 export const modelOf = (of: Side): { model?: string } => (of === B && other.value !== null ? { model: other.value } : {});
@@ -106,7 +105,7 @@ export function analyse(of: Side, asked: string = textOf(of)): void {
   });
   of.run.value = session.start({ type: "live", prompt: asked, beside: (of === A ? B : A).run.value?.id ?? null, ...modelOf(of) }, ({ text, frame }) => {
     if (text?.type === "tokens") batch(() => { of.tokens.value = text.labels; of.ids.value = text.ids; });
-    if (text?.type === "done") { of.shown.value = asked; remember(of); }
+    if (text?.type === "done") { of.shown.value = asked; if (modelOf(of).model === undefined) remember(of); }
     if (frame?.header.type === "layer") {
       const { layer, of: count, heads, says } = frame.header;
       const next = of.layers.value.length === count ? [...of.layers.value] : Array<LiveLayer | null>(count).fill(null);
@@ -136,8 +135,8 @@ export function switchModel(name: string): Run {
       clear();
       session.recording.clear();
       found.value = {};
-      history.value = [];
       if (other.value === name) other.value = null;
+      history.value = [];
       for (const each of [A, B]) { each.layers.value = []; each.tokens.value = []; each.shown.value = null; }
     });
     void read<ModelInfo>("api/model").then((answer) => {

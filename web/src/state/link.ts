@@ -17,9 +17,9 @@ export function restore(): void {
   B.prompt.value = given.get("c") ?? B.prompt.value;
   measure.value = given.get("h") ?? "pattern";
   linkedModel = given.get("m");
+  other.value = given.get("o");
   target.value = given.get("t") ?? "";
   foil.value = given.get("f") ?? "";
-  other.value = given.get("o");
   const [layer, head, query, key] = (given.get("s") ?? "").split(".").map((part) => (/^\d+$/.test(part) ? Number(part) : null));
   begunWith({ layer: layer ?? null, head: head ?? null, query: query ?? null, key: key ?? null });
   const wanted = SHOWING[Number(given.get("v") ?? 0)] ?? "A";

@@ -5,7 +5,6 @@ import type { Ask, Kept } from "../api/recording";
 import type { Trouble } from "../api/session";
 import type { ModelInfo, Showing } from "./lab";
 import { NONE } from "./selection";
-import { PLACE } from "./opened";
 
 type Stored = { ask: Ask; texts: FromServer[]; frames: string[] };
 type Shown = { A: string; B: string; showing: Showing; measure: string; selection: Selection; choices: Record<string, string> };
@@ -18,6 +17,8 @@ export type RunFile = {
 
 const FORMAT = "fluoroscope-run";
 const VERSION = 1;
+/** Where the page of a file carries its run. */
+export const PLACE = "fluoroscope-run";
 const RESULT = "fluoroscope-views";
 export const MOST = 128 << 20;
 

@@ -1,6 +1,6 @@
 /** Live runs of before, to be looked at again without computing them. */
 import { batch, signal } from "@preact/signals";
-import { modelOf, type LiveLayer, type Side } from "./lab";
+import type { LiveLayer, Side } from "./lab";
 import type { Run } from "../api/session";
 
 export type Past = { prompt: string; tokens: readonly string[]; ids: readonly number[]; layers: readonly (LiveLayer | null)[]; run: Run };
@@ -11,7 +11,7 @@ const MOST = 8;
 
 export function remember(of: Side): void {
   const { shown, tokens, ids, layers, run } = of;
-  if (shown.value === null || run.value === null || modelOf(of).model) return;
+  if (shown.value === null || run.value === null) return;
   const now = { prompt: shown.value, tokens: tokens.value, ids: ids.value, layers: layers.value, run: run.value };
   history.value = [now, ...history.value.filter((past) => past.prompt !== now.prompt)].slice(0, MOST);
 }

@@ -1,13 +1,19 @@
 /** Saving what the page shows as one file, and showing such a file again without computing. */
-import { batch } from "@preact/signals";
+import { batch, signal } from "@preact/signals";
 import { Recording, type Kept } from "../api/recording";
 import type { Trouble } from "../api/session";
 import { choices, setChoices } from "./choices";
 import { A, analyse, analyseShown, B, catalogue, found, load, measure, model, modelOf, other, session, showing, sides, textOf, type Side } from "./lab";
-import { fault, opened, PLACE } from "./opened";
-import { carried, MOST, page, read, runFile, type RunFile } from "./run-file";
+import { carried, MOST, page, PLACE, read, runFile, type RunFile } from "./run-file";
 import { begunWith, NONE, placeOf, selection } from "./selection";
 
+export const opened = signal<RunFile | null>(null);
+export const fault = signal<Trouble | null>(null);
+/** Whether this page is such a file, opened by itself: there is no server. */
+export const alone = document.getElementById(PLACE) !== null;
+
+/** Among the choices: the model of B, where two are compared. */
+const OTHER = "other";
 /** Bytes of patterns that are asked for so that every head can be pointed at in the file. */
 const PATTERNS = 4 << 20;
 
@@ -20,7 +26,7 @@ export async function saved(): Promise<Blob> {
   const used = new Set(answers.map(({ ask }) => ask.analysis));
   const run = runFile({
     made: new Date().toISOString(), by: session.version, weights: weights(answers), model: model.value!,
-    shown: { A: A.shown.value ?? A.prompt.value, B: (other.value === null ? B.shown.value : null) ?? B.prompt.value, showing: showing.value, measure: measure.value, selection: placeOf(selection.value), choices: choices() },
+    shown: { A: A.shown.value ?? A.prompt.value, B: (other.value === null ? B.shown.value : null) ?? B.prompt.value, showing: showing.value, measure: measure.value, selection: placeOf(selection.value), choices: { ...choices(), ...(other.value !== null && { [OTHER]: other.value }) } },
     analyses: catalogue.value.filter(({ name }) => used.has(name)), answers,
   });
   return new Blob([page(await template.text(), run)], { type: "text/html" });
@@ -79,6 +85,7 @@ function show(run: RunFile, hint: string): void {
   setChoices(run.shown.choices);
   batch(() => {
     model.value = run.model;
+    other.value = run.shown.choices[OTHER] ?? null;
     catalogue.value = run.analyses;
     begin(run.shown);
     showing.value = run.shown.showing;
@@ -94,10 +101,11 @@ const begin = ({ A: one, B: other, measure: shown }: { A: string; B: string; mea
 export function close(again: boolean): void {
   reset();
   session.saved = null;
-  if (!again) setChoices({});
+  setChoices({});
   batch(() => {
     if (!again && before) begin(before);
     if (!again) showing.value = "A";
+    if (!again) other.value = null;
     begunWith(NONE);
     opened.value = null;
   });

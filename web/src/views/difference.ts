@@ -1,12 +1,11 @@
 /** One picture less another: what both have is subtracted, what only one has is named and left alone. */
 import type { Arcs, Bars, Graph, HeadGrid, Heatmap, Lines, Mark, TokenMark, Tokens, View } from "../api/generated";
 import { number, visible } from "../draw/text";
-import { label } from "./shared";
+import { label, MORE } from "./shared";
 
 type Pair = readonly [number | null, number | null];
 type Value = number | null | undefined;
 
-const SIGNS = "Blue is more in A, orange more in B.";
 const PARTS = "parts of two models have no counterparts in one another";
 
 /** A picture of the difference, or why there is none; `same`: both are of one model. */
@@ -75,12 +74,12 @@ function bars(one: Bars, other: Bars, same: boolean): Bars | string {
   });
   for (const item of rest.values()) items.push({ ...item, value: null, remark: `B alone: ${number(item.value)}` });
   if (items.every((item) => item.value === null)) return NOTHING;
-  return { ...one, title: title(one.title), caption: `${SIGNS} What only one of them lists is not subtracted.`, signed: true, items };
+  return { ...one, title: title(one.title), caption: `${MORE} What only one of them lists is not subtracted.`, signed: true, items };
 }
 
 function headGrid(one: HeadGrid, other: HeadGrid): HeadGrid {
   const values = one.values.map((row, i) => row.map((value, j) => minus(value, other.values[i]?.[j])));
-  return { ...one, title: title(one.title), caption: SIGNS, signed: true, reach: null, values };
+  return { ...one, title: title(one.title), caption: MORE, signed: true, reach: null, values };
 }
 
 function heatmap(one: Heatmap, other: Heatmap, same: boolean): Heatmap | string {
@@ -97,7 +96,7 @@ function heatmap(one: Heatmap, other: Heatmap, same: boolean): Heatmap | string 
   if (values.every((row) => row.every((value) => value === null)) && !one.tokens) return NOTHING;
   const depth = !same && rows.marks.some((mark) => mark.label.includes("/")) ? " Rows are paired by relative depth, A/B." : "";
   const apart = one.tokens ? " Where the two say different tokens, both are written and nothing is subtracted." : "";
-  return { ...one, title: title(one.title), caption: `${SIGNS}${depth}${apart}`, signed: true, maximum: null, rows: rows.marks, columns: columns.marks, values, tokens: one.tokens ? texts : null };
+  return { ...one, title: title(one.title), caption: `${MORE}${depth}${apart}`, signed: true, maximum: null, rows: rows.marks, columns: columns.marks, values, tokens: one.tokens ? texts : null };
 }
 
 function lines(one: Lines, other: Lines, same: boolean): Lines | string {
@@ -116,7 +115,7 @@ const asMarks = (items: readonly TokenMark[]): Mark[] => items.map((item) => ({ 
 function tokens(one: Tokens, other: Tokens, same: boolean): Tokens {
   const { pairs, marks } = axis(asMarks(one.items), asMarks(other.items), same);
   const items = pairs.map(([i, j], index) => ({ text: marks[index]!.label, id: null, value: i === null || j === null ? null : minus(one.items[i]!.value, other.items[j]!.value) }));
-  return { ...one, title: title(one.title), caption: SIGNS, signed: true, items, marked: null };
+  return { ...one, title: title(one.title), caption: MORE, signed: true, items, marked: null };
 }
 
 function arcs(one: Arcs, other: Arcs, same: boolean): Arcs | string {
@@ -130,7 +129,7 @@ function arcs(one: Arcs, other: Arcs, same: boolean): Arcs | string {
     return value === null ? [] : [{ source, target, value }];
   });
   if (both.length === 0) return NOTHING;
-  const caption = `${SIGNS} The ${both.length} ties that both draw, of ${one.arcs.length} and ${other.arcs.length}.`;
+  const caption = `${MORE} The ${both.length} ties that both draw, of ${one.arcs.length} and ${other.arcs.length}.`;
   return { ...one, title: title(one.title), caption, signed: true, items: marks.map((mark) => ({ text: mark.label, id: null, value: null })), arcs: both, marked: null };
 }
 
@@ -144,7 +143,7 @@ function graph(one: Graph, other: Graph): Graph {
     return { ...edge, value: minus(edge.value, second?.value), label: second ? edge.label : `${edge.label} A only`.trim() };
   });
   for (const edge of rest.values()) edges.push({ ...edge, value: null, label: `${edge.label} B only`.trim() });
-  return { ...one, title: title(one.title), caption: `${SIGNS} An edge that only one of them has is thin and has no number.`, signed: true, nodes, edges };
+  return { ...one, title: title(one.title), caption: `${MORE} An edge that only one of them has is thin and has no number.`, signed: true, nodes, edges };
 }
 
 /** Pictures of two answers that show the same: by their titles, else by their places. */

@@ -29,6 +29,8 @@ export function linked(site: string | null) {
 
 /** What the colours of signed numbers say that are not for or against an answer, such as activations. */
 export const SIGNS = "orange below 0, blue above";
+/** How the caption of a difference begins. */
+export const MORE = "Blue is more in A, orange more in B.";
 /** What the colours of a difference say. */
 export const LESS = "blue more in A, orange more in B";
 

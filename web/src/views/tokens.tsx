@@ -3,7 +3,7 @@ import { css, ink, shade } from "../draw/colour";
 import { number, visible } from "../draw/text";
 import { hover, inSpan, select, selection } from "../state/selection";
 import { dark } from "../state/theme";
-import { largest, Legend, SIGNS } from "./shared";
+import { largest, Legend, LESS, MORE, SIGNS } from "./shared";
 
 export function TokensView({ view }: { view: Tokens }) {
   const maximum = largest(view.items.map((item) => item.value));
@@ -22,7 +22,7 @@ export function TokensView({ view }: { view: Tokens }) {
           );
         })}
       </p>
-      {maximum > 0 && <Legend maximum={maximum} signed={view.signed} unit={view.unit} note={SIGNS} />}
+      {maximum > 0 && <Legend maximum={maximum} signed={view.signed} unit={view.unit} note={view.caption.startsWith(MORE) ? LESS : SIGNS} />}
     </>
   );
 }
