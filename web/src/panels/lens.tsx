@@ -1,11 +1,11 @@
 /** What each depth would say, by one of three lenses; pinned tokens are followed through all depths. */
 import "./lens.css";
-import { signal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
 import type { Heatmap, Lines, Shown } from "../api/generated";
 import { percent, visible } from "../draw/text";
 import { aimed, MOST_PINS, pin, pins, target, unpin, type Pin } from "../state/aims";
 import { answered, keep } from "../state/answers";
+import { choice } from "../state/choices";
 import { A, B, modelOf, other, session, showing, type Side } from "../state/lab";
 import { selection } from "../state/selection";
 import { Picture } from "../views";
@@ -22,8 +22,8 @@ type Result = { depths: Depth[]; positions: Place[] };
 
 const LENSES: Record<string, string> = { logit_lens: "logit lens", tuned_lens: "tuned lens", jacobian_lens: "Jacobian lens" };
 const COLOURS: Record<string, string> = { probability: "probability of what it says", kl: "distance from the final prediction (KL)", rank: "probability of the target" };
-const lens = signal("logit_lens");
-const colour = signal("probability");
+const lens = choice("lens", "logit_lens");
+const colour = choice("lens.colour", "probability");
 const name = (site: string): string => (site === "resid_pre.0" ? "emb" : `L${site.split(".")[1]}`);
 
 export function Lens() {

@@ -1,10 +1,10 @@
 /** What is chosen of lists that several panels share. */
-import { signal } from "@preact/signals";
+import { choice } from "./choices";
 import { A, analyse, B, other, presets, sides } from "./lab";
 import { bring, type Past } from "./runs";
 
 /** The analysis of the generic panel. */
-export const analysis = signal("explain");
+export const analysis = choice("any", "explain");
 
 /** Writes a preset's prompts. */
 export function presetOf(id: string): boolean {

@@ -2,6 +2,7 @@
 import { batch, computed, effect, signal, untracked, type Signal } from "@preact/signals";
 import { Session, type Run, type Trouble } from "../api/session";
 import type { Analysis, HeadGrid, Heads, Preset, Said } from "../api/generated";
+import { choice } from "./choices";
 import { history, remember } from "./runs";
 import { clear, counted } from "./selection";
 
@@ -36,7 +37,7 @@ export const sides = computed<readonly Side[]>(() => (showing.value === "A" ? [A
 export const first = computed(() => sides.value[0]!);
 
 /** The model of B where two models are compared, on prompt A; null where two prompts are. */
-export const other = signal<string | null>(null);
+export const other = choice<string | null>("other", null);
 export const textOf = (of: Side): string => (of === B && other.value !== null ? A : of).prompt.value;
 /** What an ask of a side names: nothing where it is the model that all see. */
 export const modelOf = (of: Side): { model?: string } => (of === B && other.value !== null ? { model: other.value } : {});

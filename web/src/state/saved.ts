@@ -12,8 +12,6 @@ export const fault = signal<Trouble | null>(null);
 /** Whether this page is such a file, opened by itself: there is no server. */
 export const alone = document.getElementById(PLACE) !== null;
 
-/** Among the choices: the model of B, where two are compared. */
-const OTHER = "other";
 /** Bytes of patterns that are asked for so that every head can be pointed at in the file. */
 const PATTERNS = 4 << 20;
 
@@ -26,7 +24,7 @@ export async function saved(): Promise<Blob> {
   const used = new Set(answers.map(({ ask }) => ask.analysis));
   const run = runFile({
     made: new Date().toISOString(), by: session.version, weights: weights(answers), model: model.value!,
-    shown: { A: A.shown.value ?? A.prompt.value, B: (other.value === null ? B.shown.value : null) ?? B.prompt.value, showing: showing.value, measure: measure.value, selection: placeOf(selection.value), choices: { ...choices(), ...(other.value !== null && { [OTHER]: other.value }) } },
+    shown: { A: A.shown.value ?? A.prompt.value, B: (other.value === null ? B.shown.value : null) ?? B.prompt.value, showing: showing.value, measure: measure.value, selection: placeOf(selection.value), choices: choices() },
     analyses: catalogue.value.filter(({ name }) => used.has(name)), answers,
   });
   return new Blob([page(await template.text(), run)], { type: "text/html" });
@@ -85,7 +83,6 @@ function show(run: RunFile, hint: string): void {
   setChoices(run.shown.choices);
   batch(() => {
     model.value = run.model;
-    other.value = run.shown.choices[OTHER] ?? null;
     catalogue.value = run.analyses;
     begin(run.shown);
     showing.value = run.shown.showing;
@@ -101,11 +98,10 @@ const begin = ({ A: one, B: other, measure: shown }: { A: string; B: string; mea
 export function close(again: boolean): void {
   reset();
   session.saved = null;
-  setChoices({});
+  if (!again) setChoices({});
   batch(() => {
     if (!again && before) begin(before);
     if (!again) showing.value = "A";
-    if (!again) other.value = null;
     begunWith(NONE);
     opened.value = null;
   });
