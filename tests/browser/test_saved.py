@@ -80,7 +80,7 @@ def file(open_lab, folder, told):
             pair(lab, panel)
         lab.choose(4, 2)
         expect(lab.page.locator("#attention td[role=gridcell]")).to_have_count(14 * 14)
-        expect(lab.page.locator("#heads canvas")).to_have_count(48)
+        expect(lab.page.locator("#heads .there")).to_have_count(48)
         told |= {panel: lab.text(f"#{panel}") for panel in PANELS} | {"attention": titles(lab, "attention")}
         told["file"] = save(lab, folder)
     return told["file"]
