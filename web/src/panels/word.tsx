@@ -39,13 +39,13 @@ export function WordField({ id, label, value, empty, onWord, clears = false }: P
       if (commit && !refused && !("error" in answer)) { onWord(wanted, answer.named); if (clears) setText(""); }
     } catch { setTrouble({ error: "lost", message: "The server does not answer.", hint: "" }); }
   };
-  useEffect(() => { setText(value); setTrouble(null); setFound(null); }, [value]);
+  useEffect(() => { setText(value); void look(value, false); }, [value]);
   useEffect(() => {
     if (text === value || text === "") return;
     const timer = setTimeout(() => void look(text, false), PAUSE);
     return () => clearTimeout(timer);
   }, [text]);
-  const take = (token: Token) => { setText(clears ? "" : token.label); setTrouble(null); void look(`#${token.id}`, true); };
+  const take = (token: Token) => { setText(clears ? "" : `#${token.id}`); setTrouble(null); onWord(`#${token.id}`, [token]); };
   const offered = text === "" ? likely() : found && text !== value ? found.alike : [];
   return (
     <div class="word">
