@@ -92,7 +92,7 @@ def _sizes() -> dict[str, float]:
         seen.add(name)
         text = (static / name).read_text(encoding="utf8")
         links = re.findall(r"""(?:src|href)="([^":]+)"|(?:from|import)\s*"\./([^"]+)\"""", text)
-        wanted += [link for pair in links for link in pair if link]
+        wanted += [(Path(name).parent / link).as_posix() for pair in links for link in pair if link]
     weight = sum(len(gzip.compress((static / name).read_bytes(), 9)) for name in seen)
     return {"first page, gzipped, kB": round(weight / 1000, 1)}
 
