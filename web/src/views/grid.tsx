@@ -81,7 +81,7 @@ function Readable({ grid }: { grid: Grid }) {
               {row.map((value, j) => {
                 const colour = shade(dark.value, value ?? 0, grid.maximum, grid.signed);
                 return (
-                  <td role="gridcell" tabIndex={place[0] === i && place[1] === j ? 0 : -1} {...tied(grid.place(i, j))}
+                  <td role="gridcell" tabIndex={place[0] === i && place[1] === j ? 0 : -1} onFocus={() => setPlace([i, j])} {...tied(grid.place(i, j))}
                     style={value === null ? {} : { background: css(colour), color: ink(colour) }}
                     title={`${cellName(grid, i, j)}: ${number(value, grid.signed)} ${grid.unit}`}>
                     {grid.tokens && <span class="token">{visible(grid.tokens[i]![j]!)}</span>}
