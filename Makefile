@@ -36,6 +36,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/causes.py
 	$(BIN)/python benchmarks/lab.py
+	$(BIN)/python benchmarks/load.py
 
 bench-peers: $(STAMP)
 	sh benchmarks/peers.sh

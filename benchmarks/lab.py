@@ -1,4 +1,4 @@
-"""The lab's server, measured: when the first layer is there, what a stream of attention weighs, health under load."""
+"""The lab, measured: when the first layer is there, what a stream of attention weighs, health under load, the page."""
 
 import asyncio
 import json
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import page
 import torch
 import uvicorn
 from websockets.asyncio.client import connect
@@ -24,15 +25,21 @@ ROUNDS = 15
 PROMPT = "When Mary and John went to the store, John gave a drink to"
 LAYERS, HEADS, TOKENS = 12, 12, 64
 """Of the attention whose stream is weighed."""
-BUDGETS = {"first layer, ms": 300, "health under load, p99, ms": 100, "widget.js, kB": 60, "file.js, kB": 60}
+BUDGETS = {
+    "first layer, ms": 300,
+    "health under load, p99, ms": 100,
+    "widget.js, kB": 60,
+    "file.js, kB": 60,
+    **page.BUDGETS,
+}
 TIMES = 10
 """How much smaller and faster than JSON the stream has to be."""
 
 
 def main() -> int:
     """Prints and writes the table; 1 if a budget is broken."""
-    found = asyncio.run(_measured())
-    broken = [name for name, most in BUDGETS.items() if found[name] > most]
+    found = asyncio.run(_measured()) | page.measured()
+    broken = [name for name, most in BUDGETS.items() if found.get(name, 0) > most]
     broken += [name for name in ("times smaller than JSON", "times faster than JSON") if found[name] < TIMES]
     lines = ["| what | measured | budget |", "| --- | ---: | ---: |"]
     for name, value in found.items():
@@ -41,9 +48,10 @@ def main() -> int:
     about = (
         f"`python benchmarks/lab.py`: medians of {ROUNDS} rounds, Python {platform.python_version()}, embedded model, "
         f"one client on loopback; attention of {LAYERS} x {HEADS} x {TOKENS} x {TOKENS} as it is sent, against "
-        "`json.dumps(tolist())` and `json.loads` of the same."
+        "`json.dumps(tolist())` and `json.loads` of the same. The page in Chromium with WebGL in software; 1,024 heads "
+        "are those of a random GPT-2 of 32 layers, and a draw is over when a dot of it can be read."
     )
-    table = "\n".join(["# The lab's server", "", about, "", *lines, ""])
+    table = "\n".join(["# The lab", "", about, "", *lines, ""])
     results = Path(__file__).parent / "results"
     (results / "lab.md").write_text(table, encoding="utf8")
     (results / "lab.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf8")

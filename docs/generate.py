@@ -40,6 +40,7 @@ EXAMPLES: dict[str, Any] = {
     "clean": "When Mary and John went to the store, John gave a drink to",
     "corrupted": "When Mary and John went to the store, Mary gave a drink to",
     "receivers": ["logits"],
+    "sites": ["L4H2"],
     "task": "ioi",
 }
 """A value for each required parameter of any analysis, by name."""

@@ -20,6 +20,7 @@ ROOTS: dict[str, Any] = {
     "Analysis": messages.Analysis,
     "Preset": messages.Preset,
     "Shown": messages.Shown,
+    "Word": messages.Word,
 }
 SIMPLE = {"string": "string", "integer": "number", "number": "number", "boolean": "boolean", "null": "null"}
 

@@ -34,11 +34,16 @@ StrPath = str | os.PathLike[str]
 # ── bytes ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def write(path: StrPath, data: "bytes | bytearray | memoryview") -> Path:
+def write(path: StrPath, data: "bytes | bytearray | memoryview", *, mode: int = 0o666) -> Path:
     """Replaces a file by `data`; after any failure or kill the old version is still there, whole.
 
-    The mode is 0666 less the umask, whatever the old version had; a symbolic link is replaced, not followed. A kill
+    The mode is `mode` less the umask, whatever the old version had; a symbolic link is replaced, not followed. A kill
     may leave a file `.fluoroscope-*.tmp` beside it, which nothing reads.
+
+    Args:
+        path: where to.
+        data: all that the file is to hold.
+        mode: who may read and write it; 0o600 for a secret.
 
     Raises:
         ArtifactError: the folder is missing, or the system refused (no space, no permission, a failing disk). Only
@@ -49,7 +54,7 @@ def write(path: StrPath, data: "bytes | bytearray | memoryview") -> Path:
     advice = "The version that was there before, if any, is as it was."
     try:
         try:
-            _write_synced(temporary, memoryview(data).cast("B"))
+            _write_synced(temporary, memoryview(data).cast("B"), mode)
             os.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -66,9 +71,9 @@ def write(path: StrPath, data: "bytes | bytearray | memoryview") -> Path:
     return path
 
 
-def _write_synced(path: Path, data: memoryview) -> None:
+def _write_synced(path: Path, data: memoryview, mode: int) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, flags, 0o666)  # the kernel takes the umask off
+    descriptor = os.open(path, flags, mode)  # the kernel takes the umask off
     try:
         while data:
             written = os.write(descriptor, data)  # may write less than it was given

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fluoroscope import artifact, invocation
-from fluoroscope.errors import ArgumentError, ArtifactError, Cancelled, nearest
+from fluoroscope.errors import ArgumentError, ArtifactError, nearest
+from fluoroscope.progress import telling
 from fluoroscope.signature import THEMES, Kind, Parameter, Spec, read
 
 if TYPE_CHECKING:
@@ -99,12 +100,8 @@ def run(name: str, model: "Model", /, **keywords: Any) -> "Result":
     spec = get(name)
     arguments = check(spec, keywords)
     function = getattr(importlib.import_module(spec.module), spec.name)
-    try:
+    with telling(lambda found: _called(spec, arguments, found) if type(found).__name__ == spec.result else None):
         return _called(spec, arguments, function(model, **arguments))
-    except Cancelled as stopped:
-        own = type(stopped.partial).__name__ == spec.result
-        stopped.partial = _called(spec, arguments, stopped.partial) if own else None
-        raise
 
 
 def _called(spec: Spec, arguments: dict[str, Any], result: object) -> "Result":

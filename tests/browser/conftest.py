@@ -5,11 +5,20 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
+from typing import NamedTuple
 
+import httpx2
 import pytest
+import torch
 from playwright.sync_api import sync_playwright
+from transformers import AutoConfig, AutoModelForCausalLM
 
+import tiny
+from architectures import zoo
 from browser.lab import Lab
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,16 +34,49 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason="there is no chromium: apt-get install chromium"))
 
 
+@contextmanager
+def serving(*options, **settings):
+    """Where a lab of its own process listens."""
+    told = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1", **settings}
+    command = [sys.executable, "-m", "fluoroscope", "lab", "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=told) as server:
+        found = re.search(r"http://\S+", server.stdout.readline())
+        try:
+            assert found, "the lab does not start"
+            yield found[0]
+        finally:
+            server.terminate()
+
+
 @pytest.fixture(scope="session")
 def address(bundle):
     """Where a lab with the embedded model listens."""
-    told = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-m", "fluoroscope", "lab", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=told) as server:
-        found = re.search(r"http://\S+", server.stdout.readline())
-        assert found, "the lab does not start"
-        yield found[0]
-        server.terminate()
+    with serving() as found:
+        yield found
+
+
+class Hybrid(NamedTuple):
+    """A lab with a model of its own."""
+
+    address: str
+    folder: str
+
+
+@pytest.fixture(scope="session")
+def hybrid(bundle, tmp_path_factory):
+    """A model of three layers of which only the middle one has heads, two to a key and value head; it reads thousands
+    of tokens, one a letter."""
+    folder = tmp_path_factory.mktemp("hybrid")
+    tiny.save(folder)  # for its tokenizer
+    sizes = {**deepcopy(zoo.CASES["qwen3_next"]), "max_position_embeddings": 4096}
+    made = AutoModelForCausalLM.from_config(AutoConfig.for_model("qwen3_next", **sizes)).eval()
+    with torch.no_grad():
+        zoo.loud(made, 0)
+    made.save_pretrained(folder)
+    with serving("--model", str(folder), FLUOROSCOPE_MAX_TOKENS="2500") as found:
+        while httpx2.get(f"{found}api/ready", timeout=60).status_code != 200:
+            time.sleep(0.1)
+        yield Hybrid(found, str(folder))
 
 
 # The plugin's Playwright lives as long as the session and leaves an event loop running in this thread, in which no
@@ -64,8 +106,8 @@ def open_lab(address, browser, browser_context_args):
     """Opens the lab in a context of its own; at the end nothing may have gone wrong in any of them."""
     opened = []
 
-    def open_it(fragment="", *, before=lambda page: None, **context):
-        lab = Lab(browser.new_context(**{**browser_context_args, **context}).new_page(), address)
+    def open_it(fragment="", *, before=lambda page: None, at=address, **context):
+        lab = Lab(browser.new_context(**{**browser_context_args, **context}).new_page(), at)
         opened.append(lab)
         before(lab.page)
         lab.open(fragment)

@@ -125,7 +125,7 @@ def test_forced_colours_leave_bars_and_cells(open_lab):
     lab.preset()
     lab.choose(4, 2)
     bars = lab.page.eval_on_selector_all(
-        "#circuit .bars .track i", "all => all.map(bar => getComputedStyle(bar).backgroundColor)"
+        "#circuit .effects .track i", "all => all.map(bar => getComputedStyle(bar).backgroundColor)"
     )
     page = lab.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert bars

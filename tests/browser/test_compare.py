@@ -22,7 +22,7 @@ def switch(lab, name):
 
 
 def titles(lab, panel):
-    return lab.page.eval_on_selector_all(f"#{panel} td[role=gridcell]", "all => all.map(cell => cell.title)")
+    return lab.page.eval_on_selector_all(f"#{panel} [role=gridcell]", "all => all.map(cell => cell.title)")
 
 
 def values(lab, panel):
@@ -65,9 +65,9 @@ def test_the_head_map_has_the_difference_of_each_measure(open_lab, model):
     lab = open_lab()
     lab.preset()
     switch(lab, "A − B")
-    expect(lab.page.locator("#heads canvas")).to_have_count(48)
+    expect(lab.page.locator("#heads .there")).to_have_count(48)
     lab.page.select_option("#measure", "concentration")
-    expect(lab.page.locator("#heads td[role=gridcell]")).to_have_count(48)
+    expect(lab.page.locator("#heads [role=gridcell][title*=share]")).to_have_count(48)
     sites = [f"pattern.{layer}" for layer in range(model.n_layers)]
     one, other = (model.trace(text, sites=sites).stack("pattern")[:, 0].double() for text in (PROMPT, CORRUPTED))
     expected = one[:, :, 1:].amax(-1).mean(-1) - other[:, :, 1:].amax(-1).mean(-1)

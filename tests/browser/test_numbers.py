@@ -5,7 +5,9 @@ from playwright.sync_api import expect
 
 import fluoroscope
 from browser.lab import CORRUPTED, PROMPT
+from fluoroscope.analyses.head_circuits import head_circuits
 from fluoroscope.analyses.head_patching import head_patching
+from fluoroscope.analyses.head_roles import head_roles
 from fluoroscope.analyses.logit_attribution import logit_attribution
 from fluoroscope.analyses.logit_lens import logit_lens
 from fluoroscope.analyses.next_token import next_token
@@ -95,3 +97,38 @@ def test_any_analysis_by_its_form(open_lab, model):
     lab.page.click("#any button[type=submit]")
     lab.page.wait_for_selector('#any-explain[data-status="ready"]')
     assert lab.text("#any-explain .summary") == explain(model, PROMPT).summary()
+
+
+def test_a_heads_place_among_all(open_lab, model):
+    lab = open_lab()
+    lab.preset()
+    lab.choose(5, 2)
+    lab.page.wait_for_selector("#inspector .scores")
+    heads = head_roles(model, PROMPT, seeds=0).heads
+    mine = next(head for head in heads if head.site == "z.5.2")
+    names = ["prev_token_score", "duplicate_token_score", "induction_score", "concentration", "entropy", "value_norm"]
+    rows = lab.page.locator("#inspector .scores tbody tr")
+    for row, name in zip(rows.all(), names, strict=True):
+        cells = row.locator("td").all_inner_texts()
+        value, all_ = getattr(mine, name), [getattr(head, name) for head in heads]
+        assert told(cells[0]) == near(value), name
+        assert int(cells[1]) == 1 + sum(other > value for other in all_), name
+        assert int(cells[2].split()[0]) == sum(other < value for other in all_) * 100 // (len(all_) - 1), name
+        assert row.locator("rect.here").count() == 1
+        assert row.locator("svg").get_attribute("aria-label").startswith(f"{len(heads)} heads from ")
+    assert "0.400" in lab.text("#inspector .summary")
+    look = lab.page.locator("#inspector .look").first
+    look.click()
+    first = mine.top[0]
+    expect(lab.page.locator(f'#attention td[data-chosen][title*="{first.weight:.3f}"]')).to_have_count(1)
+
+
+def test_what_a_heads_weights_do(open_lab, model):
+    lab = open_lab()
+    lab.preset()
+    lab.choose(5, 2)
+    lab.page.click("#inspector >> text=What do its weights do?")
+    expected = head_circuits(model, head="L5H2", circuit="ov", top_k=5)
+    expect(lab.page.locator("#inspector")).to_contain_text(expected.summary(), timeout=30_000)
+    expect(lab.page.locator("#inspector figure")).to_have_count(2, timeout=30_000)
+    expect(lab.page.locator("#inspector figure").last).to_contain_text("What L5H2 looks for")

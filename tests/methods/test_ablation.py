@@ -20,7 +20,7 @@ ROWS = [row * 2 for row in ids(3, seed=5)]
 def test_a_batch_of_variants_is_one_forward_each(case, slot):
     found, prompt = model(case), ids(1)[0]
     batched = ablation.without(found, prompt, GROUPS, slot % len(prompt))
-    for row, sites in zip(batched, GROUPS, strict=True):
+    for row, sites in zip(batched[:, 0], GROUPS, strict=True):
         alone = found.trace(prompt, edits={site: zero() for site in sites}).logits[0, slot]
         assert relative(row, alone) < 1e-5
 
@@ -36,8 +36,8 @@ def test_means_are_over_all_tokens_behind_the_leads(case):
         assert values[site].shape == (len(prompt) - 1, *by_hand[site].shape)
         assert relative(values[site][3].double(), by_hand[site]) < 1e-5
     assert Reference(ROWS, 1).tokens == sum(map(len, ROWS)) - len(ROWS)
-    batched = ablation.without(found, prompt, GROUPS, len(prompt) - 1, values)
-    for row, group in zip(batched, GROUPS, strict=True):
+    batched = ablation.without(found, prompt, GROUPS, len(prompt) - 1, [values])
+    for row, group in zip(batched[:, 0], GROUPS, strict=True):
         edits = {}
         for site in group:
             value = by_hand[site.whole].float()
@@ -54,7 +54,7 @@ def test_samples_are_other_texts_at_the_same_places():
     for each in drawn:
         assert any(torch.allclose(each[Site("z", 1)], other, atol=1e-6) for other in long)
     assert not torch.allclose(drawn[0][Site("z", 1)], drawn[1][Site("z", 1)], atol=1e-3)
-    logits = ablation.without(found, prompt, [[head]], len(prompt) - 1, drawn[0])[0]
+    logits = ablation.without(found, prompt, [[head]], len(prompt) - 1, drawn[:1])[0, 0]
     edit = at(replace(drawn[0][Site("z", 1)][None, :, 2]), slice(2, None))
     assert relative(logits, found.trace(prompt, edits={head: edit}).logits[0, -1]) < 1e-5
 
@@ -80,4 +80,4 @@ def test_traces_are_cut_into_passes(monkeypatch):
     with listening(lambda label, done, total: passes.append(total) if label == "ablation" else None):
         cut = [trace.logits[:, 2] for trace in ablation.traces_without(found, prompt, variants)]
     assert passes[0] == -(-len(variants) // 3)
-    assert torch.allclose(whole, torch.cat(cut), atol=1e-5)
+    assert torch.allclose(whole[:, 0], torch.cat(cut), atol=1e-5)

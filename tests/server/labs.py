@@ -39,6 +39,7 @@ class Lab:
     port: int
     models: Models
     gate: Gate
+    server: uvicorn.Server
 
     @property
     def url(self) -> str:
@@ -64,7 +65,7 @@ def serving(settings: Settings, room: int | None = None) -> Iterator[Lab]:
         models = models_of(gate)
         wait_for(lambda: server.started and (models.loaded is not None or models.trouble is not None))
         try:
-            yield Lab(listening.getsockname()[1], models, gate)
+            yield Lab(listening.getsockname()[1], models, gate, server)
         finally:
             server.should_exit = True
             thread.join(PATIENCE)

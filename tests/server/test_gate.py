@@ -1,5 +1,8 @@
 """The gate against hosts and origins by the hundred, on every route that the application has."""
 
+import json
+import random
+import re
 import socket
 import string
 
@@ -20,6 +23,7 @@ ROUTES = {
     "/api/health GET HEAD", "/api/ready GET HEAD", "/api/model GET HEAD", "/api/model POST", "/api/analyses GET HEAD",
     "/api/analyses/{name} POST", "/api/analyses/{name} socket", "/api/session socket", "/api/presets GET HEAD",
     "/api/analyze POST", "/api/patch POST", "/ws/analyze socket", "/openapi.json GET HEAD",
+    "/api/word POST",
 }  # fmt: skip
 """A new route is written down here by somebody who has thought about who may use it."""
 
@@ -42,6 +46,22 @@ ORIGINS = [
     "http://xlocalhost:8321", "http://localhostx:8321", "file://", "chrome-extension://abc", "http://loсalhost:8321",
     "http://xn--lcalhost-5nf:8321", "http://localhost:8321, http://localhost:8321", "http://localhost:8321#", "*",
 ]  # fmt: skip
+
+
+PARTS = ("", "evil.example", "localhost", "127.0.0.1", "[::1]", "LOCALHOST", "localhost.", "lоcalhost", "0", "null")
+
+
+def made(count: int, form: str) -> list[str]:
+    """Names that look like the lab's own: prefixes, suffixes, users, ports, brackets and cases of them, at random."""
+    rng, found = random.Random(0), dict.fromkeys(())
+    while len(found) < count:
+        head, user, tail = (rng.choice(PARTS) for _ in range(3))
+        joints = rng.choice(("", ".", "@", "-", "%00", "/", "#", " ", ",", "\\")), rng.choice(("", ".", ":", "@", "/"))
+        port = rng.choice(("", ":8321", ":80", ":", ":83210", ":8321.evil", ":-1", ":8321 "))
+        name = form.format(f"{head}{joints[0]}{user}{joints[1]}{tail}{port}").encode().decode("latin1")
+        if host_name(re.sub("^[a-z]*://", "", name)) not in Settings().names:
+            found[name] = None
+    return list(found)
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +103,8 @@ def test_no_route_answers_to_a_foreign_host(open_gate, host):
         for method in methods:
             headers = {} if host is None else {"host": host}
             status, answered, _ = ask(open_gate, scope(kind, path, headers, method))
-            assert status == (403 if kind == "websocket" else 400), (kind, path, method)
-            assert kind == "websocket" or "frame-ancestors 'none'" in answered["content-security-policy"]
+            assert status == 400, (kind, path, method)
+            assert "frame-ancestors 'none'" in answered["content-security-policy"]
 
 
 @pytest.mark.parametrize("origin", ORIGINS)
@@ -93,6 +113,21 @@ def test_no_route_answers_to_a_foreign_origin(open_gate, origin):
     for kind, path, methods in addresses(open_gate):
         for method in methods:
             assert ask(open_gate, scope(kind, path, headers, method))[0] == 403, (kind, path, method)
+
+
+def test_no_socket_opens_to_any_of_300_made_names_and_origins(open_gate):
+    sockets = [path for kind, path, _ in addresses(open_gate) if kind == "websocket"]
+    assert len(sockets) == 3
+    origins = [*made(150, "http://{}"), *made(50, "https://{}"), *ORIGINS]
+    for path in sockets:
+        for host in [*made(100, "{}"), *HOSTS]:
+            assert ask(open_gate, scope("websocket", path, {"host": host}))[0] == 400, (path, host)
+        for origin in origins:
+            named = {"host": "localhost:8321", "origin": origin.encode().decode("latin1")}
+            status, headers, body = ask(open_gate, scope("websocket", path, named))
+            assert status == 403, (path, origin)
+            assert json.loads(body)["hint"]
+            assert "'unsafe-inline'" not in headers["content-security-policy"]
 
 
 @given(st.text(string.ascii_letters + string.digits + ".:[]@/-_%#?&=\\ é", max_size=30))
@@ -182,7 +217,7 @@ def test_without_the_token_no_route_answers(token_gate):
                 asked = scope(kind, path, {"host": "lab.example", **wrong}, method)
                 asked["client"] = (f"{method}-{path}", 1)
                 status, answered, body = ask(token_gate, asked)
-                assert status == (403 if kind == "websocket" else 401), (kind, path, method, wrong)
+                assert status == 401, (kind, path, method, wrong)
                 assert TOKEN.encode() not in body + str(answered).encode()
 
 
@@ -194,7 +229,7 @@ def test_the_token_enters_by_the_header_everywhere_and_by_the_address_of_the_pag
     for path in ("/api/health", "/api/model", "//", "/index.html", "/api/session"):
         assert ask(token_gate, scope("http", f"{path}?token={TOKEN}", {"host": "lab.example"}))[0] == 401
     asked = scope("websocket", f"/api/session?token={TOKEN}", {"host": "lab.example", "origin": "http://lab.example"})
-    assert ask(token_gate, asked)[0] == 403
+    assert ask(token_gate, asked)[0] == 401
     status, headers, _ = ask(token_gate, scope("http", f"/?token={TOKEN}", {"host": "lab.example"}))
     assert (status, headers["location"]) == (303, "./")
     cookie, *marks = headers["set-cookie"].split("; ")
@@ -235,7 +270,13 @@ def test_sockets_are_counted_and_let_go(open_gate, monkeypatch):
     for _ in range(3):
         assert ask(open_gate, scope("websocket", "/api/session", {"host": "localhost"}))[0] == 101
     monkeypatch.setattr(gate, "MAX_SOCKETS", 0)
-    assert ask(open_gate, scope("websocket", "/api/session", {"host": "localhost"}))[0] == 403
+    asked = scope("websocket", "/api/session", {"host": "localhost"})
+    status, headers, body = ask(open_gate, asked)
+    assert (status, json.loads(body)["hint"]) == (503, "Close a page of the lab.")
+    assert headers["retry-after"] == "1"
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    asked["extensions"] = {}  # a server that can refuse a socket by 403 alone
+    assert ask(open_gate, asked)[0] == 403
 
 
 RAW = [
@@ -259,4 +300,6 @@ RAW = [
 def test_raw_requests_that_are_not_for_this_server(lab, sent):
     with socket.create_connection(("127.0.0.1", lab.port), timeout=10) as raw:
         raw.sendall(sent + b"\r\n\r\n")
-        assert raw.recv(4096).split(b"\r\n")[0].startswith(b"HTTP/1.1 400 ")
+        answer = raw.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"frame-ancestors 'none'" in answer.partition(b"\r\n\r\n")[0]

@@ -1,31 +1,31 @@
-"""The last pass of each page and the one beside it, within a budget."""
+"""The last passes of each page and the one beside them, within a budget."""
 
 from types import SimpleNamespace
 
 import torch
 
-from fluoroscope.server.kept import Kept
+from fluoroscope.server.kept import PASSES, Kept
 
 
 def trace(cells):
     return SimpleNamespace(values={"a": torch.zeros(cells // 2), "b": torch.zeros(cells - cells // 2)})
 
 
-def test_a_page_has_its_last_pass_and_the_one_beside_it():
-    kept, passes = Kept(100), [trace(10) for _ in range(5)]
-    kept.put("page", "a1", passes[0])
-    kept.put("page", "b1", passes[1], beside="a1")
-    kept.put("other", "a1", passes[4])
-    kept.put("page", "b2", passes[2], beside="a1")  # however often one of the two is run again
-    assert [kept.get("page", run) for run in ("a1", "b1", "b2")] == [passes[0], None, passes[2]]
-    kept.put("page", "a2", passes[3])
-    assert [kept.get("page", run) for run in ("a1", "b2", "a2")] == [None, None, passes[3]]
-    kept.put("page", "a2", passes[0], beside="a2")
-    assert kept.get("page", "a2") is passes[0]
+def test_a_page_has_its_last_passes_and_the_one_beside_them():
+    kept, passes = Kept(10_000), [trace(10) for _ in range(PASSES + 2)]
+    kept.put("other", "r0", passes[0])
+    for number, each in enumerate(passes[:PASSES]):
+        kept.put("page", f"r{number}", each)
+    assert all(kept.get("page", f"r{number}") is each for number, each in enumerate(passes[:PASSES]))
+    kept.put("page", "new", passes[-1], beside="r0")  # r0 is looked at: the next one goes
+    assert [kept.get("page", run) is not None for run in ("r0", "r1", "r2", "new")] == [True, False, True, True]
+    kept.put("page", "new", passes[-2])  # the same run again takes no other's place
+    assert kept.get("page", "new") is passes[-2]
+    assert kept.get("page", "r2") is not None
     kept.drop("page")
     kept.drop("page")
-    assert kept.get("page", "a2") is None
-    assert kept.get("other", "a1") is passes[4]
+    assert kept.get("page", "new") is None
+    assert kept.get("other", "r0") is passes[0]
 
 
 def test_the_oldest_is_given_up_first_and_the_newest_never():

@@ -20,7 +20,7 @@ from websockets.sync.client import connect
 
 from fluoroscope.cli.main import outcome
 from fluoroscope.errors import ArgumentError
-from fluoroscope.server import serve
+from fluoroscope.server import serve, wire
 from fluoroscope.server.settings import Settings
 from server.labs import heard, serving
 
@@ -103,7 +103,7 @@ def test_a_token_is_in_no_line_no_answer_and_no_argument_and_its_link_opens_once
         assert answers[-1][0] == 200
         with pytest.raises(InvalidStatus) as refused, connect(base.replace("http", "ws") + "api/session"):
             pytest.fail("opened")
-        assert refused.value.response.status_code == 403
+        assert refused.value.response.status_code == 401
 
         status, moved, _ = get(lab.address)
         assert (status, moved["location"]) == (303, "./")
@@ -162,16 +162,31 @@ def test_an_address_that_is_taken_is_told():
             serve.serve(Settings(port=taken.getsockname()[1]), lambda address: pytest.fail("opened"))
 
 
-def test_a_foreign_address_without_a_token_does_not_start(capfd, monkeypatch):
-    for name in ("FLUOROSCOPE_TOKEN", "FLUOROSCOPE_HOSTS"):
-        monkeypatch.delenv(name, raising=False)
-    assert outcome(["lab", "--host", "0.0.0.0", "--port", "0"]) == 2
-    assert "there is no token" in capfd.readouterr().err
-    monkeypatch.setenv("FLUOROSCOPE_TOKEN", TOKEN)
-    assert outcome(["lab", "--host", "0.0.0.0", "--port", "0"]) == 2
-    said = capfd.readouterr().err
-    assert "FLUOROSCOPE_HOSTS" in said
-    assert TOKEN not in said
+def test_a_foreign_address_without_a_name_does_not_start(capfd, monkeypatch, tmp_path):
+    monkeypatch.delenv("FLUOROSCOPE_HOSTS", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    for token in ("", TOKEN):
+        monkeypatch.setenv("FLUOROSCOPE_TOKEN", token)
+        assert outcome(["lab", "--host", "0.0.0.0", "--port", "0"]) == 2
+        said = capfd.readouterr().err
+        assert "FLUOROSCOPE_HOSTS" in said
+        assert TOKEN not in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_foreign_address_without_a_token_gets_one_in_a_file_of_its_own(tiny_folder, tmp_path):
+    given = {"FLUOROSCOPE_TOKEN": "", "FLUOROSCOPE_HOST": "0.0.0.0", "FLUOROSCOPE_HOSTS": "127.0.0.1"}
+    with running(tiny_folder, **given, XDG_STATE_HOME=str(tmp_path)) as lab:
+        base, _, once = lab.address.partition("?token=")
+        file = tmp_path / "fluoroscope" / "lab-token"
+        token = file.read_text(encoding="utf8").strip()
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert [get(f"{base}api/health", Authorization=f"Bearer {word}")[0] for word in (token, "x" * 43)] == [200, 401]
+        assert [get(lab.address)[0] for _ in range(2)] == [303, 401]
+        environment = Path(f"/proc/{lab.process.pid}/environ").read_bytes()
+        lab.end(signal.SIGINT)
+        assert token not in lab.text + once + str(environment)
+        assert str(file) in lab.text
 
 
 def test_without_the_extra_the_command_says_how_to_get_it(capfd, monkeypatch):
@@ -196,4 +211,4 @@ def test_small_messages_are_not_held_back(settings):
 def test_uvicorn_is_told_what_was_measured():
     config = serve.config(Settings())
     assert (config.ws_per_message_deflate, config.ws_max_size, config.access_log) == (False, 1 << 20, False)
-    assert (config.timeout_graceful_shutdown, config.proxy_headers, config.http) == (10, False, "h11")
+    assert (config.timeout_graceful_shutdown, config.proxy_headers, config.http) == (10, False, wire.Http)

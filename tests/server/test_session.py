@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 
 import tiny
 from fluoroscope import registry
-from fluoroscope.server import frames, messages, session
+from fluoroscope.server import frames, halfway, messages, session
 from server.labs import Held, heard, hooks, serving, wait_for
 
 FROM_SERVER, FRAME = TypeAdapter(messages.FromServer), TypeAdapter(messages.Frame)
@@ -31,7 +31,7 @@ def say(socket, kind, run="r1", **more):
     socket.send(json.dumps({"type": kind, "run": run, **more}))
 
 
-def test_every_message_of_a_session_is_of_the_types_that_the_page_is_generated_from(lab):
+def test_every_message_of_a_session_is_of_the_types_that_the_page_is_generated_from(lab, monkeypatch):
     with lab.socket() as page:
         said = heard(page, "hello")
         say(page, "live", "r1", prompt=tiny.PROMPT)
@@ -42,6 +42,10 @@ def test_every_message_of_a_session_is_of_the_types_that_the_page_is_generated_f
         said += heard(page, "result")
         say(page, "run", "r4", analysis="nxt-token")
         said += heard(page, "error")
+        monkeypatch.setattr(halfway, "PAUSE", 0.0)
+        into = {"clean": tiny.PROMPT, "corrupted": tiny.PROMPT[::-1]}
+        say(page, "run", "r8", analysis="head-patching", arguments=into)
+        said += heard(page, "result", run="r8")
         say(page, "model", "r5", name=lab.models.name)
         said += heard(page, "done")
         page.send("{")

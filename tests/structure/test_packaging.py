@@ -3,12 +3,14 @@
 import gzip
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -129,6 +131,38 @@ def test_wheel_and_sdist_hold_the_page_and_the_sdist_builds_without_node(bundle,
     bare.mkdir()
     wheel = build(unpacked, tmp_path / "three", "wheel", PATH=str(bare))
     assert held(wheel) >= PAGE
+
+
+def served(site: Path, path: Path, *names: str) -> list[bytes]:
+    """What a lab of the package in a folder answers, without any other program in reach."""
+    told = {**os.environ, "PYTHONPATH": str(site), "PATH": str(path), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "fluoroscope", "lab", "--port", "0"]
+    with subprocess.Popen(
+        command, cwd=site, env=told, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as lab:
+        try:
+            address = re.search(r"http://\S+", lab.stdout.readline())[0]
+            return [urlopen(address + name, timeout=20).read() for name in names]
+        finally:
+            lab.terminate()
+
+
+def test_a_fresh_clone_makes_and_serves_the_page_without_node_on_the_path(hatch_build, bundle, tmp_path):
+    hatch_build.npm("--version", web=ROOT / "web", whole=False)  # what the page is made with is there; no network later
+    clone, bare, site = (tmp_path / name for name in ("clone", "bare", "site"))
+    for name in ("src", "web"):
+        shutil.copytree(
+            ROOT / name, clone / name, ignore=shutil.ignore_patterns("static", "__pycache__"), symlinks=True
+        )
+    for name in ("hatch_build.py", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", ".gitignore"):
+        shutil.copy(ROOT / name, clone / name)
+    bare.mkdir()
+    (bare / "sh").symlink_to(shutil.which("sh"))  # by which npm runs a script
+    with zipfile.ZipFile(build(clone, tmp_path / "out", "wheel", PATH=str(bare))) as wheel:
+        wheel.extractall(site)
+    page, script = served(site, bare, "", "lab.js")
+    assert b'<div id="lab">' in page
+    assert script == (bundle / "lab.js").read_bytes()
 
 
 def test_the_types_of_the_page_are_the_servers():

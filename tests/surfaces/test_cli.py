@@ -365,6 +365,7 @@ def test_a_second_ctrl_c_ends_a_sweep_at_once(fluoro, monkeypatch):
         ("activation-patching", []),
         ("path-patching", ["logits"]),
         ("head-interaction", ["--heads", "L0H0", "--heads", "L1H1"]),
+        ("attribution-patching", []),
     ],
 )
 def test_every_sweep_tells_what_it_has(name, more, fluoro, monkeypatch):

@@ -4,32 +4,37 @@ import { render } from "preact";
 import { useEffect, useErrorBoundary } from "preact/hooks";
 import { AnalysisPanel } from "./panels/analysis";
 import { AnyAnalysis } from "./panels/any";
+import { Circuit } from "./panels/circuit";
 import { Attention } from "./panels/attention";
 import { Depth } from "./panels/depth";
 import { HeadMap } from "./panels/heads";
 import { Inspector } from "./panels/inspector";
+import { Lens } from "./panels/lens";
+import { openPalette, Palette } from "./panels/palette";
 import { PatchSweep } from "./panels/patch";
 import { PathTree } from "./panels/paths";
 import { PromptBar } from "./panels/prompt";
 import { Header, Help, openHelp } from "./panels/header";
+import { go, PANELS } from "./state/actions";
 import { begin, model, show, showing, trouble, type Showing } from "./state/lab";
-import { clear, redo, select, selection, undo } from "./state/selection";
+import { redo, undo } from "./state/history";
+import { clear, select, selection } from "./state/selection";
 import { beginTheme, dark, theme } from "./state/theme";
 import { follow, restore } from "./state/link";
 import { alone, close, fault, opened, openOwn } from "./state/saved";
 import type { View } from "./api/generated";
 
 const of = (...kinds: View["kind"][]) => (views: readonly View[]) => views.filter((view) => kinds.includes(view.kind));
-const JUMPS: Record<string, string> = { h: "heads", a: "attention", p: "prompt-text", i: "inspector", s: "patch", l: "lens", c: "circuit", f: "flow", t: "paths", e: "any" };
 const NEXT: Record<Showing, Showing> = { A: "B", B: "A−B", "A−B": "A" };
 
 function keys(event: KeyboardEvent): void {
   if (document.querySelector("dialog[open]") || document.fullscreenElement) return; // Escape is theirs
-  const typing = event.target instanceof HTMLElement && /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
+  if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); openPalette(); return; }
+  const typing = event.target instanceof HTMLElement && event.target.matches("textarea, select, input:not([type=range], [type=checkbox])");
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
   const step = { "[": [-1, 0], "]": [1, 0], "{": [0, -1], "}": [0, 1] }[event.key];
   const does: Record<string, () => void> = {
-    Escape: clear, z: undo, Z: redo, "?": openHelp, g: jump, c: () => show(NEXT[showing.value]),
+    Escape: clear, z: undo, Z: redo, "?": openHelp, g: jump, "/": () => { event.preventDefault(); openPalette(); }, c: () => show(NEXT[showing.value]),
     d: () => (theme.value = dark.value ? "light" : "dark"), l: () => document.getElementById("copy-link")?.click(),
   };
   if (step) move(step[0]!, step[1]!);
@@ -47,12 +52,11 @@ function move(layers: number, heads: number): void {
 
 function jump(): void {
   addEventListener("keydown", (next) => {
-    const target = document.getElementById(JUMPS[next.key] ?? "");
-    if (!target) return;
+    const panel = PANELS.find(({ key }) => key === next.key);
+    if (!panel) return;
     next.preventDefault();
     next.stopPropagation();
-    target.focus();
-    target.scrollIntoView({ block: "nearest" });
+    go(panel.id);
   }, { once: true, capture: true });
 }
 
@@ -85,10 +89,8 @@ function Lab() {
         <Inspector />
         <Depth />
         <AnalysisPanel id="next" title="Prediction" about="The likeliest next tokens." analysis="next_token" pick={of("bars")} />
-        <AnalysisPanel id="circuit" title="What wrote the answer" analysis="logit_attribution" grid="what it adds to the answer" pick={of("bars", "head_grid")}
-          about="The logit as an exact sum over heads, MLPs and embeddings, with nothing left over. Direct writing only: what a part does through later ones is not in it." />
-        <AnalysisPanel id="lens" title="Logit lens" analysis="logit_lens" pick={of("heatmap")}
-          about="What each depth would say at every token, with its probability; read columns upwards." />
+        <Circuit />
+        <Lens />
         <AnalysisPanel id="flow" title="Token flow" analysis="attention_patterns" pick={of("arcs")}
           about="What passes between two tokens, over all layers and heads; where heads rest on the first token is left out. Attention is not influence." />
         <PatchSweep />
@@ -96,6 +98,7 @@ function Lab() {
         <AnyAnalysis />
       </main>
       <Help />
+      <Palette />
     </>
   );
 }

@@ -11,8 +11,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-
 from fluoroscope import contrasted, offer, tasks
 from fluoroscope.contrasted import Contrasted
 from fluoroscope.errors import ArgumentError
@@ -20,8 +18,10 @@ from fluoroscope.methods import contrast, effects, readout
 from fluoroscope.methods.ablation import Reference, means, resampled, without
 from fluoroscope.methods.contrast import Contrast
 from fluoroscope.methods.passages import passages
+from fluoroscope.methods.sweeps import told
+from fluoroscope.progress import telling
 from fluoroscope.prompts import lead as before
-from fluoroscope.render.text import number, percent, prose, quoted
+from fluoroscope.render.text import counted, number, percent, prose, quoted
 from fluoroscope.result import Record
 from fluoroscope.signature import InputFile
 from fluoroscope.sites import Site, by_layer
@@ -89,6 +89,7 @@ class Ablation(Contrasted):
         by: what parts became: zero, their mean, or what they hold in other texts (the mean effect over these).
         reference: the file or task that these come from, of so many tokens in all; None for zero.
         samples: how many other texts; None where parts were not resampled.
+        missing: how many removals a cancelled run had not come to, that of all together counted too.
     """
 
     tokens: tuple[str, ...]
@@ -102,6 +103,7 @@ class Ablation(Contrasted):
     reference: str | None = None
     reference_tokens: int | None = None
     samples: int | None = None
+    missing: int = 0
 
     def top(self) -> list[Removal]:
         """The `top_k` removals of largest absolute change, largest first."""
@@ -113,15 +115,16 @@ class Ablation(Contrasted):
 
     def summary(self) -> str:
         after = quoted(self.tokens[self.position])
-        kept = (
+        missing = f"Partial, {counted(self.missing, 'removal')} not measured. " if self.missing else ""
+        kept = missing + (
             f"{quoted(self.target)} has {percent(self.probability)} after {after}"
             if self.lead is None
             else f"The {self.asked()} after {after} is {number(self.lead)} logits"
         )
-        if self.joint is None:
-            return f"{kept}; {self._unharmed()}."
         first = min(self.removals, key=lambda removal: removal.change)
         alone = f"{self._gone(first.label)} {self._left(first)}"
+        if self.joint is None:
+            return f"{kept}; {alone if self.missing else self._unharmed()}."
         if len(self.joint.sites) == 1:
             return f"{kept}; {alone}, where {quoted(first.leads)} leads."
         together = f"{self._gone(f'the {len(self.joint.sites)} that help most')} together {self._left(self.joint)}"
@@ -243,15 +246,32 @@ def ablation(
     how: By = by or ("mean" if text or task else "zero")
     others = _reference(model, how, text, task, seed)
     values = _stand_ins(model, how, others, chosen, len(ids), samples, seed)
-    return Ablation(
-        recipe=trace.recipe,
-        tokens=tuple(trace.tokens.labels[0]),
-        position=slot,
-        **contrasted.named(model, about),
-        **_removed(_Runs(model, ids, slot, whole, about, values), chosen, top_k),
-        **_source(how, others, Path(text).name if text else task, samples),
-        top_k=top_k,
-    )
+
+    def result(found: _Found) -> Ablation:
+        return Ablation(
+            recipe=trace.recipe,
+            tokens=tuple(trace.tokens.labels[0]),
+            position=slot,
+            **contrasted.named(model, about),
+            probability=float(about.log_probability(whole).exp()),
+            lead=float(about.score(whole)) if about.foil else None,
+            removals=found.alone,
+            joint=found.joint,
+            missing=found.missing,
+            **_source(how, others, Path(text).name if text else task, samples),
+            top_k=top_k,
+        )
+
+    return told(lambda: _removed(_Runs(model, ids, slot, whole, about, values), chosen, top_k), result)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What was removed: each part alone, all at once that help, and how many of these runs are missing."""
+
+    alone: tuple[Removal, ...]
+    joint: Removal | None = None
+    missing: int = 0
 
 
 @dataclass(frozen=True)
@@ -266,26 +286,40 @@ class _Runs:
     values: "list[StandIn | None]"
 
     def removals(self, groups: list[list[Site]]) -> tuple[Removal, ...]:
-        runs = [without(self.model, self.ids, groups, self.slot, each) for each in self.values]
-        log_p = readout.log_probs(torch.stack(runs, 1).double())
+        """Of each group; while they are measured, of those that were."""
+
+        def so_far(logits: "Tensor | None") -> tuple[Removal, ...] | None:
+            if logits is None:
+                return None
+            there = ~logits[:, :, 0].isnan().any(1)
+            return self._told(
+                [group for group, known in zip(groups, there.tolist(), strict=True) if known], logits[there]
+            )
+
+        with telling(so_far):
+            found = without(self.model, self.ids, groups, self.slot, self.values)
+        return self._told(groups, found)
+
+    def _told(self, groups: list[list[Site]], logits: "Tensor") -> tuple[Removal, ...]:
+        log_p = readout.log_probs(logits.double())
         return tuple(
             _removal(self.model, sites, self.about, self.whole, after)
             for sites, after in zip(groups, log_p, strict=True)
         )
 
 
-def _removed(runs: _Runs, sites: list[Site], top_k: int) -> dict[str, Any]:
+def _removed(runs: _Runs, sites: list[Site], top_k: int) -> _Found:
     """Each part alone, and all at once that help."""
-    lead = float(runs.about.score(runs.whole)) if runs.about.foil else None
-    alone = runs.removals([[site] for site in sites])
-    least = effects.NOTHING if lead is None else effects.worth(lead)
+
+    def so_far(alone: tuple[Removal, ...] | None) -> _Found | None:
+        return _Found(alone, missing=len(sites) - len(alone) + 1) if alone else None
+
+    with telling(so_far):
+        alone = runs.removals([[site] for site in sites])
+    least = effects.NOTHING if not runs.about.foil else effects.worth(float(runs.about.score(runs.whole)))
     helpers = [Site.parse(each.sites[0]) for each in _largest(alone, top_k) if each.change <= -least]
-    return {
-        "probability": float(runs.about.log_probability(runs.whole).exp()),
-        "lead": lead,
-        "removals": alone,
-        "joint": runs.removals([helpers])[0] if helpers else None,
-    }
+    with telling(lambda _: _Found(alone, missing=1)):
+        return _Found(alone, runs.removals([helpers])[0] if helpers else None)
 
 
 def _reference(model: "Model", by: By, text: str | None, task: str | None, seed: int) -> Reference | None:

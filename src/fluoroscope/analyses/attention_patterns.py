@@ -6,6 +6,7 @@ Attention says where a head reads, not what that does to the answer: `logit_attr
 by head and token, `ablation` tells what is lost without a head.
 """
 
+from heapq import nlargest
 from typing import TYPE_CHECKING, Literal
 
 from fluoroscope.errors import ArgumentError
@@ -133,13 +134,9 @@ class AttentionPatterns(Result):
 
     def _arcs(self) -> Arcs:
         """The largest flows between two tokens, neither of them the first."""
-        ties = [
-            Arc(source=key, target=query, value=self.flow[query][key])
-            for query in range(len(self.tokens))
-            for key in range(1, query)
-        ]
+        ties = ((self.flow[query][key], query, key) for query in range(len(self.tokens)) for key in range(1, query))
+        kept = nlargest(self.top_k, ties, key=lambda tie: tie[0] or 0.0)  # of equal ones the first, as when sorted
         first = [row[0] for row in self.flow[1:]]
-        kept = sorted(ties, key=lambda tie: -(tie.value or 0.0))[: self.top_k]
         return Arcs(
             title="Token flow: what passes between two tokens",
             caption=f"Shares of {_WEIGHTED[self.weighting]}, mean over {len(self.heads)} heads; the largest. "
@@ -147,7 +144,7 @@ class AttentionPatterns(Result):
             f"{percent(sum(first) / len(first))} on average. Where attention goes is no proof of use.",
             unit="share",
             items=tuple(TokenMark(text=token) for token in self.tokens),
-            arcs=tuple(tie for tie in kept if tie.value),
+            arcs=tuple(Arc(source=key, target=query, value=value) for value, query, key in kept if value),
             marked=self.position,
         )
 

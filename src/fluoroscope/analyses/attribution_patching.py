@@ -94,11 +94,12 @@ class AttributionPatching(Patched):
     def summary(self) -> str:
         asked = f"of the {self.asked()} ({self.gap()})"
         if not self.checked:
-            return f"What each part {self.verb()} {asked} is estimated by {_BY[self.method]}; nothing was checked."
+            estimated = f"What each part {self.verb()} {asked} is estimated by {_BY[self.method]}"
+            return f"{self.partial()}{estimated}; nothing was checked."
         first, verb = self.checked[0], self.verb()
         told = (
-            f"{self._label(first)} {verb} {share(first.exact)} {asked}, estimated at {share(first.estimate)} by "
-            f"{_BY[self.method]}"
+            f"{self.partial()}{self._label(first)} {verb} {share(first.exact)} {asked}, estimated at "
+            f"{share(first.estimate)} by {_BY[self.method]}"
         )
         if self.agreement is None:
             return f"{told}."
@@ -190,16 +191,20 @@ def attribution_patching(
     measured, told, against = sweeps.measure(model, sweep, metric, asked.target, asked.foil)
     found = _estimates(model, sweep, names, measured, method, steps)
     parts = _largest(found, names, top_k, by_position=by_position)
-    effects = sweep.effects([Part((site,), None if place is None else (place,)) for _, site, place in parts], measured)
-    way = float((effects.clean - effects.corrupted)[0]) * (1 if direction == "denoise" else -1)
-    return AttributionPatching(
-        **patched.fields(model, sweep, effects, told, against),
-        metric=metric,
-        method=method,
-        steps=steps if method in _INTEGRATED else None,
-        kinds=tuple(_kind(found, name, way, by_position=by_position) for name in names),
-        **_checked(parts, effects.shares[:, 0], way),
-    )
+    checking = [Part((site,), None if place is None else (place,)) for _, site, place in parts]
+
+    def result(effects: sweeps.Effects) -> AttributionPatching:
+        way = float((effects.clean - effects.corrupted)[0]) * (1 if direction == "denoise" else -1)
+        return AttributionPatching(
+            **patched.fields(model, sweep, effects, told, against),
+            metric=metric,
+            method=method,
+            steps=steps if method in _INTEGRATED else None,
+            kinds=tuple(_kind(found, name, way, by_position=by_position) for name in names),
+            **_checked(parts, effects.shares[:, 0], way),
+        )
+
+    return sweeps.told(lambda: sweep.effects(checking, measured), result)
 
 
 def _estimates(model: "Model", sweep: Sweep, names: list[str], metric: Metric, method: Method, steps: int) -> Estimates:
@@ -212,13 +217,16 @@ def _estimates(model: "Model", sweep: Sweep, names: list[str], metric: Metric, m
 
 
 def _checked(parts: "list[Largest]", exact: Tensor, way: float) -> dict[str, Any]:
-    """The fields about what was patched in truth."""
+    """The fields about what was patched in truth, as far as it was."""
     estimates = torch.tensor([value for value, _, _ in parts], dtype=torch.float64) / way
+    there = ~exact.isnan()
+    rows = zip(parts, estimates.tolist(), exact.tolist(), there.tolist(), strict=True)
     checked = tuple(
         Checked(site=str(site), position=place, estimate=guess, exact=truth)
-        for (_, site, place), guess, truth in zip(parts, estimates.tolist(), exact.tolist(), strict=True)
+        for (_, site, place), guess, truth, known in rows
+        if known
     )
-    return {"checked": checked, "agreement": spearman(estimates, exact) if len(parts) > 2 else None}
+    return {"checked": checked, "agreement": spearman(estimates[there], exact[there]) if len(checked) > 2 else None}
 
 
 def _names(model: "Model", sites: list[str] | None) -> list[str]:

@@ -7,12 +7,15 @@ Meng et al. 2022, "Locating and Editing Factual Associations in GPT" (which rest
 
 from typing import TYPE_CHECKING, Literal
 
+import torch
+
 from fluoroscope import metrics
 from fluoroscope.errors import ArgumentError, UnavailableError
-from fluoroscope.methods import contrast, readout, tracing
+from fluoroscope.methods import contrast, readout, sweeps, tracing
 from fluoroscope.patched import UNITS
-from fluoroscope.render.text import number, percent, quoted
+from fluoroscope.render.text import counted, number, percent, quoted
 from fluoroscope.result import Result
+from fluoroscope.result import number as finite
 from fluoroscope.sites import Site
 from fluoroscope.views import Heatmap, Mark, View
 
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 THEME = "Causes"
 
 _SAID = {"resid_post": "stream leaving block", "attn_out": "attention of block", "mlp_out": "MLP of block"}
+
+
+Grid = tuple[tuple[float | None, ...], ...]
 
 
 class CausalTracing(Result):
@@ -36,9 +42,11 @@ class CausalTracing(Result):
         samples: how many draws of it; seeds count up from `seed`.
         clean: the metric of the prompt as it is; `corrupted` with noise, the mean over draws.
         layers: the blocks.
-        effects: mean over draws of the metric with the value restored less that without, `[layer][token]`.
+        effects: mean over draws of the metric with the value restored less that without, `[layer][token]`; None where
+            a cancelled run had not come to all draws.
         errors: standard errors of these means, likewise; 0 for a single draw.
         whole: why every copy ran whole; None where only what differs was computed again.
+        missing: how many effects a cancelled run had not come to.
     """
 
     tokens: tuple[str, ...]
@@ -54,23 +62,25 @@ class CausalTracing(Result):
     clean: float
     corrupted: float
     layers: tuple[int, ...]
-    effects: tuple[tuple[float, ...], ...]
-    errors: tuple[tuple[float, ...], ...]
+    effects: Grid
+    errors: Grid
     whole: str | None
+    missing: int = 0
 
     def cells(self) -> list[tuple[int, int, float]]:
         """Layer, token and effect of every cell, the largest first."""
         rows = zip(self.layers, self.effects, strict=True)
-        found = [(layer, place, value) for layer, row in rows for place, value in enumerate(row)]
+        found = [(layer, place, value) for layer, row in rows for place, value in enumerate(row) if value is not None]
         return sorted(found, key=lambda cell: -cell[2])
 
     def summary(self) -> str:
         named = "".join(self.tokens[slice(*self.subject)])
-        lost = f"Noise on {quoted(named)} takes {self._what()} from {self._size(self.clean)} to "
+        partial = f"Partial, {counted(self.missing, 'effect')} not measured. " if self.missing else ""
+        lost = f"{partial}Noise on {quoted(named)} takes {self._what()} from {self._size(self.clean)} to "
         layer, place, value = self.cells()[0]
         error = self.errors[self.layers.index(layer)][place]
         back = f"the {_SAID[self.site]} {layer} at {self._token(place)}, restored alone, brings back "
-        told = f"{self._size(value)} ± {self._size(error)}, more than any other"
+        told = f"{self._size(value)} ± {self._size(error or 0.0)}, more than any other"
         return f"{lost}{self._size(self.corrupted)}; {back}{told}."
 
     def views(self) -> list[View]:
@@ -140,26 +150,39 @@ def causal_tracing(
     asked = contrast.asked(model, answer, None).at(plain.logits[0, -1])
     std = strength * float(plain["embed"].double().std())
     measured = metrics.make(metric, answer=[list(asked.target)])
-    found = tracing.traced(model, ids, span, sites, window, tracing.Noise(std, seed, samples), measured, budget << 20)
-    return CausalTracing(
-        recipe=found.recipe.model_copy(update={"seed": seed, "tokens": (tuple(ids),)}),
-        tokens=tuple(plain.tokens.labels[0]),
-        subject=(span.start, span.stop),
-        answer=contrast.label(model, asked.target),
-        answer_ids=asked.target,
-        site=site,
-        window=window,
-        metric=metric,
-        std=std,
-        samples=samples,
-        seed=seed,
-        clean=found.clean,
-        corrupted=float(found.corrupted.mean()),
-        layers=tuple(each.layer or 0 for each in sites),
-        effects=tuple(map(tuple, found.effects.mean(-1).tolist())),
-        errors=tuple(map(tuple, found.errors.tolist())),
-        whole=found.whole,
-    )
+    noisy = tracing.Noise(std, seed, samples)
+
+    def result(found: tracing.Traced) -> CausalTracing:
+        effects = found.effects.mean(-1)
+        return CausalTracing(
+            recipe=found.recipe.model_copy(update={"seed": seed, "tokens": (tuple(ids),)}),
+            tokens=tuple(plain.tokens.labels[0]),
+            subject=(span.start, span.stop),
+            answer=contrast.label(model, asked.target),
+            answer_ids=asked.target,
+            site=site,
+            window=window,
+            metric=metric,
+            std=std,
+            samples=samples,
+            seed=seed,
+            clean=found.clean,
+            corrupted=float(found.corrupted.mean()),
+            layers=tuple(each.layer or 0 for each in sites),
+            effects=_grid(effects),
+            errors=_grid(found.errors.masked_fill(effects.isnan(), torch.nan)),
+            whole=found.whole,
+            missing=int(effects.isnan().sum()),
+        )
+
+    def measure() -> tracing.Traced:
+        return tracing.traced(model, ids, span, sites, window, noisy, measured, budget << 20)
+
+    return sweeps.told(measure, result)
+
+
+def _grid(values: torch.Tensor) -> Grid:
+    return tuple(tuple(map(finite, row)) for row in values.tolist())
 
 
 def _sites(model: "Model", site: str, samples: int, window: int, strength: float) -> list[Site]:

@@ -5,7 +5,7 @@ Every head is patched alone, in a run of its own, and all runs are made in one s
 al. 2022, "Interpretability in the Wild".
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from fluoroscope import patched
 from fluoroscope.methods import contrast, sweeps
@@ -84,9 +84,8 @@ class HeadPatching(Patched):
     def _all(self) -> list[View]:
         what = f"Every head's {_PARTS[self.part]}"
         if self.positions is None:
-            sites = {str(site): share for site, _, share in self.heads()}
             caption = "A row is a block, a column a head in it."
-            return [HeadGrid(title=what, caption=caption, unit="share", values=by_layer(sites))]
+            return [HeadGrid(title=what, caption=caption, unit="share", values=cast("Grid", self.effects))]
         heads = list(dict.fromkeys(site for site, _, _ in self.heads()))[: 2 * _NAMED]
         cells = {(site, place): share for site, place, share in self.heads()}
         heatmap = Heatmap(

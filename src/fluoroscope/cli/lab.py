@@ -12,7 +12,7 @@ from fluoroscope.errors import ArgumentError
 @click.option("--model", "-m", metavar="PATH_OR_ID", help="Folder or hub id; the embedded specimen if not given.")
 @click.option("--models", metavar="PATH_OR_ID", multiple=True, help="What else may be chosen in the page; repeatable.")
 @click.option("--device", metavar="NAME", help="Where to run: cpu, cuda, cuda:1, mps.")
-@click.option("--host", metavar="NAME", help="Where to listen; other than this machine needs FLUOROSCOPE_TOKEN.")
+@click.option("--host", metavar="NAME", help="Where to listen; elsewhere than on this machine, a token is asked for.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Default 8321; 0 picks a free one.")
 @click.option("--max-tokens", type=click.IntRange(1), help="Longest prompt; default 512.")
 @click.option("--open/--no-open", "browse", default=False, help="Open the page in the browser.")
@@ -28,9 +28,13 @@ def command(browse: bool, models: tuple[str, ...], **given: str | int | None) ->
     except ModuleNotFoundError as error:
         raise ArgumentError(f"the lab needs {error.name}", "pip install 'fluoroscope[lab]'") from error
 
+    settings = Settings.read(os.environ, models=models, **given)
+
     def opened(address: str) -> None:
         click.echo(f"Fluoroscope lab at {address}  (Ctrl-C ends it)")
+        if settings.token is not None:
+            click.echo(f"This link opens it once. The token is in {settings.token_file or 'FLUOROSCOPE_TOKEN'}.")
         if browse:
             webbrowser.open(address)
 
-    serve(Settings.read(os.environ, models=models, **given), opened)
+    serve(settings, opened)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fluoroscope.errors import ArgumentError, EditError
 from fluoroscope.interventions import Intervention, Positions, at, zero
-from fluoroscope.progress import track
+from fluoroscope.progress import telling, track
 from fluoroscope.replay import Replay
 from fluoroscope.rows import Patch
 from fluoroscope.sites import Site
@@ -56,31 +56,37 @@ def without(
     ids: Sequence[int],
     groups: Sequence[Sequence[Site]],
     slot: int,
-    values: StandIn | None = None,
-) -> Float[Tensor, "group d_vocab"]:
+    values: Sequence[StandIn | None] = (None,),
+) -> Float[Tensor, "group sample d_vocab"]:
     """Logits at one position of a prompt, for each group of sites that are gone.
 
     Args:
         ids: the prompt, as it is.
         groups: each a set of writable sites; an empty one is the model as it is.
         slot: the position that is read.
-        values: what they hold instead; None for zero at every position.
+        values: what they hold instead, in one sample after the other; None for zero at every position.
 
     Raises:
         EditError: a site that is read-only, or behind the last block.
-        Cancelled: between blocks.
+        Cancelled: between blocks; with the logits of what was done, NaN elsewhere, if there are any.
     """
-    variants = [
-        Variant({site: zero() for site in group})
-        if values is None
-        else Variant(patches=[_patch(site, values, len(ids)) for site in group])
-        for group in groups
-    ]
-    found = torch.empty(0)
-    for indices, logits in Replay(model, [list(ids)], positions=(slot,), budget=_BUDGET).logits(variants):
-        found = found if len(found) else logits.new_empty(len(groups), logits.shape[-1])
-        found[indices] = logits[:, 0]
-    return found
+    variants = [_variant(group, each, len(ids)) for group in groups for each in values]
+    found = torch.full((len(variants), model.d_vocab), torch.nan)
+
+    def so_far(_: object) -> Tensor | None:
+        return None if bool(found[:, 0].isnan().all()) else found.view(len(groups), len(values), -1)
+
+    with telling(so_far):
+        for indices, logits in Replay(model, [list(ids)], positions=(slot,), budget=_BUDGET).logits(variants):
+            found = found.to(logits)
+            found[indices] = logits[:, 0]
+    return found.view(len(groups), len(values), -1)
+
+
+def _variant(group: Sequence[Site], values: StandIn | None, length: int) -> Variant:
+    if values is None:
+        return Variant({site: zero() for site in group})
+    return Variant(patches=[_patch(site, values, length) for site in group])
 
 
 def _patch(site: Site, values: StandIn, length: int) -> Patch:

@@ -7,16 +7,17 @@ interpret activation patching"). Every part is patched in a run of its own, all 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from fluoroscope import metrics
-from fluoroscope.errors import ArgumentError, Cancelled, UnavailableError
+from fluoroscope.errors import ArgumentError, UnavailableError
 from fluoroscope.methods import readout
 from fluoroscope.metrics import Metric
+from fluoroscope.progress import telling
 from fluoroscope.replay import Replay
 from fluoroscope.rows import Patch
 from fluoroscope.signature import Direction, Precision
@@ -148,14 +149,11 @@ class Sweep:
         ends = self.replay.base_logits(reads)[:, 0]
         clean, corrupted = (metric(side) if reads is None else metric.of_read(side) for side in ends.split(count))
         effects = Effects(scores.view(-1, count), clean.to(scores), corrupted.to(scores), self.direction)
-        try:
+        with telling(lambda _: None if bool(scores.isnan().all()) else effects):
             for indices, logits in self.replay.logits(variants, reads):
                 own = metric.at([index % count for index in indices])
                 found = own(logits[:, 0]) if reads is None else own.of_read(logits[:, 0])
                 scores[indices] = found.to(scores)
-        except Cancelled as stopped:
-            stopped.partial = None if bool(scores.isnan().all()) else effects
-            raise
         return effects
 
     def patched(
@@ -196,17 +194,13 @@ def held(trace: Trace, site: Site, row: int, slots: Sequence[int]) -> Float[Tens
 
 
 def told(measure: Callable[[], Found], tell: Callable[[Found], Told]) -> Told:
-    """What is told of what is measured.
+    """What is told of what is measured, and meanwhile of what there is of it.
 
     Raises:
         Cancelled: while it was measured; it carries what is told of what there is.
     """
-    try:
+    with telling(lambda found: None if found is None else tell(found)):
         found = measure()
-    except Cancelled as stopped:
-        if stopped.partial is not None:
-            stopped.partial = tell(cast("Found", stopped.partial))
-        raise
     return tell(found)
 
 

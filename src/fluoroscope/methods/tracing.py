@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fluoroscope.interventions import at, noise
 from fluoroscope.metrics import Metric
+from fluoroscope.progress import telling
 from fluoroscope.replay import Replay
 from fluoroscope.rows import Patch
 from fluoroscope.sites import Site
@@ -39,7 +40,8 @@ class Traced:
     """What restoring brings back.
 
     Args:
-        effects: the metric with a block's value restored at a token, less that of the noisy run.
+        effects: the metric with a block's value restored at a token, less that of the noisy run; NaN where a run that
+            was called off had not come to it.
         clean: the metric without noise; `corrupted` with each draw of it.
         whole: see `Replay.why_whole`.
     """
@@ -77,6 +79,7 @@ def traced(
 
     Raises:
         ArgumentError: beyond the budget, before anything is restored.
+        Cancelled: with what there is, if that is anything.
     """
     drawn: list[Edits] = [{"embed": at(noise(noisy.std, noisy.seed + draw), subject)} for draw in range(noisy.samples)]
     replay = Replay(model, [list(ids)] * (noisy.samples + 1), sites, edits=[*drawn, {}], budget=budget)
@@ -87,11 +90,20 @@ def traced(
         for draw in range(noisy.samples)
     ]
     scores = torch.full((len(variants),), torch.nan, dtype=torch.float64)
-    for indices, logits in replay.logits(variants):
-        scores[indices] = metric.at([0] * len(indices))(logits[:, 0]).to(scores)
     ends = metric.at([0] * (noisy.samples + 1))(replay.base_logits()[:, 0]).to(scores)
-    effects = scores.view(len(sites), len(ids), noisy.samples) - ends[:-1]
-    return Traced(effects, float(ends[-1]), ends[:-1], replay.trace.recipe, replay.why_whole)
+
+    def found() -> Traced:
+        effects = scores.view(len(sites), len(ids), noisy.samples) - ends[:-1]
+        return Traced(effects, float(ends[-1]), ends[:-1], replay.trace.recipe, replay.why_whole)
+
+    def so_far(_: object) -> Traced | None:
+        now = found()
+        return None if bool(now.effects.mean(-1).isnan().all()) else now
+
+    with telling(so_far):
+        for indices, logits in replay.logits(variants):
+            scores[indices] = metric.at([0] * len(indices))(logits[:, 0]).to(scores)
+    return found()
 
 
 def _restored(replay: Replay, sites: Sequence[Site], index: int, window: int, place: int) -> list[Patch]:

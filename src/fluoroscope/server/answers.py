@@ -20,6 +20,8 @@ _KINDS: tuple[tuple[type[FluoroscopeError], str, int], ...] = (
     (UnavailableError, "unavailable", 422), (ArgumentError, "argument", 422), (LoadError, "model", 422),
 )  # fmt: skip
 
+_LONGEST = 1000  # letters
+
 
 def body(error: str, message: str, hint: str = "") -> bytes:
     """The JSON of an error."""
@@ -31,13 +33,18 @@ def told(error: FluoroscopeError) -> tuple[int, dict[str, str]]:
     name, status = next(((name, status) for kind, name, status in _KINDS if isinstance(error, kind)), ("error", 422))
     if isinstance(error, Refused):
         name, status = error.name, error.status
-    return status, {"error": name, "message": error.message, "hint": error.hint}
+    return status, {"error": name, "message": _brief(error.message), "hint": _brief(error.hint)}
+
+
+def _brief(text: str) -> str:
+    """What quotes a megabyte says no more by it."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
 
 
 def response(error: FluoroscopeError) -> JSONResponse:
     """The HTTP answer to a request that cannot be answered."""
     status, content = told(error)
-    return JSONResponse(content, status_code=status)
+    return JSONResponse(content, status_code=status, headers={"retry-after": "1"} if status in (429, 503) else None)
 
 
 class Refused(FluoroscopeError):

@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket
 
 from fluoroscope import __version__
 from fluoroscope.errors import FluoroscopeError
-from fluoroscope.server import answers, circuit_trace, openapi, single
+from fluoroscope.server import answers, circuit_trace, openapi, single, words
 from fluoroscope.server.answers import Refused
 from fluoroscope.server.channel import Channel
 from fluoroscope.server.gate import Gate
@@ -70,6 +70,7 @@ class Routes:
             WebSocketRoute("/api/analyses/{name}", self.analysis_socket),
             WebSocketRoute("/api/session", self.session),
             Route("/api/presets", self.presets),
+            Route("/api/word", self.word, methods=["POST"]),
             Route("/api/analyze", self.analyze, methods=["POST"]),
             Route("/api/patch", self.patch, methods=["POST"]),
             WebSocketRoute("/ws/analyze", self.analyze_socket),
@@ -129,6 +130,10 @@ class Routes:
 
     async def presets(self, request: Request) -> Response:
         return JSONResponse([preset.model_dump() for preset in circuit_trace.PRESETS])
+
+    async def word(self, request: Request) -> Response:
+        asked, model = read(words.WordRequest, await _object(request)), await self.models.arrived()
+        return JSONResponse((await asyncio.to_thread(words.word, model, asked.text)).model_dump())
 
     async def analyze(self, request: Request) -> Response:
         arguments = await _object(request)

@@ -1,4 +1,4 @@
-"""What goes to one client: in order, no faster than it reads, progress by its newest state alone."""
+"""What goes to one client: in order, no faster than it reads; of progress, and of what is found so far, the newest."""
 
 import asyncio
 import json
@@ -12,6 +12,17 @@ from fluoroscope.errors import Cancelled
 
 Message = dict[str, Any] | str | bytes
 """To be written as JSON, JSON already, or binary."""
+
+
+class Newest(str):
+    """JSON of a state, which takes the place of an older one of the same run."""
+
+    __slots__ = ("run",)
+
+    def __new__(cls, text: str, run: str | None) -> "Newest":
+        found = super().__new__(cls, text)
+        found.run = run
+        return found
 
 
 class Channel:
@@ -69,6 +80,15 @@ class Channel:
             if self.closed or not free:
                 raise Cancelled("the one who asked is gone, or reads too slowly")
             self._line.append(message)
+        self._loop.call_soon_threadsafe(self._filled.set)
+
+    def renew(self, text: str, run: str | None) -> None:
+        """Adds a state of a run from a worker, never waiting, in place of an older one that was not read yet."""
+        with self._lock:
+            if self.closed:
+                return
+            self._line = deque(old for old in self._line if not (isinstance(old, Newest) and old.run == run))
+            self._line.append(Newest(text, run))
         self._loop.call_soon_threadsafe(self._filled.set)
 
     async def pump(self, socket: WebSocket) -> None:

@@ -42,13 +42,21 @@ class Desk:
         """Requests that wait or compute."""
         return len(self._line) + self._busy
 
-    async def do(self, work: Callable[[], T], told: Told | None = None, *, timed: bool = True) -> T:
+    async def do(
+        self,
+        work: Callable[[], T],
+        told: Told | None = None,
+        *,
+        timed: bool = True,
+        watch: Callable[[], None] = lambda: None,
+    ) -> T:
         """What `work` returns, computed in a thread of its own when it is its turn.
 
         Cancelling the task that awaits this stops the work before its next block, and then lets the next one in.
 
         Args:
             timed: False for what may take as long as it takes.
+            watch: called in the worker whenever the work says how far it is.
 
         Raises:
             Refused: too many wait already, it took too long, there is not enough memory, or `work` has a defect.
@@ -57,7 +65,7 @@ class Desk:
         tell = told or _silent
         await self._turn(tell)
         try:
-            return await self._compute(work, tell, self.seconds if timed else None)
+            return await self._compute(work, tell, self.seconds if timed else None, watch)
         finally:
             self._busy = False
             self._next()
@@ -96,7 +104,7 @@ class Desk:
         for ahead, (_, tell) in enumerate(self._line):
             tell("queued", ahead + self._busy, None)
 
-    async def _compute(self, work: Callable[[], T], tell: Told, seconds: float | None) -> T:
+    async def _compute(self, work: Callable[[], T], tell: Told, seconds: float | None, watch: Callable[[], None]) -> T:
         loop, stop, late = asyncio.get_running_loop(), threading.Event(), threading.Event()
         end = None if seconds is None else time.monotonic() + seconds
 
@@ -104,7 +112,10 @@ class Desk:
             if end is not None and time.monotonic() > end:
                 late.set()
             loop.call_soon_threadsafe(tell, label, done, total)
-            return not (stop.is_set() or late.is_set())
+            if stop.is_set() or late.is_set():
+                return False
+            watch()
+            return True
 
         def run() -> T:
             with listening(listen):

@@ -4,6 +4,7 @@ A page of another origin that is open in the user's browser reaches loopback as 
 sockets or a name that is bound to 127.0.0.1 later; so Host and Origin have to be exact, and off loopback a token too.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -20,6 +21,8 @@ Headers = list[tuple[bytes, bytes]]
 
 MAX_BODY = 1 << 20
 """Bytes of a request."""
+BODY_SECONDS = 30.0
+"""In which they have to be there."""
 MAX_SOCKETS = 64
 """Sockets that are open at a time."""
 
@@ -125,12 +128,15 @@ class Gate:
         named = [value for value in _values(scope, b"origin") if value in self.settings.origins]
         added = [*HEADERS, *((b"access-control-allow-origin", value.encode("latin1")) for value in named)]
         added += [(b"vary", b"origin")] if named else []
-        begins = {"http.response.start": 200, "websocket.accept": 101, "websocket.close": 403}
+        begins = {
+            "http.response.start": 200, "websocket.http.response.start": 200, "websocket.accept": 101,
+            "websocket.close": 403,
+        }  # fmt: skip
 
         async def sending(message: MutableMapping[str, Any]) -> None:
             if message["type"] in begins and not status:
                 status.append(message.get("status", begins[message["type"]]))
-            if message["type"] == "http.response.start":
+            if message["type"].endswith("http.response.start"):
                 message = {**message, "headers": [*message.get("headers", []), *added]}
             await send(message)
 
@@ -154,13 +160,17 @@ def _length(scope: Scope) -> int:
 
 
 def _limited(receive: Receive) -> Receive:
-    """A body that ends, as if the client had gone, once it is longer than it may be."""
-    seen = 0
+    """A body that ends, as if the client had gone, once it is longer than it may be or takes too long."""
+    seen, whole, end = 0, False, asyncio.get_running_loop().time() + BODY_SECONDS
 
     async def limited() -> MutableMapping[str, Any]:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
+        nonlocal seen, whole
+        try:
+            async with asyncio.timeout_at(None if whole else end):
+                message = await receive()
+        except TimeoutError:
+            return {"type": "http.disconnect"}
+        seen, whole = seen + len(message.get("body", b"")), not message.get("more_body", False)
         return {"type": "http.disconnect"} if seen > MAX_BODY else message
 
     return limited
@@ -168,15 +178,19 @@ def _limited(receive: Receive) -> Receive:
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, message: str, hint: str) -> None:
     scope["entry"].facts["refused"] = message
+    kind = "http"
     if scope["type"] == "websocket":
-        await receive()  # the handshake, which is answered by 403 and never accepted
-        await send({"type": "websocket.close", "code": 1008, "reason": message})
-    else:
-        text = body("refused", message, hint)
-        await _answer(send, status, [(b"content-type", b"application/json")], text)
+        await receive()  # the handshake, which is never accepted
+        if "websocket.http.response" not in scope.get("extensions", {}):  # this server can say no more than 403
+            await send({"type": "websocket.close", "code": 1008, "reason": message})
+            return
+        kind = "websocket.http"
+    text = body("refused", message, hint)
+    later = [(b"retry-after", b"1")] if status in (429, 503) else []
+    await _answer(send, status, [(b"content-type", b"application/json"), *later], text, kind)
 
 
-async def _answer(send: Send, status: int, headers: Headers, text: bytes = b"") -> None:
+async def _answer(send: Send, status: int, headers: Headers, text: bytes = b"", kind: str = "http") -> None:
     length = [] if status == 204 else [(b"content-length", str(len(text)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, *length]})
-    await send({"type": "http.response.body", "body": text})
+    await send({"type": f"{kind}.response.start", "status": status, "headers": [*headers, *length]})
+    await send({"type": f"{kind}.response.body", "body": text})

@@ -1,10 +1,14 @@
-"""Live passes that pages may ask more of: the last one of each and what it is compared with, the
-oldest given up where they would hold too much."""
+"""Live passes that pages may ask more of: the last ones of each, so that its history can be looked at, the oldest given
+up where they would hold too much."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fluoroscope.trace import Trace
+
+
+PASSES = 8
+"""How many passes of one page are kept."""
 
 
 class Kept:
@@ -19,10 +23,11 @@ class Kept:
         self._passes: dict[tuple[object, str], Trace] = {}
 
     def put(self, page: object, run: str, trace: "Trace", beside: str | None = None) -> None:
-        """Keeps a pass in place of the page's others, all but the one that it stands beside."""
-        for key in self._of(page):
-            if key != (page, beside) or beside == run:
-                del self._passes[key]
+        """Keeps a pass; the page's oldest one goes where it has too many, but not the one that this stands beside."""
+        self._passes.pop((page, run), None)
+        others = [key for key in self._of(page) if key != (page, beside)]
+        for key in others[: max(0, len(self._of(page)) + 1 - PASSES)]:
+            del self._passes[key]
         self._passes[page, run] = trace
         while len(self._passes) > 1 and sum(map(_size, self._passes.values())) > self.cells:
             del self._passes[next(iter(self._passes))]

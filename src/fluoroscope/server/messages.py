@@ -56,6 +56,13 @@ class Answer(Shown):
     run: str
 
 
+class SoFar(Shown):
+    """What a run has found so far, which says itself what is missing; also before it is told as called off."""
+
+    type: Literal["partial"]
+    run: str
+
+
 class Done(Message):
     """A live run, or a change of model, is over."""
 
@@ -151,7 +158,27 @@ class Preset(Message):
     known_of: str
 
 
-FromServer = Annotated[Hello | Begun | Progress | Answer | Done | Stopped | Failed, Field(discriminator="type")]
+class Token(Message):
+    """A token of the vocabulary."""
+
+    id: int
+    label: str
+
+
+class Word(Message):
+    """What a word names.
+
+    Args:
+        named: the tokens; none where it names none, and `trouble` says why, with a hint.
+        alike: tokens that begin like it.
+    """
+
+    named: list[Token]
+    trouble: dict[str, Any] | None
+    alike: list[Token]
+
+
+FromServer = Annotated[Hello | Begun | Progress | SoFar | Answer | Done | Stopped | Failed, Field(discriminator="type")]
 """Any text message of the server's."""
 Frame = Annotated[Layer | Pattern, Field(discriminator="type")]
 """Any header of a binary one."""
@@ -174,7 +201,7 @@ class AskLive(Message):
 
 
 class AskRun(Message):
-    """An analysis: progress, then its result."""
+    """An analysis: progress, and partial where it can tell what it has so far, then its result."""
 
     type: Literal["run"]
     run: RunName

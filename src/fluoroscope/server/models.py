@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from fluoroscope.signature import Parameter, Spec
 
 _LONGEST = 64  # letters in the name of an analysis
+_LETTERS = 64
+"""Of a token, on average, beyond which a prompt is no language."""
 
 
 def found(name: str) -> "Spec | None":
@@ -135,9 +137,12 @@ class Models:
         """Whether a text is short enough for this server.
 
         Raises:
-            Refused: more tokens than a prompt may have, or a pattern of it would have too many cells.
+            Refused: more tokens than a prompt may have, or letters, which take long to count as tokens; or a pattern of
+                it would have too many cells.
         """
         limit = self.settings.max_tokens
+        if len(text) > (most := limit * _LETTERS):
+            raise Refused(413, "tokens", f"{len(text)} letters, where {most} are the most", "Shorten the prompt.")
         count = len(model.tokens(text).rows[0]) if text else 0
         if count > limit:
             raise Refused(413, "tokens", f"{count} tokens, where {limit} are the most", "Shorten the prompt.")

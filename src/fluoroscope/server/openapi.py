@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from fluoroscope import __version__, registry
-from fluoroscope.server import circuit_trace, messages
+from fluoroscope.server import circuit_trace, messages, words
 
 
 class ModelRequest(messages.Message):
@@ -40,6 +40,11 @@ def catalogue() -> bytes:
 @cache
 def document() -> bytes:
     """The OpenAPI document, as JSON."""
+    shown, word = (
+        TypeAdapter(kind).json_schema(ref_template="#/components/schemas/{model}", mode="serialization")
+        for kind in (messages.Shown, messages.Word)
+    )
+    parts = {**shown.pop("$defs"), **word.pop("$defs"), "Shown": shown, "Error": ERROR}
     own = {
         "/api/health": _get("Version, model, device, and how many requests wait.", _WHATEVER),
         "/api/ready": _get("Whether the model is loaded; 503 until it is, with the reason.", _WHATEVER),
@@ -47,6 +52,7 @@ def document() -> bytes:
         | _post("Loads another model.", _schema(ModelRequest), _WHATEVER),
         "/api/analyses": _get("Every analysis, with the schema of its parameters.", _list(messages.Analysis)),
         "/api/presets": _get("Circuit Trace: prompts with known circuits.", _list(messages.Preset)),
+        "/api/word": _post("Which token a word names.", _schema(words.WordRequest), word),
         "/api/analyze": _post(
             "Circuit Trace: a prompt analysed whole.", _schema(circuit_trace.AnalyzeRequest), _WHATEVER
         ),
@@ -59,20 +65,19 @@ def document() -> bytes:
         )
         for spec in registry.specs().values()
     }
-    shown = TypeAdapter(messages.Shown).json_schema(ref_template="#/components/schemas/{model}", mode="serialization")
     found = {
         "openapi": "3.1.0",
         "info": {"title": "Fluoroscope", "version": __version__, "description": _ABOUT},
         "paths": own | analyses,
-        "components": {"schemas": {**shown.pop("$defs"), "Shown": shown, "Error": ERROR}},
+        "components": {"schemas": parts},
     }
     return json.dumps(found).encode()
 
 
 _ABOUT = (
     "Every analysis is a socket as well, at its address: send the arguments as one message; `progress` messages come, "
-    "then `result` or `error`. /ws/analyze is Circuit Trace's: `accepted`, a `layer` each, `done`. /api/session is the "
-    "page's: docs/lab.md."
+    "`partial` ones with what there is so far where an analysis can tell it, then `result` or `error`. /ws/analyze is "
+    "Circuit Trace's: `accepted`, a `layer` each, `done`. /api/session is the page's: docs/lab.md."
 )
 _WHATEVER: dict[str, Any] = {"type": "object"}
 

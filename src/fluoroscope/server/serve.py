@@ -9,13 +9,15 @@ from contextlib import closing, suppress
 import uvicorn
 
 from fluoroscope.errors import ArgumentError
+from fluoroscope.server import wire
 from fluoroscope.server.app import application
 from fluoroscope.server.journal import LOG
 from fluoroscope.server.settings import Settings
 
 _MESSAGE = 1 << 20  # bytes that a client may send at once
 _DRAIN = 10  # seconds
-_CONNECTIONS = 256
+PING_SECONDS = 20.0
+"""Between two questions whether a socket's client is still there, and how long it may take to answer one."""
 
 
 def serve(settings: Settings, opened: Callable[[str], None]) -> None:
@@ -35,9 +37,10 @@ def serve(settings: Settings, opened: Callable[[str], None]) -> None:
 def config(settings: Settings, once: str | None = None) -> uvicorn.Config:
     """How uvicorn serves the application."""
     return uvicorn.Config(
-        application(settings, once), http="h11", ws="websockets-sansio", ws_per_message_deflate=False,
-        ws_max_size=_MESSAGE, ws_max_queue=4, access_log=False, log_level="warning", server_header=False,
-        proxy_headers=False, timeout_graceful_shutdown=_DRAIN, limit_concurrency=_CONNECTIONS,
+        application(settings, once), http=wire.Http, ws=wire.Socket, ws_per_message_deflate=False,
+        ws_max_size=_MESSAGE, ws_max_queue=4, ws_ping_interval=PING_SECONDS, ws_ping_timeout=PING_SECONDS,
+        access_log=False, log_level="warning", server_header=False, proxy_headers=False,
+        timeout_graceful_shutdown=_DRAIN,
     )  # fmt: skip
 
 

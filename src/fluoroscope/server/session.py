@@ -11,6 +11,7 @@ from fluoroscope.errors import FluoroscopeError
 from fluoroscope.server import frames, journal, live, messages
 from fluoroscope.server.answers import Refused, told, unforeseen
 from fluoroscope.server.channel import Channel
+from fluoroscope.server.halfway import Halfway
 from fluoroscope.server.models import Models, found
 from fluoroscope.server.wording import parsed, read, shown, token_count, written
 from fluoroscope.sites import Site
@@ -135,12 +136,15 @@ class Session:
         spec = found(asked.analysis)
         entry.facts["analysis"] = None if spec is None else spec.name
 
-        def work() -> str:
-            result = self.models.run(asked.analysis, asked.arguments)
-            entry.facts["tokens"] = token_count(result)
-            return written({"type": "result", "run": asked.run, **shown(result)}, self.models.settings.max_bytes)
+        most = self.models.settings.max_bytes
+        halfway = Halfway(self.channel, asked.run, most)
 
-        await self.channel.put(await self.models.desk.do(work, self._progress(asked.run)))
+        def work() -> str:
+            result = halfway.until(lambda: self.models.run(asked.analysis, asked.arguments))
+            entry.facts["tokens"] = token_count(result)
+            return written({"type": "result", "run": asked.run, **shown(result)}, most)
+
+        await self.channel.put(await self.models.desk.do(work, self._progress(asked.run), watch=halfway))
 
     async def _pattern(self, asked: messages.AskPattern, entry: journal.Entry) -> None:
         """One head's whole pattern of the last live run, at once: nothing is computed."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from fluoroscope.errors import ArgumentError
+from fluoroscope.server import token_file
 
 _CIRCUIT_TRACE = {"model": "MODEL", "device": "DEVICE", "host": "HOST", "port": "PORT", "max_tokens": "MAX_TOKENS",
                   "origins": "CORS"}  # fmt: skip
@@ -27,6 +28,7 @@ class Settings:
         hosts: names by which others reach it, beside `host` itself, with commas between them.
         origins: pages of other origins that may talk to it, exactly as a browser names them, with commas between.
         token: what a request has to bring; asked for on loopback as well where it is given.
+        token_file: a file with the token, of mode 0600; made in the user's state folder where a token is needed.
         max_tokens: longest prompt.
         max_cells: most numbers in the patterns of a prompt: layers x heads x tokens x tokens.
         max_bytes: longest answer as JSON.
@@ -42,6 +44,7 @@ class Settings:
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     token: str | None = field(default=None, repr=False)
+    token_file: str | None = None
     max_tokens: int = 512
     max_cells: int = 1 << 26
     max_bytes: int = 1 << 26
@@ -55,11 +58,9 @@ class Settings:
             if not getattr(self, name) > (-1 if name == "waiting" else 0):
                 raise ArgumentError(f"{name}={getattr(self, name)} leaves nothing", "Give more.")
         if not self.loopback and self.token is None:
-            raise ArgumentError(f"{self.host} can be reached by others, and there is no token", _TOKEN)
+            raise ArgumentError(f"{self.host} can be reached by others, and there is no token", _HOW)
         if self.token is not None and not re.fullmatch(r"[A-Za-z0-9_.~+/=-]{16,}", self.token):
-            raise ArgumentError(
-                "the token is shorter than 16 characters, or has others than A-Z a-z 0-9 _.~+/=-", _TOKEN
-            )
+            raise ArgumentError("the token is shorter than 16 characters, or has others than A-Z a-z 0-9 _.~+/=-", _HOW)
         if "*" in (*self.hosts, *self.origins):
             raise ArgumentError("'*' would let every page in", "Name the hosts and origins one by one.")
         if not self.names:
@@ -92,6 +93,8 @@ class Settings:
     def read(cls, environ: Mapping[str, str], **given: Any) -> "Settings":
         """From what is given, else from variables of the environment, else by default; the first name counts.
 
+        A token that is needed and not given is made, in a file.
+
         Raises:
             ArgumentError: a value that cannot be, with the name of its variable.
         """
@@ -100,7 +103,14 @@ class Settings:
             variable = next((name for name in variables(each.name) if environ.get(name)), None)
             if each.name not in found and variable is not None:
                 found[each.name] = _value(type(each.default), variable, environ[variable])
-        return cls(**found)
+        if "token" in found and "token_file" in found:
+            raise ArgumentError("there are a token and a token file", "Give one of them.")
+        if "token_file" in found:
+            return cls(**found, token=token_file.read(found["token_file"]))
+        if "token" in found or cls(**found, token=_ANY).loopback:
+            return cls(**found)
+        path = token_file.made()
+        return cls(**found, token=token_file.read(path), token_file=path)
 
 
 def variables(name: str) -> list[str]:
@@ -128,4 +138,8 @@ def _bracketed(host: str) -> str:
 
 
 _EVERY = frozenset({"", "0.0.0.0", "::", "[::]"})  # noqa: S104 - refused without names
-_TOKEN = "Set FLUOROSCOPE_TOKEN; python -c 'import secrets; print(secrets.token_urlsafe(32))' makes one."  # noqa: S105
+_ANY = "x" * 16  # stands for a token while everything else is checked
+_HOW = (
+    "Give one by FLUOROSCOPE_TOKEN_FILE or FLUOROSCOPE_TOKEN; "
+    "python -c 'import secrets; print(secrets.token_urlsafe(32))' makes one."
+)

@@ -80,10 +80,13 @@ export type Hello = { readonly type: "hello"; readonly protocol: number; readonl
 /** How far along a run is; label "queued": how many are ahead of it. */
 export type Progress = { readonly type: "progress"; readonly run: string; readonly label: string; readonly done: number; readonly total: number | null; };
 
+/** What a run has found so far, which says itself what is missing; also before it is told as called off. */
+export type SoFar = { readonly title: string; readonly summary: string; readonly views: readonly (Bars | Heatmap | HeadGrid | Tokens | Lines | Scatter | Arcs | Graph | Table)[]; readonly result: Readonly<Record<string, unknown>>; readonly type: "partial"; readonly run: string; };
+
 /** A run was called off. */
 export type Stopped = { readonly type: "cancelled"; readonly run: string; };
 
-export type FromServer = Hello | Begun | Progress | Answer | Done | Stopped | Failed;
+export type FromServer = Hello | Begun | Progress | SoFar | Answer | Done | Stopped | Failed;
 
 /** Of each head of a layer: entropy over that of an even look (0 to 1), largest share, norm of what it writes; means over all tokens but the first. */
 export type Heads = { readonly entropy: readonly (number | null)[]; readonly concentration: readonly (number | null)[]; readonly value_norm: readonly (number | null)[]; };
@@ -108,7 +111,7 @@ export type AskModel = { readonly type: "model"; readonly run: string; readonly 
 /** One head's pattern in full, of the live run `of`: a binary message. */
 export type AskPattern = { readonly type: "need"; readonly run: string; readonly of: string; readonly layer: number; readonly head: number; };
 
-/** An analysis: progress, then its result. */
+/** An analysis: progress, and partial where it can tell what it has so far, then its result. */
 export type AskRun = { readonly type: "run"; readonly run: string; readonly analysis: string; readonly arguments: Readonly<Record<string, unknown>>; };
 
 /** Calls a run off, which is told as cancelled. */
@@ -124,3 +127,9 @@ export type Preset = { readonly id: string; readonly title: string; readonly pro
 
 /** A result with its pictures. */
 export type Shown = { readonly title: string; readonly summary: string; readonly views: readonly (Bars | Heatmap | HeadGrid | Tokens | Lines | Scatter | Arcs | Graph | Table)[]; readonly result: Readonly<Record<string, unknown>>; };
+
+/** A token of the vocabulary. */
+export type Token = { readonly id: number; readonly label: string; };
+
+/** What a word names. */
+export type Word = { readonly named: readonly (Token)[]; readonly trouble: Readonly<Record<string, unknown>> | null; readonly alike: readonly (Token)[]; };

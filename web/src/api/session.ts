@@ -1,5 +1,6 @@
 /** The page's one socket: runs are asked for by name, and told as they go. */
 import { signal, type Signal } from "@preact/signals";
+import { plainly } from "../draw/text";
 import { readFrame, type Parts } from "./frames";
 import { Recording, type Ask, type Kept } from "./recording";
 import type { Frame, FromServer, Shown } from "./generated";
@@ -13,16 +14,25 @@ export type RunState = {
   done: number;
   total: number | null;
   answer: Shown | null;
+  /** What there is so far; stays when the run is called off. */
+  partial: Shown | null;
   trouble: Trouble | null;
 };
-export const EMPTY: RunState = { status: "empty", label: "", done: 0, total: null, answer: null, trouble: null };
+export const EMPTY: RunState = { status: "empty", label: "", done: 0, total: null, answer: null, partial: null, trouble: null };
 
 /** Answers of a saved run by their questions, and what to do about a question that has none. */
-export type Saved = { answers: ReadonlyMap<string, Kept>; hint: string };
+export type Saved = { name: string; answers: ReadonlyMap<string, Kept>; hint: string };
 
 export type Heard = { text?: FromServer; frame?: { header: Frame; parts: Parts; shapes: Record<string, number[]> } };
+
+/** A message with every text legible, but for the result, which is kept as it is. */
+const legible = (message: FromServer): FromServer =>
+  Object.fromEntries(Object.entries(message).map(([name, part]) => [name, name === "result" ? part : plainly(part)])) as FromServer;
+
 export class Run {
   readonly state: Signal<RunState> = signal({ ...EMPTY, status: "queued" });
+  /** What was said to it, which the page may come back to. */
+  kept: Kept | null = null;
 
   constructor(readonly id: string, readonly ask: Ask, private readonly session: Session,
               readonly heard: (message: Heard) => void = () => {}) {}
@@ -35,6 +45,11 @@ export class Run {
   drop(): void {
     this.cancel();
     this.session.recording.forget(this.id);
+  }
+
+  /** Again what the page shows. */
+  bring(): void {
+    if (this.kept) this.session.recording.again(this.id, this.kept);
   }
 }
 
@@ -64,13 +79,22 @@ export class Session {
   start(ask: Ask, heard?: (message: Heard) => void): Run {
     const run = new Run(`r${++this.count}`, ask, this, heard);
     this.runs.set(run.id, run);
-    this.recording.begin(run.id, ask);
+    run.kept = this.recording.begin(run.id, ask);
     if (this.saved) queueMicrotask(() => this.replay(run));
     else if (this.connected.value === "ready") this.send(run);
     else {
       run.state.value = { ...run.state.value, label: "waiting for the connection" };
       this.waiting.push(run);
     }
+    return run;
+  }
+
+  /** A run that ended before, as it was. */
+  known(ask: Ask, answer: Shown): Run {
+    const run = new Run(`k${++this.count}`, ask, this);
+    run.state.value = { ...EMPTY, status: "ready", answer };
+    this.recording.begin(run.id, ask);
+    this.recording.text(run.id, { ...answer, type: "result", run: run.id });
     return run;
   }
 
@@ -120,13 +144,15 @@ export class Session {
     if (frame.header.type === "pattern") this.ended(run, { status: "ready" });
   }
 
-  private hearText(run: Run, text: FromServer): void {
-    this.recording.text(run.id, text);
+  private hearText(run: Run, said: FromServer): void {
+    this.recording.text(run.id, said);
+    const text = legible(said);
     run.heard({ text });
     if (text.type === "progress") {
       const status = text.label === "queued" ? "queued" : "running";
       run.state.value = { ...run.state.value, status, label: text.label, done: text.done, total: text.total };
-    } else if (text.type === "result") this.ended(run, { status: "ready", answer: text });
+    } else if (text.type === "partial") run.state.value = { ...run.state.value, status: "running", partial: text };
+    else if (text.type === "result") this.ended(run, { status: "ready", answer: text });
     else if (text.type === "done") this.ended(run, { status: "ready" });
     else if (text.type === "cancelled") this.ended(run, { status: "cancelled" });
     else if (text.type === "error") this.ended(run, { status: "error", trouble: text });

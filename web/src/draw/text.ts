@@ -1,14 +1,11 @@
 /** Text of tokens with its white space made visible, and numbers as people read them. */
-const MARKS: Record<string, string> = { " ": "·", "\n": "↵", "\t": "⇥", "\r": "␍" };
+const MARKS: Record<string, string> = { "\n": "↵", "\t": "⇥", "\r": "␍" };
+// Controls, bidirectional marks and the like would change how the rest is read, or not be seen.
+const UNSEEN = /[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu;
 
-export function visible(text: string): string {
-  const shown = text.replace(/[\n\t\r]/g, (c) => MARKS[c]!).replace(/^ +| +$/g, (run) => "·".repeat(run.length));
-  return plain(shown) || "‹empty›";
-}
-
-/** Text in which nothing changes how the rest is read: controls and bidirectional marks are named. */
-export const plain = (text: string): string => text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
-  (c) => `<U+${c.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}>`);
+/** Text in which nothing is hidden and nothing turns round what stands beside it. */
+export const plain = (text: string): string =>
+  text.replace(UNSEEN, (c) => MARKS[c] ?? `<U+${c.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0")}>`);
 
 /** The same of every text in a value. */
 export function plainly<T>(value: T): T {
@@ -17,6 +14,8 @@ export function plainly<T>(value: T): T {
   if (value === null || typeof value !== "object") return value;
   return Object.fromEntries(Object.entries(value).map(([name, part]) => [name, plainly(part)])) as T;
 }
+
+export const visible = (text: string): string => plain(text).replace(/^ +| +$/g, (run) => "·".repeat(run.length)) || "‹empty›";
 
 export function number(value: number | null, signed = false): string {
   if (value === null) return "–";

@@ -1,5 +1,5 @@
 /** Any analysis of the registry, by a form made of its parameters. */
-import { useChoice } from "../state/choices";
+import { analysis } from "../state/chosen";
 import { A, B, catalogue } from "../state/lab";
 import { Form, properties } from "../form/form";
 import { Picture } from "../views";
@@ -7,14 +7,14 @@ import { useAnalysis } from "./analysis";
 import { Panel } from "./frame";
 
 export function AnyAnalysis() {
-  const [name, setName] = useChoice("any", "explain");
+  const name = analysis.value;
   const spec = catalogue.value.find((each) => each.name === name);
   const themes = [...new Set(catalogue.value.map((each) => each.theme))];
   return (
     <Panel id="any" title="Every analysis" state={null} about="The whole catalogue, as commands and the library have it; results carry the Python that makes them.">
       <p class="choices">
         <label for="analysis">Analysis</label>
-        <select id="analysis" value={name} onChange={(event) => setName(event.currentTarget.value)}>
+        <select id="analysis" value={name} onChange={(event) => (analysis.value = event.currentTarget.value)}>
           {themes.map((theme) => (
             <optgroup label={theme}>{catalogue.value.filter((each) => each.theme === theme).map((each) => <option value={each.name}>{each.command}</option>)}</optgroup>
           ))}

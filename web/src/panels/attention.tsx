@@ -1,16 +1,17 @@
 /** Where one head looks, token by token: exact shares on demand, the picture at once. */
-import { useEffect, useRef, useState } from "preact/hooks";
-import { asByte, paint, paintLess } from "../draw/pattern";
-import { number, percent, visible } from "../draw/text";
+import { useEffect, useMemo, useState } from "preact/hooks";
+import { visible } from "../draw/text";
 import { A, B, first, session, showing, sides, type Side } from "../state/lab";
-import { focus, hover, select, selection } from "../state/selection";
-import { dark } from "../state/theme";
+import { focus, hover, selection } from "../state/selection";
 import { Cells } from "../views/grid";
-import { largest, Legend, LESS } from "../views/shared";
+import { largest, LESS } from "../views/shared";
 import { unequal } from "./heads";
 import { Panel } from "./frame";
+import { Matrix } from "./matrix";
 
 const READABLE = 20;
+/** Patterns of more tokens are not fetched while the pointer only passes by: milliseconds. */
+const [HEAVY, REST] = [200, 150];
 
 type Fetched = { key: string; values: Float32Array | null; trouble: string };
 
@@ -19,38 +20,57 @@ function usePattern(of: Side, layer: number | null, head: number | null): Fetche
   const [fetched, setFetched] = useState<Fetched | null>(null);
   const key = `${of.run.value?.id}/${layer}.${head}`;
   const ready = of.shown.value !== null && sides.value.includes(of);
+  const passing = hover.value.head !== null && (selection.value.layer !== layer || selection.value.head !== head);
   useEffect(() => {
-    if (layer === null || head === null || !ready) return;
-    session.start({ type: "need", of: of.run.value!.id, layer, head }, ({ frame, text }) => {
+    if (layer === null || head === null || !ready || fetched?.key === key) return;
+    const ask = () => session.start({ type: "need", of: of.run.value!.id, layer, head }, ({ frame, text }) => {
       if (frame) setFetched({ key, values: frame.parts.pattern as Float32Array, trouble: "" });
       if (text?.type === "error") setFetched({ key, values: null, trouble: `${text.message}. ${text.hint}` });
     });
+    if (!passing || of.tokens.value.length < HEAVY) { ask(); return; }
+    const waiting = setTimeout(ask, REST);
+    return () => clearTimeout(waiting);
   }, [key, ready]);
   return fetched?.key === key ? fetched : null;
 }
 
 export function Attention() {
   const { layer, head } = focus.value;
+  const [turned, setTurned] = useState(false);
   const of = first.value;
   const both = showing.value === "A−B";
   const [one, other] = [usePattern(A, layer, head), usePattern(B, layer, head)];
   const exact = (of === A ? one : other)?.values ?? null;
   const [minuend, second] = [one?.values, other?.values];
-  const about = `A row is the token that looks, a column the one looked at; every row sums to ${both ? "0: blue is more in A, orange more in B" : "1. A large share on the first token is often rest, not reading"}.`;
+  const sums = both ? "0: blue is more in A, orange more in B" : "1. A large share on the first token is often rest, not reading";
+  const about = turned ? `A row is the token looked at, a column the one that looks; every column sums to ${sums}.` : `A row is the token that looks, a column the one looked at; every row sums to ${sums}.`;
   const title = layer === null || head === null ? "Attention" : `Attention of L${layer}H${head}${both ? ", A − B" : showing.value === "B" ? ", B" : ""}`;
   const live = layer === null || head === null ? null : of.layers.value[layer];
   const there = live?.heads && head! < live.heads.entropy.length;
-  const values = !both ? exact : minuend && second && minuend.length === second.length ? minuend.map((share, cell) => share - second[cell]!) : null;
+  const values = useMemo(() => !both ? exact : minuend && second && minuend.length === second.length ? minuend.map((share, cell) => share - second[cell]!) : null, [both, exact, minuend, second]);
+  const meanwhile = useMemo(() => (live && head !== null && !both ? small(live, head) : null), [live, head, both]);
   const trouble = sides.value.map((each) => (each === A ? one : other)?.trouble).find((text) => text);
+  const exchange = <button aria-pressed={turned} aria-keyshortcuts="x" onClick={() => setTurned(!turned)}>Exchange rows and columns (X)</button>;
   return (
     <Panel id="attention" title={title} about={about} state={null}>
-      {!there ? <p class="state">Point at a head, or choose one, to see where it looks.</p>
+      {!there ? <p class="state">{live && !live.heads ? `Layer ${layer} has no attention heads.` : "Point at a head, or choose one, to see where it looks."}</p>
         : both && unequal() ? <p class="state">{unequal()}</p>
         : trouble ? <p class="state">{trouble}</p>
-        : of.tokens.value.length > READABLE ? <Whole layer={layer!} head={head!} values={values} both={both} />
-        : values ? <Exact values={values} both={both} /> : <p class="state">Fetching the shares …</p>}
+        : (
+          <div onKeyDown={(event) => { if (/^x$/i.test(event.key) && !/^(INPUT|SELECT)$/.test((event.target as HTMLElement).tagName)) setTurned(!turned); }}>
+            {of.tokens.value.length > READABLE
+              ? <Matrix name={`L${layer}H${head}`} names={labels(both)} values={values} both={both} turned={turned} small={meanwhile}>{exchange}</Matrix>
+              : <><p class="choices">{exchange}</p>{values ? <Exact values={values} both={both} turned={turned} /> : <p class="state">Fetching the shares …</p>}</>}
+          </div>
+        )}
     </Panel>
   );
+}
+
+/** The picture that came with the layer. */
+function small(live: { pattern: Uint8Array | null; side: number }, head: number): { bytes: Uint8Array; side: number } | null {
+  const cells = live.side ** 2;
+  return live.pattern ? { bytes: live.pattern.subarray(head * cells, (head + 1) * cells), side: live.side } : null;
 }
 
 /** Tokens of the rows and columns; where the two prompts differ, both. */
@@ -59,52 +79,11 @@ const labels = (both: boolean): string[] => first.value.tokens.value.map((text, 
   return second === text ? visible(text) : `${visible(text)}/${visible(second)}`;
 });
 
-function Exact({ values, both }: { values: Float32Array; both: boolean }) {
+function Exact({ values, both, turned }: { values: Float32Array; both: boolean; turned: boolean }) {
   const marks = labels(both).map((label) => ({ label, token: true, site: null }));
   const size = marks.length;
-  const rows = marks.map((_, q) => marks.map((_, k) => (k > q ? null : values[q * size + k]!)));
-  return <Cells grid={{ title: "attention", unit: "share", signed: both, note: LESS, maximum: both ? largest(values) || 1 : 1, rows: marks, columns: marks, values: rows, tokens: null, place: (query, key) => (key > query ? null : { query, key }) }} />;
-}
-
-const STEPS: Record<string, [number, number]> = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-
-function Whole({ layer, head, values, both }: { layer: number; head: number; values: Float32Array | null; both: boolean }) {
-  const canvas = useRef<HTMLCanvasElement>(null);
-  const { pattern, side } = first.value.layers.value[layer]!;
-  const night = dark.value;
-  const size = first.value.tokens.value.length;
-  useEffect(() => {
-    if (!canvas.current) return;
-    if (values && both) paintLess(canvas.current, values, largest(values), size, night);
-    else if (values) paint(canvas.current, Uint8Array.from(values, asByte), size, night);
-    else if (pattern && !both) paint(canvas.current, pattern.subarray(head * side ** 2, (head + 1) * side ** 2), side, night);
-  }, [layer, head, values, both, night]);
-  const at = (event: MouseEvent): { query: number; key: number } => {
-    const box = canvas.current!.getBoundingClientRect();
-    const cell = (share: number) => Math.min(size - 1, Math.max(0, Math.floor(share * size)));
-    return { query: cell((event.clientY - box.top) / box.height), key: cell((event.clientX - box.left) / box.width) };
-  };
-  const q = hover.value.query ?? selection.value.query;
-  const k = hover.value.key ?? selection.value.key;
-  const names = labels(both);
-  const said = q !== null && k !== null && k <= q && values && names[q] !== undefined
-    ? `${names[q]} ${q} looks at ${names[k]} ${k}: ${both ? number(values[q * size + k]!, true) : percent(values[q * size + k]!)}`
-    : `${size} tokens: point at a cell, or move with the arrows`;
-  const drawn = values ? size : side;
-  return (
-    <>
-      <canvas ref={canvas} class="square" width={drawn} height={drawn} role="img" tabIndex={0} aria-label={`pattern of L${layer}H${head}: ${said}`}
-        onMouseMove={(event) => (hover.value = { ...selection.value, ...at(event) })} onMouseLeave={() => (hover.value = { layer: null, head: null, query: null, key: null })}
-        onClick={(event) => select(at(event))}
-        onKeyDown={(event) => {
-          const step = STEPS[event.key];
-          if (!step) return;
-          event.preventDefault();
-          const row = Math.min(size - 1, Math.max(0, (selection.value.query ?? 0) + step[0]));
-          select({ query: row, key: Math.min(row, Math.max(0, (selection.value.key ?? 0) + step[1])) });
-        }} />
-      <Legend maximum={both && values ? largest(values) : 1} signed={both} unit="share, by its square root" note={LESS} />
-      <p class="muted" aria-live="polite">{said}</p>
-    </>
-  );
+  const of = (row: number, column: number) => (turned ? { query: column, key: row } : { query: row, key: column });
+  const rows = marks.map((_, row) => marks.map((_, column) => { const { query, key } = of(row, column); return key > query ? null : values[query * size + key]!; }));
+  const place = (row: number, column: number) => { const cell = of(row, column); return cell.key > cell.query ? null : cell; };
+  return <Cells grid={{ title: "attention", unit: "share", signed: both, note: LESS, maximum: both ? largest(values) || 1 : 1, rows: marks, columns: marks, values: rows, tokens: null, place }} />;
 }

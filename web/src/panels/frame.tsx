@@ -14,10 +14,12 @@ type Props = Asked & {
   empty?: string;
   /** What is drawn, which a newer run may not have replaced yet. */
   answer?: Shown | null;
+  /** Choices that stand whatever the state is. */
+  before?: ComponentChildren;
   children?: ComponentChildren;
 };
 
-export function Panel({ id, title, about, state, empty = "", answer = null, onCancel, onRetry, children }: Props) {
+export function Panel({ id, title, about, state, empty = "", answer = null, onCancel, onRetry, before, children }: Props) {
   const box = useRef<HTMLElement>(null);
   const [note, setNote] = useState("");
   const call = (answer?.result as { call?: { script: string } } | undefined)?.call;
@@ -26,7 +28,7 @@ export function Panel({ id, title, about, state, empty = "", answer = null, onCa
     download(`${id}.${kind}`, kind === "svg" ? new Blob([asText(made.image)], { type: "image/svg+xml" }) : await asDots(made));
   };
   return (
-    <section ref={box} id={id} class="panel" aria-labelledby={`${id}-title`} tabIndex={-1} data-status={state?.status ?? "none"}>
+    <section ref={box} id={id} class="panel" aria-labelledby={`${id}-title`} tabIndex={-1} data-status={state ? filling(state) ? "partial" : state.status : "none"}>
       <header>
         <h2 id={`${id}-title`}>{title}</h2>
         <span class="menu" role="group" aria-label={`${title}: save`}>
@@ -42,6 +44,7 @@ export function Panel({ id, title, about, state, empty = "", answer = null, onCa
         </span>
       </header>
       <p class="muted about">{about}</p>
+      {before}
       <States state={state} empty={empty} old={answer !== null} onCancel={onCancel} onRetry={onRetry}>{children}</States>
     </section>
   );
@@ -60,19 +63,30 @@ export function States({ state, empty, old, onCancel, onRetry, children }: Asked
           {state.status === "running" && state.total !== null && <progress value={state.done} max={state.total} aria-label={state.label} />}
           {onCancel && <button onClick={onCancel}>Cancel</button>}
         </p>
-        {old && <div class="old" aria-busy="true">{children}</div>}
+        {old && <div class={filling(state) ? "" : "old"} aria-busy="true">{children}</div>}
       </>
     );
-    case "cancelled": return <p class="state">Called off. {again}</p>;
+    case "cancelled": return (
+      <>
+        <p class="state">Called off{state.partial ? ": this is what was found before" : ""}. {again}</p>
+        {state.partial && children}
+      </>
+    );
     case "error": return (
-      <div class="state trouble" role="alert">
-        <p><b>{state.trouble?.message}</b> {state.trouble?.hint}</p>
-        {again}
-      </div>
+      <>
+        <div class="state trouble" role="alert">
+          <p><b>{state.trouble?.message}</b> {state.trouble?.hint}</p>
+          {again}
+        </div>
+        {state.partial && children}
+      </>
     );
     case "ready": return <>{children}</>;
   }
 }
+
+/** Whether a run under way has told what it has so far. */
+const filling = ({ status, partial }: RunState): boolean => status === "running" && partial !== null;
 
 /** How far along a run is. */
 export function told({ status, label, done, total }: RunState): string {

@@ -1,6 +1,7 @@
 /** The model, the connection, the theme, and how to use the keyboard. */
 import { useState } from "preact/hooks";
 import { model, session, switchModel } from "../state/lab";
+import { PANELS } from "../state/actions";
 import { dark, theme } from "../state/theme";
 import { copy } from "../state/clipboard";
 import { link, linkedModel } from "../state/link";
@@ -46,8 +47,8 @@ export const openHelp = (): void => document.querySelector<HTMLDialogElement>("#
 export function Help() {
   const rows = [
     ["Enter", "in the prompt: analyse"], ["arrows", "between cells and heads; Enter chooses"], ["[ ]", "the layer below, above"], ["{ }", "the head before, behind"],
-    ["Esc", "clear the selection"], ["z, Z", "undo, redo a selection"], ["c", "compare: A, B, A − B"], ["l", "copy a link to what is shown"], ["d", "dark or light"],
-    ["g then h a p i s l c f t e", "go to heads, attention, prompt, inspector, sweep, lens, circuit, flow, path tree, every analysis"],
+    ["/ or Ctrl-K", "every action, panel, preset and analysis by name"], ["Esc", "clear the selection"], ["z, Z", "undo, redo: selection, pins, threshold, target"], ["p", "on a cell: pin its token, or patch it alone"], ["x, + −", "in the attention of many tokens: exchange rows and columns; zoom"], ["c", "compare: A, B, A − B"], ["l", "copy a link to what is shown"], ["d", "dark or light"],
+    ["g then a letter", `go to ${PANELS.map(({ key, name }) => `${key} ${name.toLowerCase()}`).join(", ")}`],
   ];
   return (
     <dialog id="help" aria-labelledby="help-title">

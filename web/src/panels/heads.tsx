@@ -1,28 +1,35 @@
-/** Every head as a small picture of where it looks, filled layer by layer while the model computes. */
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import type { Heads } from "../api/generated";
+/** Every head as a small picture of where it looks, or as a number; filled layer by layer while the model computes. */
+import "./heads.css";
+import { useMemo, useState } from "preact/hooks";
 import { EMPTY } from "../api/session";
+import { less } from "../draw/atlas";
 import { number } from "../draw/text";
-import { less, paint, paintLess } from "../draw/pattern";
-import { A, B, first, found, measure, model, showing, sides, type LiveLayer } from "../state/lab";
-import { hover, select, selection } from "../state/selection";
-import { dark } from "../state/theme";
-import { Cells } from "../views/grid";
-import { largest, Legend, LESS } from "../views/shared";
+import { A, B, first, found, measure, model, showing, sides } from "../state/lab";
+import { hover, NONE, select, selection } from "../state/selection";
+import { DataTable, largest, Legend, LESS } from "../views/shared";
 import { Panel } from "./frame";
+import { asBytes, HeadGrid, placeOf, type Row } from "./headgrid";
+import { grid, measures, ranked, type Grid, type Ranked } from "./measures";
+import { Space } from "./space";
 
-const MEASURES: Record<keyof Heads, { name: string; unit: string }> = {
-  value_norm: { name: "what it writes (mean norm)", unit: "norm" },
-  entropy: { name: "how widely it looks (entropy; 1 is an even look)", unit: "of an even look" },
-  concentration: { name: "how sharply it looks (largest share)", unit: "share" },
-};
+const ANSWER = "what it adds to the answer";
+const COUNTS = [0, 3, 5, 10, 20];
 
 export function HeadMap() {
   const state = first.value.run.value?.state.value ?? EMPTY;
   const layers = first.value.layers.value;
   const there = layers.filter((layer) => layer !== null).length;
-  const chosen = measure.value === "pattern" || measure.value in MEASURES || measure.value in found.value ? measure.value : "pattern";
+  const names = measures();
+  const chosen = names.some(([name]) => name === measure.value) ? measure.value : "pattern";
   const both = showing.value === "A−B";
+  const [form, setForm] = useState<"flat" | "space" | "table">("flat");
+  const [hide, setHide] = useState(false);
+  const [by, setBy] = useState<string | null>(null);
+  const [count, setCount] = useState(5);
+  const rankedBy = by ?? (chosen !== "pattern" ? chosen : ANSWER in found.value ? ANSWER : "value_norm");
+  const scores = there === layers.length ? grid(rankedBy) : null; // not before all layers are there
+  const tops = scores ? ranked(scores).slice(0, count) : [];
+  const headless = layers.filter((layer) => layer !== null && !layer.heads).length;
   const about = `A row is a layer, a cell a head; patterns show how each token (down) looks at those before it (across). ${both
     ? "Blue is more in A, orange more in B." : "Layers appear as the model computes them."}`;
   return (
@@ -32,12 +39,34 @@ export function HeadMap() {
         <label for="measure">Show</label>
         <select id="measure" value={chosen} onChange={(event) => (measure.value = event.currentTarget.value)}>
           <option value="pattern">where it looks (pattern)</option>
-          {Object.entries(MEASURES).map(([name, { name: title }]) => <option value={name}>{title}</option>)}
-          {Object.keys(found.value).map((name) => <option value={name}>{name}</option>)}
+          {names.map(([name, title]) => <option value={name}>{title}</option>)}
         </select>
+        <span class="switch" role="group" aria-label="Form of the head map">
+          {(["flat", "space", "table"] as const).map((each) => (
+            <button aria-pressed={form === each} onClick={() => setForm(each)}>{{ flat: "2D", space: "3D", table: "table" }[each]}</button>
+          ))}
+        </span>
         <span class="muted">{there} of {layers.length || Number(model.value?.about.n_layers ?? 0)} layers</span>
+        {headless > 0 && <label><input type="checkbox" checked={hide} onChange={(event) => setHide(event.currentTarget.checked)} /> hide {headless} without heads</label>}
       </p>
-      {both && unequal() ? <p class="state">{unequal()}</p> : chosen === "pattern" ? <Thumbnails /> : <Numbers name={chosen} />}
+      {both && unequal() ? <p class="state">{unequal()}</p> : layers.length > 0 && (
+        <>
+          {form === "table" ? <Twin /> : <Drawn name={chosen} space={form === "space"} hide={hide} tops={tops} scores={scores} />}
+          <p class="tops">
+            <label for="top-count">Mark</label>
+            <select id="top-count" value={count} onChange={(event) => setCount(Number(event.currentTarget.value))}>
+              {COUNTS.map((each) => <option value={each}>{each ? `the ${each} largest` : "none"}</option>)}
+            </select>
+            {count > 0 && (
+              <>
+                <label for="top-by">by</label>
+                <select id="top-by" value={rankedBy} onChange={(event) => setBy(event.currentTarget.value)}>{names.map(([name, title]) => <option value={name}>{title}</option>)}</select>
+                {tops.map((top) => <Top top={top} signed={scores?.signed ?? false} />)}
+              </>
+            )}
+          </p>
+        </>
+      )}
     </Panel>
   );
 }
@@ -49,93 +78,72 @@ export function unequal(): string | null {
     : one === other ? null : `A has ${one} tokens and B ${other}: a difference needs prompts of as many. Look at A or B alone, or change one.`;
 }
 
-const minus = (one: number | null, other: number | null): number | null => (one === null || other === null ? null : one - other);
-
-function Numbers({ name }: { name: string }) {
-  const mark = (label: string) => ({ label, token: false, site: null });
-  const live = MEASURES[name as keyof Heads];
-  const given = found.value[name];
-  const both = sides.value.length === 2;
-  const of = (layer: LiveLayer | null | undefined): readonly (number | null)[] | null => (live ? layer?.heads?.[name as keyof Heads] ?? null : null);
-  const values = given ? given.values : first.value.layers.value.map((layer, index) => {
-    const [one, other] = [of(layer), of(B.layers.value[index])];
-    return !both ? one : one && other && one.map((value, head) => minus(value, other[head] ?? null));
-  });
-  const width = Math.max(0, ...values.map((row) => row?.length ?? 0));
-  const filled = values.map((row) => row ?? Array<number | null>(width).fill(null));
+function Top({ top: { layer, head, value }, signed }: { top: Ranked; signed: boolean }) {
+  const chosen = selection.value.layer === layer && selection.value.head === head;
   return (
-    <Cells grid={{
-      title: live?.name ?? name, unit: live?.unit ?? given?.unit ?? "", signed: given?.signed ?? both, note: both ? LESS : undefined, tokens: null, values: filled,
-      maximum: largest(filled.flat()) || 1, rows: filled.map((_, i) => mark(`L${i}`)),
-      columns: Array.from({ length: width }, (_, i) => mark(`H${i}`)), place: (layer, head) => ({ layer, head }),
-    }} />
+    <button class="quiet top" aria-pressed={chosen} onClick={() => select({ layer, head })}
+      onMouseEnter={() => (hover.value = { ...NONE, layer, head })} onMouseLeave={() => (hover.value = NONE)}>L{layer}H{head} {number(value, signed)}</button>
   );
 }
 
-function Thumbnails() {
-  const rows = first.value.layers.value;
-  const width = Math.max(0, ...rows.map((layer) => layer?.heads?.entropy.length ?? 0));
-  const [at, setAt] = useState<[number, number]>([0, 0]);
-  const body = useRef<HTMLDivElement>(null);
-  const move = (event: KeyboardEvent) => {
-    const [row, column] = at;
-    const next: Record<string, [number, number]> = {
-      ArrowUp: [row - 1, column], ArrowDown: [row + 1, column], ArrowLeft: [row, column - 1], ArrowRight: [row, column + 1],
-      Home: [row, 0], End: [row, width - 1], PageUp: [0, column], PageDown: [rows.length - 1, column],
-    };
-    const target = next[event.key];
-    if (!target) return;
-    event.preventDefault();
-    const place: [number, number] = [Math.min(Math.max(target[0], 0), rows.length - 1), Math.min(Math.max(target[1], 0), width - 1)];
-    setAt(place);
-    body.current?.querySelector<HTMLElement>(`[data-place="${place.join(".")}"]`)?.focus();
-  };
+/** How many heads share a key and value head; 1 where each has its own. */
+function shared(): number {
+  const { n_heads, n_kv_heads } = (model.value?.about ?? {}) as { n_heads?: number; n_kv_heads?: number };
+  return n_heads && n_kv_heads ? n_heads / n_kv_heads : 1;
+}
+
+type DrawnProps = { name: string; space: boolean; hide: boolean; tops: readonly Ranked[]; scores: Grid | null };
+
+/** Patterns, or numbers where they are asked for; balls are always of numbers. */
+function Drawn({ name, space, hide, tops, scores }: DrawnProps) {
   const both = sides.value.length === 2;
-  const others = B.layers.value;
-  const differences = useMemo(() => rows.map((layer, index) => {
-    const other = others[index];
-    return both && layer?.pattern && other?.pattern && layer.side === other.side ? less(layer.pattern, other.pattern) : null;
-  }), [rows, others, both]);
-  const most = largest(differences.map((values) => (values ? largest(values) : 0)));
+  const numbers = name !== "pattern" ? grid(name) : space ? scores ?? grid("value_norm") : null;
+  const patterns = usePatterns(both);
+  const maximum = numbers ? largest(numbers.values.flatMap((row) => row ?? [])) || 1 : both ? patterns.most : 1;
+  const layers = first.value.layers.value;
+  const rows = useMemo<readonly Row[]>(() => !numbers ? patterns.rows : layers.map((layer, index) => {
+    const values = numbers.values[index];
+    return layer && { bytes: values ? asBytes(values, maximum, numbers.signed) : null, heads: layer.heads?.entropy.length ?? 0 };
+  }), [numbers ? numbers.values : null, layers, patterns, maximum]);
+  const columns = Math.max(0, ...rows.map((row) => row?.heads ?? 0));
+  const marks = useMemo(() => new Map(tops.map(({ layer, head }, index) => [placeOf(layer, head), index + 1])), [JSON.stringify(tops)]);
+  const signed = numbers?.signed ?? both;
+  const group = shared();
+  const told = (layer: number, head: number) => {
+    const spread = layers[layer]?.heads?.entropy[head];
+    const value = numbers?.values[layer]?.[head];
+    return `L${layer}H${head}${numbers ? `, ${number(value ?? null, signed)} ${numbers.unit}` : typeof spread === "number" ? `, entropy ${number(spread)} of an even look` : ""}`;
+  };
+  const common = { rows, columns, group, hide, marks, maximum };
   return (
     <>
-      <div class="wide">
-        <div ref={body} class="thumbnails" role="grid" aria-label="heads" onKeyDown={move} style={{ "--columns": width }}>
-          {rows.map((layer, index) => (
-            <div role="row" class="layer">
-              <span role="rowheader" class="muted">L{index}</span>
-              {Array.from({ length: width }, (_, head) => (
-                <Thumbnail layer={layer} difference={differences[index] ?? null} most={most} both={both} place={[index, head]} stop={at[0] === index && at[1] === head} onFocus={() => setAt([index, head])} />
-              ))}
-            </div>
-          ))}
-        </div>
-      </div>
-      {width > 0 && <Legend maximum={both ? most : 1} signed={both} unit="share, by its square root" note={LESS} />}
+      {space && numbers ? <Space {...common} grid={numbers} />
+        : <HeadGrid {...common} side={numbers ? 1 : patterns.side} signed={signed} grid={numbers} told={told} />}
+      {group > 1 && <p class="muted">{group} heads that stand together share one key and value head: they read the same keys, each with a query of its own.</p>}
+      {columns > 0 && <Legend maximum={maximum} signed={signed} unit={numbers ? numbers.unit : "share, by its square root"} note={both ? LESS : undefined} />}
     </>
   );
 }
 
-type OneProps = { layer: LiveLayer | null; difference: Float32Array | null; most: number; both: boolean; place: [number, number]; stop: boolean; onFocus: () => void };
+/** Every layer's patterns, or what they are less those of the other prompt. */
+function usePatterns(both: boolean): { rows: readonly Row[]; side: number; most: number } {
+  const [layers, others] = [first.value.layers.value, B.layers.value];
+  return useMemo(() => {
+    const side = Math.max(1, ...layers.map((layer) => layer?.side ?? 0));
+    const heads = (index: number) => layers[index]?.heads?.entropy.length ?? 0;
+    if (!both) return { rows: layers.map((layer, index) => layer && { bytes: layer.pattern, heads: heads(index) }), side, most: 1 };
+    const differences = layers.map((layer, index) => {
+      const other = others[index];
+      return layer?.pattern && other?.pattern && layer.side === other.side ? less(layer.pattern, other.pattern) : null;
+    });
+    const most = largest(differences.map((values) => (values ? largest(values) : 0))) || 1;
+    return { rows: layers.map((layer, index) => layer && { bytes: differences[index] ? asBytes([...differences[index]!], most, true) : null, heads: heads(index) }), side, most };
+  }, [layers, others, both]);
+}
 
-function Thumbnail({ layer, difference, most, both, place: [index, head], stop, onFocus }: OneProps) {
-  const canvas = useRef<HTMLCanvasElement>(null);
-  const chosen = selection.value.layer === index && selection.value.head === head;
-  const night = dark.value;
-  const there = layer?.pattern && (!both || difference) ? layer : null;
-  useEffect(() => {
-    if (!there?.pattern || !canvas.current) return;
-    const [from, to] = [head * there.side ** 2, (head + 1) * there.side ** 2];
-    if (!both) paint(canvas.current, there.pattern.subarray(from, to), there.side, night);
-    else if (difference) paintLess(canvas.current, difference.subarray(from, to), most, there.side, night);
-  }, [there, difference, most, both, night]);
-  const spread = layer?.heads?.entropy[head];
-  return (
-    <button role="gridcell" data-place={`${index}.${head}`} tabIndex={stop ? 0 : -1} class={there ? "thumbnail there" : "thumbnail"} aria-selected={chosen}
-      aria-label={`L${index}H${head}${typeof spread === "number" ? `, entropy ${number(spread)} of an even look` : ""}`} aria-disabled={!there} title={`L${index}H${head}`}
-      onFocus={onFocus} onMouseEnter={() => (hover.value = { layer: index, head, query: null, key: null })}
-      onMouseLeave={() => (hover.value = { layer: null, head: null, query: null, key: null })} onClick={() => { if (there) select({ layer: index, head }); }}>
-      {there && <canvas ref={canvas} width={there.side} height={there.side} />}
-    </button>
-  );
+/** The same as numbers: each head with every measure. */
+function Twin() {
+  const grids = measures().map(([name]) => grid(name)).filter((each) => each !== null);
+  const heads = first.value.layers.value.flatMap((layer, index) => (layer?.heads?.entropy ?? []).map((_, head): [number, number] => [index, head]));
+  return <DataTable name="heads" head={["head", ...grids.map(({ title }) => title)]} rows={heads.map(([layer, head]) => [`L${layer}H${head}`, ...grids.map(({ values }) => values[layer]?.[head] ?? null)])} />;
 }

@@ -1,9 +1,18 @@
 /** The prompt, its presets and its tokens; a second one to compare with. */
+import "./prompt.css";
+import { signal } from "@preact/signals";
 import { EMPTY } from "../api/session";
 import { visible } from "../draw/text";
+import { foil, target } from "../state/aims";
+import { presetOf } from "../state/chosen";
+import { change } from "../state/history";
+import { bring, history } from "../state/runs";
 import { A, analyse, analyseShown, B, presets, show, showing, sides, type Showing, type Side } from "../state/lab";
 import { focus, hover, select, selection } from "../state/selection";
 import { told } from "./frame";
+import { WordField } from "./word";
+
+const ids = signal(false);
 
 const SHOWN: Record<Showing, string> = { A: "prompt A alone", B: "prompt B alone", "A−B": "both, and what differs" };
 
@@ -11,13 +20,7 @@ export function PromptBar() {
   const busy = sides.value.some((of) => /queued|running/.test(of.run.value?.state.value.status ?? ""));
   const comparing = showing.value !== "A";
   const preset = presets.value.find((each) => each.prompt === A.prompt.value && each.corrupted === B.prompt.value);
-  const choose = (id: string) => {
-    const chosen = presets.value.find((each) => each.id === id);
-    if (!chosen) return;
-    A.prompt.value = chosen.prompt;
-    B.prompt.value = chosen.corrupted;
-    analyseShown();
-  };
+  const choose = (id: string) => { if (presetOf(id)) analyseShown(); };
   return (
     <section id="prompt" class="panel" aria-label="Prompt" data-status={A.run.value?.state.value.status ?? "empty"}>
       <form onSubmit={(event) => { event.preventDefault(); analyseShown(); }}>
@@ -33,6 +36,16 @@ export function PromptBar() {
             <option value="">choose …</option>
             {presets.value.map((each) => <option value={each.id}>{each.title}</option>)}
           </select>
+          {history.value.length > 1 && (
+            <>
+              <label for="history">Earlier</label>
+              <select id="history" value="" onChange={(event) => { const past = history.value[Number(event.currentTarget.value)]; if (past) bring(sides.value[0]!, past); event.currentTarget.value = ""; }}>
+                <option value="">{history.value.length} runs …</option>
+                {history.value.map((past, index) => <option value={String(index)}>{past.prompt}</option>)}
+              </select>
+            </>
+          )}
+          <label><input type="checkbox" checked={ids.value} onChange={(event) => (ids.value = event.currentTarget.checked)} /> ids</label>
           <span class="switch" role="group" aria-label="Compare two prompts">
             {(Object.keys(SHOWN) as Showing[]).map((each) => (
               <button type="button" aria-pressed={showing.value === each} title={SHOWN[each]} onClick={() => show(each)}>{each === "A−B" ? "A − B" : each}</button>
@@ -41,6 +54,11 @@ export function PromptBar() {
           {preset && <span class="muted">Known of {preset.known_of}: {preset.expected}</span>}
         </div>
       </form>
+      <div class="aims" role="group" aria-label="What is asked about">
+        <WordField id="target" label="Target" value={target.value} empty="what it says itself" onWord={(text) => change(target, text)} />
+        <WordField id="foil" label="Foil" value={foil.value} empty="none" onWord={(text) => change(foil, text)} />
+        <span class="muted">The circuit, the lens and the sweep follow the target, against the foil.</span>
+      </div>
       {sides.value.map((of) => <Read of={of} />)}
     </section>
   );
@@ -69,10 +87,11 @@ function Read({ of }: { of: Side }) {
         {of.tokens.value.map((text, index) => (
           <button class="token chip" aria-pressed={focus.value.query === index} title={`token ${index}, id ${of.ids.value[index]}`}
             data-chosen={at === index ? "" : undefined} onClick={() => select({ query: selection.value.query === index ? null : index })}>
-            {visible(text)}
+            {visible(text)}{ids.value && <small>{of.ids.value[index]}</small>}
           </button>
         ))}
         <span class="muted" role="status">{said}{stale && " · the panels show the earlier prompt"}</span>
+        {state.status === "running" && state.total !== null && <progress value={state.done} max={state.total} aria-label={`layers of ${of.name}`} />}
       </div>
     </>
   );

@@ -2,6 +2,7 @@
 import { batch, computed, effect, signal, untracked, type Signal } from "@preact/signals";
 import { Session, type Run, type Trouble } from "../api/session";
 import type { Analysis, HeadGrid, Heads, Preset, Said } from "../api/generated";
+import { history, remember } from "./runs";
 import { clear, counted } from "./selection";
 
 export type LiveLayer = { heads: Heads | null; says: readonly Said[]; pattern: Uint8Array | null; side: number };
@@ -91,7 +92,7 @@ export function analyse(of: Side, asked: string = of.prompt.value): void {
   });
   of.run.value = session.start({ type: "live", prompt: asked, beside: (of === A ? B : A).run.value?.id ?? null }, ({ text, frame }) => {
     if (text?.type === "tokens") batch(() => { of.tokens.value = text.labels; of.ids.value = text.ids; });
-    if (text?.type === "done") of.shown.value = asked;
+    if (text?.type === "done") { of.shown.value = asked; remember(of); }
     if (frame?.header.type === "layer") {
       const { layer, of: count, heads, says } = frame.header;
       const next = of.layers.value.length === count ? [...of.layers.value] : Array<LiveLayer | null>(count).fill(null);
@@ -121,6 +122,7 @@ export function switchModel(name: string): Run {
       clear();
       session.recording.clear();
       found.value = {};
+      history.value = [];
       for (const each of [A, B]) { each.layers.value = []; each.tokens.value = []; each.shown.value = null; }
     });
     void read<ModelInfo>("api/model").then((answer) => {

@@ -1,5 +1,6 @@
 /** The page's state in its address, so that a link shows the same again, on another machine by computing it again. */
 import { effect } from "@preact/signals";
+import { foil, target } from "./aims";
 import { A, B, analyse, measure, model, session, show, showing, type Showing } from "./lab";
 import { begunWith, selection } from "./selection";
 
@@ -16,6 +17,8 @@ export function restore(): void {
   B.prompt.value = given.get("c") ?? B.prompt.value;
   measure.value = given.get("h") ?? "pattern";
   linkedModel = given.get("m");
+  target.value = given.get("t") ?? "";
+  foil.value = given.get("f") ?? "";
   const [layer, head, query, key] = (given.get("s") ?? "").split(".").map((part) => (/^\d+$/.test(part) ? Number(part) : null));
   begunWith({ layer: layer ?? null, head: head ?? null, query: query ?? null, key: key ?? null });
   const wanted = SHOWING[Number(given.get("v") ?? 0)] ?? "A";
@@ -30,6 +33,8 @@ export function link(): string {
   if (place !== "...") state.set("s", place);
   if (showing.value !== "A") state.set("v", String(SHOWING.indexOf(showing.value)));
   if (measure.value !== "pattern") state.set("h", measure.value);
+  if (target.value) state.set("t", target.value);
+  if (foil.value) state.set("f", foil.value);
   if (model.value) state.set("m", model.value.name);
   return `${location.href.split("#")[0]}#${state}`;
 }

@@ -1,6 +1,7 @@
-/** One selection and one hover that every picture shares, with the history of the selection. */
+/** One selection and one hover that every picture shares. */
 import { computed, signal } from "@preact/signals";
 import type { Selection } from "../api/generated";
+import { change } from "./history";
 
 export type { Selection };
 
@@ -16,31 +17,12 @@ function present(some: Selection): Partial<Selection> {
   return Object.fromEntries(Object.entries(some).filter(([, value]) => value !== null));
 }
 
-const past: Selection[] = [];
-const future: Selection[] = [];
-
-export function select(change: Partial<Selection>): void {
-  const next = { ...selection.value, ...change };
-  if (JSON.stringify(next) === JSON.stringify(selection.value)) return;
-  past.push(selection.value);
-  future.length = 0;
-  selection.value = next;
-}
+export const select = (part: Partial<Selection>): void => change(selection, { ...selection.value, ...part });
 
 export const clear = (): void => select(NONE);
 
 /** What a link says is no step that could be undone. */
 export const begunWith = (place: Selection): void => { selection.value = place; };
-
-export function undo(): void {
-  const last = past.pop();
-  if (last) { future.push(selection.value); selection.value = last; }
-}
-
-export function redo(): void {
-  const next = future.pop();
-  if (next) { past.push(selection.value); selection.value = next; }
-}
 
 /** "z.4.2" and "L4H2" as a selection; null where it is no head. */
 export function headOf(site: string | null): { layer: number; head: number } | null {

@@ -1,10 +1,12 @@
 /** Cells of colour: as a table with numbers while they can be read, as a canvas beyond. */
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useContext, useEffect, useRef, useState } from "preact/hooks";
 import type { HeadGrid, Heatmap, Mark } from "../api/generated";
 import { css, ink, shade, table } from "../draw/colour";
 import { number, plain, short, visible } from "../draw/text";
 import { counted, headOf } from "../state/selection";
 import { dark } from "../state/theme";
+import { Acting, type Acts } from "./acts";
+import { MANY, useSpan, WIDE } from "./span";
 import { label, largest, Legend, tied, Wide, type Place } from "./shared";
 
 type Grid = {
@@ -14,21 +16,25 @@ type Grid = {
   place: (row: number, column: number) => Place | null;
   /** What the signs mean, where it is not for and against. */
   note?: string | undefined;
+  /** What stands back: cells below a threshold. */
+  faint?: ((row: number, column: number) => boolean) | undefined;
+  /** What stands out, and why. */
+  marked?: ((row: number, column: number) => string | null) | undefined;
 };
 const READABLE = 1600;
 
-export function HeatmapView({ view }: { view: Heatmap }) {
+export function HeatmapView({ view, marked }: { view: Heatmap; marked?: Grid["marked"] }) {
   const maximum = view.maximum ?? (largest(view.values.flat()) || 1);
   const ofTokens = view.columns.length === counted.value.length && view.columns.every((mark, index) => mark.token && mark.label === plain(counted.value[index]!));
   const place = (row: number, column: number) => headOf(view.rows[row]?.site ?? view.columns[column]?.site ?? null) ?? (ofTokens ? { query: column } : null);
-  return <Cells grid={{ ...view, maximum, place }} />;
+  return <Cells grid={{ ...view, maximum, place, marked }} />;
 }
 
-export function HeadGridView({ view }: { view: HeadGrid }) {
+export function HeadGridView({ view, faint }: { view: HeadGrid; faint?: (row: number, column: number) => boolean }) {
   const mark = (text: string): Mark => ({ label: text, token: false, site: null });
   const maximum = Math.max(largest(view.values.flat()), view.reach ?? 0) || 1;
   const grid = {
-    ...view, maximum, tokens: null, rows: view.values.map((_, layer) => mark(`L${layer}`)),
+    ...view, maximum, faint, tokens: null, rows: view.values.map((_, layer) => mark(`L${layer}`)),
     columns: (view.values[0] ?? []).map((_, head) => mark(`H${head}`)),
     place: (layer: number, head: number) => ({ layer, head }),
   };
@@ -45,55 +51,86 @@ export function Cells({ grid }: { grid: Grid }) {
   );
 }
 
-/** Arrows move between cells, Enter chooses one; a single tab stop for all of them. */
+/** Arrows move between cells, Enter chooses one; a single tab stop for all of them. Of many columns those near are made. */
 function Readable({ grid }: { grid: Grid }) {
   const [place, setPlace] = useState<[number, number]>([0, 0]);
-  const body = useRef<HTMLTableSectionElement>(null);
+  const [wanted, setWanted] = useState(false);
+  const box = useRef<HTMLDivElement>(null);
+  const acts = useContext(Acting);
+  const [from, to] = useSpan(grid.columns.length, box);
+  const long = grid.columns.length > MANY;
+  const cellAt = ([row, column]: [number, number]) => box.current?.querySelector<HTMLElement>(`td[data-cell="${row}.${column}"]`);
+  useEffect(() => {
+    if (wanted && cellAt(place)) { cellAt(place)!.focus(); setWanted(false); }
+  });
+  const go = (row: number, column: number) => {
+    const next: [number, number] = [Math.min(Math.max(row, 0), grid.rows.length - 1), Math.min(Math.max(column, 0), grid.columns.length - 1)];
+    setPlace(next);
+    setWanted(true);
+    if (long && box.current) {
+      const [left, width] = [next[1] * WIDE, box.current.clientWidth - WIDE];
+      if (left < box.current.scrollLeft || left > box.current.scrollLeft + width - WIDE) box.current.scrollLeft = left - width / 2;
+    }
+  };
   const move = (event: KeyboardEvent) => {
     const steps: Record<string, [number, number]> = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
     const step = steps[event.key];
-    const target = step ? [place[0] + step[0], place[1] + step[1]]
-      : event.key === "Home" ? [place[0], 0] : event.key === "End" ? [place[0], grid.columns.length - 1] : null;
-    if (!target) {
-      if (event.key === "Enter" || event.key === " ") {
-        event.preventDefault();
-        (event.target as HTMLElement).click();
-      }
-      return;
-    }
+    const ends: Record<string, number> = { Home: 0, End: grid.columns.length - 1 };
+    if (step) go(place[0] + step[0], place[1] + step[1]);
+    else if (event.key in ends) go(place[0], ends[event.key]!);
+    else if (event.key === "Enter" || event.key === " ") (event.target as HTMLElement).click();
+    else if (event.key === "p" && acts?.act) {
+      const taken = acts.take(grid.title, ...place);
+      if (taken !== null) acts.act(taken);
+    } else return;
     event.preventDefault();
-    const row = Math.min(Math.max(target[0]!, 0), grid.rows.length - 1);
-    const column = Math.min(Math.max(target[1]!, 0), grid.columns.length - 1);
-    setPlace([row, column]);
-    const cell = body.current?.rows[row]?.cells[column + 1];
-    cell?.focus();
+    event.stopPropagation();
   };
+  const near = Array.from({ length: to - from }, (_, index) => from + index);
+  const [before, behind] = [from * WIDE, (grid.columns.length - to) * WIDE];
   return (
-    <Wide name={grid.title}>
-      <table class="cells" role="grid" aria-label={grid.title}>
+    <div ref={box} class="wide" tabIndex={0} role="group" aria-label={grid.title}>
+      <table class={long ? "cells long" : "cells"} role="grid" aria-label={grid.title} aria-colcount={grid.columns.length + 1} aria-rowcount={grid.rows.length + 1}>
         <thead>
-          <tr><td />{grid.columns.map((mark) => <th scope="col" class={mark.token ? "token" : ""}>{label(mark)}</th>)}</tr>
+          <tr>
+            <td />
+            {before > 0 && <td style={{ minWidth: `${before}px` }} />}
+            {near.map((j) => <th scope="col" class={grid.columns[j]!.token ? "token" : ""}>{label(grid.columns[j]!)}</th>)}
+            {behind > 0 && <td style={{ minWidth: `${behind}px` }} />}
+          </tr>
         </thead>
-        <tbody ref={body} onKeyDown={move}>
+        <tbody onKeyDown={move}>
           {grid.values.map((row, i) => (
             <tr>
               <th scope="row" class={grid.rows[i]!.token ? "token" : ""}>{label(grid.rows[i]!)}</th>
-              {row.map((value, j) => {
-                const colour = shade(dark.value, value ?? 0, grid.maximum, grid.signed);
-                return (
-                  <td role="gridcell" tabIndex={place[0] === i && place[1] === j ? 0 : -1} onFocus={() => setPlace([i, j])} {...tied(grid.place(i, j))}
-                    style={value === null ? {} : { background: css(colour), color: ink(colour) }}
-                    title={`${cellName(grid, i, j)}: ${number(value, grid.signed)} ${grid.unit}`}>
-                    {grid.tokens && <span class="token">{visible(grid.tokens[i]![j]!)}</span>}
-                    {short(value, grid.signed)}
-                  </td>
-                );
-              })}
+              {before > 0 && <td />}
+              {near.map((j) => <Cell grid={grid} value={row[j] ?? null} at={[i, j]} stop={place[0] === i && place[1] === j} onReach={() => setPlace([i, j])} acts={acts} />)}
+              {behind > 0 && <td />}
             </tr>
           ))}
         </tbody>
       </table>
-    </Wide>
+    </div>
+  );
+}
+
+type CellProps = { grid: Grid; value: number | null; at: [number, number]; stop: boolean; onReach: () => void; acts: Acts | null };
+
+function Cell({ grid, value, at: [i, j], stop, onReach, acts }: CellProps) {
+  const colour = shade(dark.value, value ?? 0, grid.maximum, grid.signed);
+  const taken = acts?.take(grid.title, i, j) ?? null;
+  const faint = grid.faint?.(i, j) ?? false;
+  const mark = grid.marked?.(i, j) ?? null;
+  return (
+    <td role="gridcell" data-cell={`${i}.${j}`} aria-colindex={j + 2} tabIndex={stop ? 0 : -1} {...tied(grid.place(i, j))} onFocus={onReach} class={faint ? "faint" : mark ? "marked" : undefined}
+      style={value === null || faint ? {} : { background: css(colour), color: ink(colour) }}
+      draggable={taken !== null} onDragStart={(event) => { if (taken !== null) event.dataTransfer?.setData("text/plain", taken); }}
+      onDragOver={(event) => { if (acts?.drop) event.preventDefault(); }}
+      onDrop={(event) => { if (acts?.drop) { event.preventDefault(); acts.drop(event.dataTransfer?.getData("text/plain") ?? "", i, j); } }}
+      title={`${cellName(grid, i, j)}: ${number(value, grid.signed)} ${grid.unit}${mark ? ` (${mark})` : ""}${taken !== null ? ` (${acts!.hint})` : ""}`}>
+      {grid.tokens && <span class="token">{visible(grid.tokens[i]![j]!)}</span>}
+      {short(value, grid.signed)}
+    </td>
   );
 }
 

@@ -1,7 +1,7 @@
 /** Every kind of picture has its component: a kind without one does not compile. */
 import "./theme.css";
 import "./views.css";
-import type { FunctionComponent } from "preact";
+import type { ComponentChildren, FunctionComponent } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import type { View } from "../api/generated";
 import { plainly, visible } from "../draw/text";
@@ -21,7 +21,8 @@ const DRAWN: { [Kind in View["kind"]]: FunctionComponent<{ view: Of<Kind> }> } =
   scatter: ScatterView, arcs: ArcsView, graph: GraphView, table: TableView,
 };
 
-export function Picture({ view: given }: { view: View }) {
+/** `drawn`: instead of what the kind of the view draws by itself. */
+export function Picture({ view: given, drawn }: { view: View; drawn?: ComponentChildren }) {
   const view = useMemo(() => plainly(given), [given]);
   const [twin, setTwin] = useState(false);
   const Drawn = DRAWN[view.kind] as FunctionComponent<{ view: View }>;
@@ -34,7 +35,7 @@ export function Picture({ view: given }: { view: View }) {
         )}
         {view.caption && <span class="muted caption">{view.caption}</span>}
       </figcaption>
-      {twin ? <Twin view={view} /> : <Drawn view={view} />}
+      {twin ? <Twin view={view} /> : drawn ?? <Drawn view={view} />}
     </figure>
   );
 }
