@@ -1,33 +1,31 @@
 /** What is chosen in the panels, by name, so that a saved run brings it back. */
-import { batch, signal, type Signal } from "@preact/signals";
+import { signal, type Signal } from "@preact/signals";
 import { useState } from "preact/hooks";
 
 const chosen = new Map<string, string>();
-const shared = new Map<string, { of: Signal<unknown>; initial: unknown }>();
+const shared = new Map<string, { of: Signal<unknown>; initial: string }>();
 
-/** A signal that a saved run keeps, as JSON. */
-export function keeps<T>(name: string, initial: T): Signal<T> {
-  const of = signal(initial);
-  shared.set(name, { of: of as Signal<unknown>, initial });
+/** A choice that several panels share. */
+export function choice<T>(name: string, initial: T): Signal<T> {
+  const waiting = chosen.get(name); // set before the panel was fetched
+  chosen.delete(name);
+  const of = signal(waiting === undefined ? initial : like(waiting, initial) as T);
+  shared.set(name, { of: of as Signal<unknown>, initial: JSON.stringify(initial) });
   return of;
 }
 
-export const choices = (): Record<string, string> =>
-  Object.fromEntries([...chosen, ...[...shared].map(([name, { of }]) => [name, JSON.stringify(of.peek())] as const)]);
+export function choices(): Record<string, string> {
+  const made = [...shared].map(([name, { of, initial }]) => ({ name, now: JSON.stringify(of.value), initial }));
+  return { ...Object.fromEntries(chosen), ...Object.fromEntries(made.filter(({ now, initial }) => now !== initial).map(({ name, now }) => [name, now])) };
+}
 
 export function setChoices(given: Readonly<Record<string, string>>): void {
   chosen.clear();
-  batch(() => {
-    for (const { of, initial } of shared.values()) of.value = initial;
-    for (const [name, value] of Object.entries(given)) {
-      const known = shared.get(name);
-      if (known) known.of.value = like(value, known.initial);
-      else chosen.set(name, value);
-    }
-  });
+  for (const [name, value] of Object.entries(given)) if (!shared.has(name)) chosen.set(name, value);
+  for (const [name, { of, initial }] of shared) of.value = like(given[name] ?? initial, JSON.parse(initial));
 }
 
-/** JSON of the initial value's kind, else that one. */
+/** JSON of the initial value's kind, else that one: a file may say anything. */
 function like(text: string, initial: unknown): unknown {
   try {
     const value: unknown = JSON.parse(text);

@@ -3,10 +3,10 @@ import { batch, signal } from "@preact/signals";
 import { Recording, type Kept } from "../api/recording";
 import type { Trouble } from "../api/session";
 import { choices, setChoices } from "./choices";
-import { A, analyse, analyseShown, B, catalogue, found, load, measure, model, session, showing, sides, type Side } from "./lab";
+import { A, analyse, analyseShown, B, catalogue, found, load, measure, model, modelOf, other, session, showing, sides, textOf, type Side } from "./lab";
 import { carried, MOST, page, PLACE, read, runFile, type RunFile } from "./run-file";
 import { history, type Past } from "./runs";
-import { begunWith, NONE, selection } from "./selection";
+import { begunWith, NONE, placeOf, selection } from "./selection";
 
 export const opened = signal<RunFile | null>(null);
 export const fault = signal<Trouble | null>(null);
@@ -25,7 +25,7 @@ export async function saved(): Promise<Blob> {
   const used = new Set(answers.map(({ ask }) => ask.analysis));
   const run = runFile({
     made: new Date().toISOString(), by: session.version, weights: weights(answers), model: model.value!,
-    shown: { A: A.shown.value ?? A.prompt.value, B: B.shown.value ?? B.prompt.value, showing: showing.value, measure: measure.value, selection: selection.value, choices: choices() },
+    shown: { A: A.shown.value ?? A.prompt.value, B: (other.value === null ? B.shown.value : null) ?? B.prompt.value, showing: showing.value, measure: measure.value, selection: placeOf(selection.value), choices: choices() },
     analyses: catalogue.value.filter(({ name }) => used.has(name)), answers,
   });
   return new Blob([page(await template.text(), run)], { type: "text/html" });
@@ -92,7 +92,7 @@ function show(run: RunFile, hint: string): void {
     begunWith(run.shown.selection);
     opened.value = run;
   });
-  for (const of of [A, B]) if (run.answers.some(({ ask }) => ask.type === "live" && ask.prompt === of.prompt.value)) analyse(of);
+  for (const of of [A, B]) if (run.answers.some(({ ask }) => ask.type === "live" && ask.prompt === textOf(of) && (ask.model ?? null) === (modelOf(of).model ?? null))) analyse(of);
 }
 
 const begin = ({ A: one, B: other, measure: shown }: { A: string; B: string; measure: string }) => { A.prompt.value = one; B.prompt.value = other; measure.value = shown; };
