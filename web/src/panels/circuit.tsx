@@ -28,8 +28,8 @@ function above(parts: readonly Part[], percent: number): Set<string> {
 }
 
 export function Circuit() {
-  const ablation = useAnalysis("ablation");
-  const patching = usePatching(() => "denoise");
+  const ablation = useAnalysis("ablation", "circuit");
+  const patching = usePatching("circuit", () => "denoise");
   const more = () => aimed({ target: "target", foil: "foil" });
   const slider = (
     <p class="choices">
@@ -98,13 +98,13 @@ function Tried({ ablation: { state, answer, cancel }, patching }: { ablation: As
   return (
     <>
       {(state.status !== "empty" || answer) && (
-        <section class="onepatch" aria-label="Without a part" data-status={state.status}>
+        <div class="onepatch" role="group" aria-label="Without a part" data-status={state.status}>
           <h3>Without it</h3>
           <States state={state} empty="" old={answer !== null} onCancel={cancel}>
             <p class="summary">{answer?.summary}</p>
             {call && <details><summary>Python</summary><pre>{call.script}</pre></details>}
           </States>
-        </section>
+        </div>
       )}
       {patching.asking.state.status !== "empty" && <OnePatch patching={patching} empty="" />}
     </>

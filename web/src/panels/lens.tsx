@@ -27,7 +27,7 @@ const colour = choice("lens.colour", "probability");
 const name = (site: string): string => (site === "resid_pre.0" ? "emb" : `L${site.split(".")[1]}`);
 
 export function Lens() {
-  const patching = usePatching(() => "denoise", () => [A.shown.value ?? A.prompt.value, B.shown.value ?? B.prompt.value]);
+  const patching = usePatching("lens", () => "denoise", () => [A.shown.value ?? A.prompt.value, B.shown.value ?? B.prompt.value]);
   const choices = (
     <p class="choices">
       <label for="lens-kind">Lens</label>

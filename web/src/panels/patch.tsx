@@ -41,7 +41,7 @@ export function PatchSweep() {
   const sweep = sweeps[kind];
   const { state, answer, asked } = sweep[sides.value[0]!.name];
   const pairs = useAnalysis("head_interaction", "pairs");
-  const patching = usePatching(() => direction);
+  const patching = usePatching("patch", () => direction);
   const args = (of: Side) => ({ ...(kind === "task_patching" ? { task } : { ...pairOf(of), ...aimed(pairOf(of).clean === A.prompt.value ? { target: "answer", foil: "foil" } : { target: "foil", foil: "answer" }) }), ...own, direction });
   const run = (of: Side) => sweep[of.name].start(args(of));
   useEffect(() => {

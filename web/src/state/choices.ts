@@ -7,7 +7,9 @@ const shared = new Map<string, { of: Signal<unknown>; initial: string }>();
 
 /** A choice that several panels share. */
 export function choice<T>(name: string, initial: T): Signal<T> {
-  const of = signal(initial);
+  const waiting = chosen.get(name); // set before the panel was fetched
+  chosen.delete(name);
+  const of = signal(waiting === undefined ? initial : like(waiting, initial) as T);
   shared.set(name, { of: of as Signal<unknown>, initial: JSON.stringify(initial) });
   return of;
 }
@@ -20,7 +22,15 @@ export function choices(): Record<string, string> {
 export function setChoices(given: Readonly<Record<string, string>>): void {
   chosen.clear();
   for (const [name, value] of Object.entries(given)) if (!shared.has(name)) chosen.set(name, value);
-  for (const [name, { of, initial }] of shared) of.value = JSON.parse(given[name] ?? initial);
+  for (const [name, { of, initial }] of shared) of.value = like(given[name] ?? initial, JSON.parse(initial));
+}
+
+/** JSON of the initial value's kind, else that one: a file may say anything. */
+function like(text: string, initial: unknown): unknown {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === typeof initial && Array.isArray(value) === Array.isArray(initial) ? value : initial;
+  } catch { return initial; }
 }
 
 /** State of a panel that a saved run keeps; with no name it is kept by nobody. */

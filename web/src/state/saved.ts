@@ -5,6 +5,7 @@ import type { Trouble } from "../api/session";
 import { choices, setChoices } from "./choices";
 import { A, analyse, analyseShown, B, catalogue, found, load, measure, model, modelOf, other, session, showing, sides, textOf, type Side } from "./lab";
 import { carried, MOST, page, PLACE, read, runFile, type RunFile } from "./run-file";
+import { history, type Past } from "./runs";
 import { begunWith, NONE, placeOf, selection } from "./selection";
 
 export const opened = signal<RunFile | null>(null);
@@ -72,14 +73,16 @@ export function openOwn(): void {
   }
 }
 
-let before: { A: string; B: string; measure: string } | null = null;
+type Before = { A: string; B: string; measure: string; choices: Record<string, string>; history: readonly Past[] };
+let before: Before | null = null;
+let count = 0;
 
 function show(run: RunFile, hint: string): void {
-  before ??= { A: A.prompt.value, B: B.prompt.value, measure: measure.value };
+  before ??= { A: A.prompt.value, B: B.prompt.value, measure: measure.value, choices: choices(), history: history.value };
   reset();
   const names = new Recording();
   const answers = new Map(run.answers.map((kept) => [names.name(kept.ask), kept]));
-  session.saved = { answers, hint };
+  session.saved = { name: `${run.made} ${++count}`, answers, hint };
   setChoices(run.shown.choices);
   batch(() => {
     model.value = run.model;
@@ -98,7 +101,8 @@ const begin = ({ A: one, B: other, measure: shown }: { A: string; B: string; mea
 export function close(again: boolean): void {
   reset();
   session.saved = null;
-  if (!again) setChoices({});
+  if (!again && before) setChoices(before.choices);
+  history.value = before?.history ?? [];
   batch(() => {
     if (!again && before) begin(before);
     if (!again) showing.value = "A";
@@ -120,6 +124,7 @@ function reset(): void {
       of.layers.value = [];
     }
     found.value = {};
+    history.value = [];
   });
   session.recording.clear();
 }
