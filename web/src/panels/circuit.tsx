@@ -38,7 +38,7 @@ export function Circuit() {
     </p>
   );
   return (
-    <AnalysisPanel id="circuit" title="What wrote the answer" analysis="logit_attribution" grid="what it adds to the answer" pick={(views) => views} more={more} before={slider}
+    <AnalysisPanel id="circuit" title="What wrote the answer" analysis="logit_attribution" grid="what it adds to the answer" pick={(views) => views.filter(({ kind }) => kind === "bars" || kind === "head_grid")} more={more} before={slider}
       about="The logit as an exact sum over heads, MLPs and embeddings, with nothing left over. Direct writing only: what a part does through later ones is not in it; ablating or patching it is."
       draw={(answer, of) => <Parts answer={answer} of={of} ablation={ablation} patching={patching} />} after={<Tried ablation={ablation} patching={patching} />} />
   );
