@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from fluoroscope.contrasted import Contrasted, named
 from fluoroscope.methods import contrast, decomposition, readout
+from fluoroscope.signature import AnyPrompt, AnyToken
 
 if TYPE_CHECKING:
     from fluoroscope.methods.decomposition import Grain, Part
@@ -50,7 +51,9 @@ class Split:
         return sum(abs(part.value) for part in parts) / self.size if self.size else 0.0
 
 
-def split(model: "Model", prompt: str, about: tuple[str | None, str | None], position: int, grain: "Grain") -> Split:
+def split(
+    model: "Model", prompt: AnyPrompt, about: tuple[AnyToken | None, AnyToken | None], position: int, grain: "Grain"
+) -> Split:
     """Splits the logit that a target and a foil ask about, after one position of a prompt.
 
     Args:

@@ -16,6 +16,7 @@ from fluoroscope.methods.contrast import Contrast
 from fluoroscope.methods.translators import Translators, depth_sites
 from fluoroscope.progress import track
 from fluoroscope.result import number
+from fluoroscope.signature import AnyToken
 from fluoroscope.sites import Site
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Asked:
     top_k: int
     position: int | None
     positions: list[int] | None
-    target: str | None
+    target: AnyToken | None
 
     def __post_init__(self) -> None:
         if self.top_k < 1:

@@ -11,16 +11,15 @@ from functools import cache
 from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from fluoroscope import artifact, invocation
+from fluoroscope.arguments import check, schema
 from fluoroscope.errors import ArgumentError, ArtifactError, nearest
 from fluoroscope.progress import telling
-from fluoroscope.signature import THEMES, Kind, Parameter, Spec, read
+from fluoroscope.signature import THEMES, Kind, Spec, read
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from fluoroscope.model import Model
     from fluoroscope.result import Result
 
@@ -31,15 +30,6 @@ _ROOT = Path(__file__).parent
 _FIRST, _LAST = "Start here", "From plugins"
 _VERY_FIRST = "explain"
 _FOLDERS: tuple[tuple[str, Kind], ...] = (("workflows", "workflow"), ("analyses", "analysis"))
-
-_TYPES: dict[str, Any] = {
-    "str": str,
-    "int": int,
-    "float": float,
-    "bool": bool,
-    "list[str]": list[str],
-    "list[int]": list[int],
-}
 
 
 @cache
@@ -145,50 +135,9 @@ def open_result(path: str | Path) -> "Result":
         raise ArtifactError(f"{str(path)!r}: {error.message}", error.hint) from error
 
 
-def check(spec: Spec, keywords: dict[str, Any]) -> dict[str, Any]:
-    """The keywords, completed by the defaults, once each has the type that the specification asks for."""
-    from pydantic import ValidationError
-
-    names = {parameter.name for parameter in spec.parameters}
-    for keyword in keywords:
-        if keyword not in names:
-            raise ArgumentError(f"{spec.command} has no parameter {keyword!r}", nearest(keyword, names))
-    missing = [repr(item.name) for item in spec.parameters if item.required and item.name not in keywords]
-    if missing:
-        raise ArgumentError(f"{spec.command} needs {', '.join(missing)}")
-    try:
-        return _validator(spec).model_validate(keywords).model_dump(by_alias=True)
-    except ValidationError as error:
-        wrong = "; ".join(f"{item['loc'][0]}: {item['msg']} ({item['input']!r})" for item in error.errors())
-        raise ArgumentError(f"{spec.command} cannot take {wrong}") from error
-
-
 def json_schema(name: str) -> dict[str, Any]:
     """JSON schema of the parameters of an analysis, without the model."""
-    return _validator(get(name)).model_json_schema()
-
-
-def _validator(spec: Spec) -> "type[BaseModel]":
-    from pydantic import BaseModel, ConfigDict, create_model
-
-    class Strict(BaseModel):
-        model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-    fields: dict[str, Any] = {f"parameter_{index}": _field(item) for index, item in enumerate(spec.parameters)}
-    title = "".join(part.capitalize() for part in spec.name.split("_"))
-    return create_model(title, __base__=Strict, __doc__=spec.doc, **fields)
-
-
-def _field(parameter: Parameter) -> tuple[Any, Any]:
-    from pydantic import Field
-
-    kind: Any = Literal[parameter.choices] if parameter.choices else _TYPES[parameter.type]
-    default: Any = ... if parameter.required else parameter.default
-    extra: dict[str, Any] | None = None if parameter.file is None else {"file": parameter.file}
-    return (kind | None if parameter.optional else kind), Field(
-        default=default, alias=parameter.name, title=parameter.name, description=parameter.help or None,
-        json_schema_extra=extra,
-    )  # fmt: skip
+    return schema(get(name))
 
 
 def _all() -> Iterator[Spec]:

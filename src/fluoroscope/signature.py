@@ -3,7 +3,7 @@
 import ast
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args
@@ -40,9 +40,20 @@ Precision = Literal["float32", "bfloat16"]
 """What a sweep computes in."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "MetricName": get_args(MetricName), "Direction": get_args(Direction), "Precision": get_args(Precision)
+    "MetricName": get_args(MetricName), "Direction": get_args(Direction), "Precision": get_args(Precision),
+    "AnyMetric": get_args(MetricName),
 }  # fmt: skip
 """Literals that several analyses share, by their names."""
+
+AnyPrompt = Annotated[Any, "text; in Python also token ids, Tokens or a chat"]
+AnyToken = str | int | Sequence[int]
+"""A token or a set of them as text; in Python also by id."""
+AnyMetric = MetricName | Callable[[Any], Any]
+"""A metric's name; in Python also a function from logits [row, d_vocab] to scores [row]."""
+
+Form = Literal["prompt", "token", "metric"]
+FORMS: dict[str, Form] = {"AnyPrompt": "prompt", "AnyToken": "token", "AnyMetric": "metric"}
+"""Annotations of what is text on every surface but has other forms in Python -> which."""
 
 THEMES = (
     "Predictions and lenses", "Attribution", "Attention and heads", "Causes", "States and weights",
@@ -64,6 +75,7 @@ class Parameter:
         choices: the only strings accepted; empty for any.
         help: the description in the docstring.
         file: how it has to do with a file, see `FILES`; None where it does not.
+        form: which other forms Python takes, see `FORMS`; None for none.
     """
 
     name: str
@@ -74,6 +86,7 @@ class Parameter:
     choices: tuple[str, ...] = ()
     optional: bool = False
     file: FileRole | None = None
+    form: Form | None = None
 
 
 @dataclass(frozen=True)
@@ -157,9 +170,8 @@ def _parameter(path: Path, argument: ast.arg, default: ast.expr | None, descript
     text = "" if argument.annotation is None else ast.unparse(argument.annotation)
     kind = _annotation(argument.annotation)
     if kind is None:
-        allowed = (
-            f"Use one of {', '.join((*BASE_TYPES, *FILES, *CHOICES))}, a Literal of strings, or one of them | None."
-        )
+        known = ", ".join(dict.fromkeys((*BASE_TYPES, *FILES, *FORMS, *CHOICES)))
+        allowed = f"Use one of {known}, a Literal of strings, or one of them | None."
         raise _broken(path, line, f"annotates {name!r} with {text or 'nothing'}", allowed)
     try:
         value = None if default is None else ast.literal_eval(default)
@@ -167,7 +179,9 @@ def _parameter(path: Path, argument: ast.arg, default: ast.expr | None, descript
         raise _broken(path, line, f"gives {name!r} a default that is no literal", "Write the value itself.") from error
     if default is not None and not _fits(value, kind):
         raise _broken(path, line, f"gives {name!r}: {text} the default {value!r}", "Default and annotation must agree.")
-    return Parameter(name, kind.base, value, default is None, description, kind.choices, kind.optional, kind.file)
+    return Parameter(
+        name, kind.base, value, default is None, description, kind.choices, kind.optional, kind.file, kind.form
+    )
 
 
 class _Kind(NamedTuple):
@@ -177,6 +191,7 @@ class _Kind(NamedTuple):
     optional: bool = False
     choices: tuple[str, ...] = ()
     file: FileRole | None = None
+    form: Form | None = None
 
 
 def _annotation(node: ast.expr | None) -> _Kind | None:
@@ -188,8 +203,8 @@ def _annotation(node: ast.expr | None) -> _Kind | None:
         choices = tuple(item.value for item in items if isinstance(item, ast.Constant) and isinstance(item.value, str))
         return _Kind("str", choices=choices) if len(choices) == len(items) else None
     text = "" if node is None else ast.unparse(node)
-    if text in CHOICES:
-        return _Kind("str", choices=CHOICES[text])
+    if text in CHOICES or text in FORMS:
+        return _Kind("str", choices=CHOICES.get(text, ()), form=FORMS.get(text))
     if text in FILES:
         return _Kind("str", file=FILES[text])
     return _Kind(text) if text in BASE_TYPES else None

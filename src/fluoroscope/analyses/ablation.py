@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fluoroscope import contrasted, offer, tasks
+from fluoroscope.arguments import checked
 from fluoroscope.contrasted import Contrasted
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import contrast, effects, readout
@@ -23,7 +24,7 @@ from fluoroscope.progress import telling
 from fluoroscope.prompts import lead as before
 from fluoroscope.render.text import counted, number, percent, prose, quoted
 from fluoroscope.result import Record
-from fluoroscope.signature import InputFile
+from fluoroscope.signature import AnyPrompt, AnyToken, InputFile
 from fluoroscope.sites import Site, by_layer
 from fluoroscope.views import Bar, Bars, HeadGrid, View
 
@@ -195,12 +196,13 @@ class Ablation(Contrasted):
         )  # fmt: skip
 
 
+@checked
 def ablation(
     model: "Model",
-    prompt: str,
+    prompt: AnyPrompt,
     *,
-    target: str | None = None,
-    foil: str | None = None,
+    target: AnyToken | None = None,
+    foil: AnyToken | None = None,
     sites: list[str] | None = None,
     position: int = -1,
     top_k: int = 10,

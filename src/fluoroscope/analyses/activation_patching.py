@@ -8,11 +8,12 @@ in one sweep (`replay.py`). Meng et al. 2022, "Locating and Editing Factual Asso
 from typing import TYPE_CHECKING, Literal
 
 from fluoroscope import patched
+from fluoroscope.arguments import checked
 from fluoroscope.methods import contrast, sweeps
 from fluoroscope.patched import Patched
 from fluoroscope.render.text import quoted, share
 from fluoroscope.result import number as finite
-from fluoroscope.signature import Direction, MetricName, Precision
+from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName, Precision
 from fluoroscope.sites import Site
 from fluoroscope.views import Bar, Bars, Heatmap, Mark, View
 
@@ -113,13 +114,14 @@ class ActivationPatching(Patched):
         return f"{quoted(mine)} {position}" if mine == other else f"{quoted(mine)}/{quoted(other)} {position}"
 
 
+@checked
 def activation_patching(
     model: "Model",
-    clean: str,
-    corrupted: str,
+    clean: AnyPrompt,
+    corrupted: AnyPrompt,
     *,
-    answer: str | None = None,
-    foil: str | None = None,
+    answer: AnyToken | None = None,
+    foil: AnyToken | None = None,
     site: Literal[
         "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "q", "k", "v", "pattern", "neurons"
     ] = "resid_pre",

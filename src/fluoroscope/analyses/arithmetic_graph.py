@@ -11,6 +11,7 @@ from itertools import islice
 from math import prod
 from typing import TYPE_CHECKING
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import arithmetic, operand_flow, operands
 from fluoroscope.methods.arithmetic import SIDES, Calculation, Side
@@ -241,6 +242,7 @@ class ArithmeticGraph(Result):
         )
 
 
+@checked
 def arithmetic_graph(
     model: "Model",
     prompt: str,

@@ -9,10 +9,12 @@ by head and token, `ablation` tells what is lost without a head.
 from heapq import nlargest
 from typing import TYPE_CHECKING, Literal
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import attention_maps, readout
 from fluoroscope.render.text import percent, quoted
 from fluoroscope.result import Record, Result, number
+from fluoroscope.signature import AnyPrompt
 from fluoroscope.sites import Site, by_layer
 from fluoroscope.views import Arc, Arcs, Column, HeadGrid, Heatmap, Mark, Row, Table, TokenMark, Tokens, View
 
@@ -198,9 +200,10 @@ class AttentionPatterns(Result):
         ]
 
 
+@checked
 def attention_patterns(
     model: "Model",
-    prompt: str,
+    prompt: AnyPrompt,
     *,
     head: str | None = None,
     weighting: Literal["pattern", "value", "output"] = "pattern",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fluoroscope import metrics, patched
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError, UnavailableError, nearest
 from fluoroscope.methods import attribution_patching as methods
 from fluoroscope.methods import contrast, sweeps
@@ -21,7 +22,7 @@ from fluoroscope.metrics import Metric
 from fluoroscope.patched import Patched
 from fluoroscope.render.text import number, quoted, share
 from fluoroscope.result import Record
-from fluoroscope.signature import Direction, MetricName
+from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName
 from fluoroscope.sites import SITES, Site
 from fluoroscope.views import Bar, Bars, Heatmap, Mark, View
 
@@ -144,13 +145,14 @@ class AttributionPatching(Patched):
         return f"{quoted(self.clean[position])} {position}"
 
 
+@checked
 def attribution_patching(
     model: "Model",
-    clean: str,
-    corrupted: str,
+    clean: AnyPrompt,
+    corrupted: AnyPrompt,
     *,
-    answer: str | None = None,
-    foil: str | None = None,
+    answer: AnyToken | None = None,
+    foil: AnyToken | None = None,
     sites: list[str] | None = None,
     by_position: bool = False,
     metric: MetricName = "logit_diff",

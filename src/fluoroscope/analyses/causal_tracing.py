@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from fluoroscope import metrics
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError, UnavailableError
 from fluoroscope.methods import contrast, readout, sweeps, tracing
 from fluoroscope.patched import UNITS
 from fluoroscope.render.text import counted, number, percent, quoted
 from fluoroscope.result import Result
 from fluoroscope.result import number as finite
+from fluoroscope.signature import AnyPrompt, AnyToken
 from fluoroscope.sites import Site
 from fluoroscope.views import Heatmap, Mark, View
 
@@ -110,12 +112,13 @@ class CausalTracing(Result):
         return f"{quoted(self.tokens[place])}{mark} {place}"
 
 
+@checked
 def causal_tracing(
     model: "Model",
-    prompt: str,
+    prompt: AnyPrompt,
     subject: str,
     *,
-    answer: str | None = None,
+    answer: AnyToken | None = None,
     site: Literal["resid_post", "attn_out", "mlp_out"] = "resid_post",
     window: int = 1,
     metric: Literal["probability", "log_probability", "logit"] = "probability",

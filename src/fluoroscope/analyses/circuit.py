@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from fluoroscope import metrics, tasks, wiring
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.marks import Series
 from fluoroscope.methods import discovery, faithfulness, selection
@@ -22,7 +23,7 @@ from fluoroscope.patched import UNITS
 from fluoroscope.render.text import counted, number, percent
 from fluoroscope.render.text import share as share_text
 from fluoroscope.result import Record, Result
-from fluoroscope.signature import MetricName
+from fluoroscope.signature import AnyPrompt, AnyToken, MetricName
 from fluoroscope.tasks import measured
 from fluoroscope.tasks.measured import Measured
 from fluoroscope.views import Bar, Bars, Graph, Lines, Mark, Table, View
@@ -231,14 +232,15 @@ class Circuit(Result):
         return wiring.to_networkx(self.edges, self.group)
 
 
+@checked
 def circuit(
     model: "Model",
     *,
     task: str | None = None,
-    clean: str | None = None,
-    corrupted: str | None = None,
-    answer: str | None = None,
-    foil: str | None = None,
+    clean: AnyPrompt | None = None,
+    corrupted: AnyPrompt | None = None,
+    answer: AnyToken | None = None,
+    foil: AnyToken | None = None,
     pairs: int = 8,
     method: Literal["eap-ig", "eap", "exact", "acdc"] = "eap-ig",
     size: float | None = None,
@@ -303,9 +305,7 @@ def _check(method: Method, size: float | None, metric: str, pairs: int) -> None:
     tasks.check_count(pairs)
 
 
-def _prompts(
-    model: "Model", asked: tuple[str | None, ...], metric: str, pairs: int, seed: int
-) -> tuple[Measured, Measured]:
+def _prompts(model: "Model", asked: tuple[Any, ...], metric: str, pairs: int, seed: int) -> tuple[Measured, Measured]:
     """What a circuit is found on, and what it is judged on: for a pair of one's own the same."""
     task, clean, corrupted, answer, foil = asked
     if task is not None:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import attention_maps, readout
 from fluoroscope.render.text import percent, quoted, visible
 from fluoroscope.result import Record, Result, number
+from fluoroscope.signature import AnyPrompt
 from fluoroscope.sites import Site
 from fluoroscope.views import Column, Grid, HeadGrid, Heatmap, Mark, Row, Table, View
 
@@ -210,10 +212,11 @@ class CompareAttention(Result):
         )
 
 
+@checked
 def compare_attention(
     model: "Model",
-    prompt: str,
-    other: str,
+    prompt: AnyPrompt,
+    other: AnyPrompt,
     *,
     head: str | None = None,
     weighting: Literal["pattern", "value", "output"] = "pattern",

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from fluoroscope import shares
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import effects, readout
 from fluoroscope.render.text import number, percent, quoted, visible
 from fluoroscope.result import Record, Result
+from fluoroscope.signature import AnyPrompt
 from fluoroscope.sites import Site
 from fluoroscope.views import Bar, Bars, Column, Heatmap, Mark, Row, Table, View
 
@@ -128,7 +130,8 @@ def _bars(name: str, changed: tuple[Changed, ...]) -> Bars:
     )
 
 
-def compare_prompts(model: "Model", prompt: str, other: str, *, top_k: int = 8) -> ComparePrompts:
+@checked
+def compare_prompts(model: "Model", prompt: AnyPrompt, other: AnyPrompt, *, top_k: int = 8) -> ComparePrompts:
     """Holds two prompts of equal length against each other, token by token and part by part.
 
     Args:

@@ -7,12 +7,14 @@ models with a softcap it is the logit before the cap.
 
 from typing import TYPE_CHECKING, Literal
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import component_lens as method
 from fluoroscope.methods import decomposition, readout
 from fluoroscope.render import text
 from fluoroscope.render.text import quoted, visible
 from fluoroscope.result import Record, Result
+from fluoroscope.signature import AnyPrompt, AnyToken
 from fluoroscope.views import Column, HeadGrid, Heatmap, Lines, Mark, Row, Series, Table, View
 
 if TYPE_CHECKING:
@@ -209,11 +211,12 @@ class ComponentLens(Result):
         )
 
 
+@checked
 def component_lens(
     model: "Model",
-    prompt: str,
+    prompt: AnyPrompt,
     *,
-    target: str | None = None,
+    target: AnyToken | None = None,
     position: int | None = None,
     positions: list[int] | None = None,
     grain: Literal["head", "layer"] = "head",

@@ -8,6 +8,7 @@ from math import isnan
 from typing import TYPE_CHECKING, Literal
 
 from fluoroscope import identity
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import composition as method
 from fluoroscope.methods import head_circuits
@@ -190,6 +191,7 @@ def _mark(site: str) -> Mark:
     return Mark(label=Site.parse(site).label, site=site)
 
 
+@checked
 def composition(
     model: "Model", *, head: str | None = None, kind: Literal["all", "q", "k", "v"] = "all", top_k: int = 10
 ) -> Composition:

@@ -12,12 +12,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import UnavailableError
 from fluoroscope.methods import readout
 from fluoroscope.methods.translators import depth_sites
 from fluoroscope.progress import track
 from fluoroscope.render.text import percent, quoted
 from fluoroscope.result import Record, Result, number
+from fluoroscope.signature import AnyPrompt
 from fluoroscope.views import Column, Heatmap, Mark, Row, Table, Value, View
 
 if TYPE_CHECKING:
@@ -165,8 +167,9 @@ class Convergence(Result):
         )  # fmt: skip
 
 
+@checked
 @torch.no_grad()
-def convergence(model: "Model", prompt: str) -> Convergence:
+def convergence(model: "Model", prompt: AnyPrompt) -> Convergence:
     """Holds every depth of the stream against the model's prediction and against the token that was read.
 
     Args:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from fluoroscope import chats, hidden
+from fluoroscope.arguments import checked
 from fluoroscope.contrasted import Contrasted
 from fluoroscope.errors import ArgumentError
 from fluoroscope.hidden import Grid
@@ -17,7 +18,7 @@ from fluoroscope.methods import attention_maps, contrast, decomposition, effects
 from fluoroscope.methods.effects import Shift
 from fluoroscope.render.text import brief, percent, quoted
 from fluoroscope.result import Record, number
-from fluoroscope.signature import JinjaText, JsonText
+from fluoroscope.signature import AnyToken, JinjaText, JsonText
 from fluoroscope.sites import Site
 from fluoroscope.views import Column, HeadGrid, Heatmap, Lines, Mark, Row, Series, Table, View
 
@@ -195,12 +196,13 @@ class Conversation(Contrasted):
         )
 
 
+@checked
 def conversation(
     model: "Model",
     chat: JsonText,
     *,
-    target: str | None = None,
-    foil: str | None = None,
+    target: AnyToken | None = None,
+    foil: AnyToken | None = None,
     head: str | None = None,
     chat_template: JinjaText | None = None,
 ) -> Conversation:

@@ -6,11 +6,13 @@ heads (Wu et al. 2024, "Retrieval Head Mechanistically Explains Long-Context Fac
 
 from typing import TYPE_CHECKING
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError, TokenError
 from fluoroscope.methods import contrast, copying, decomposition, effects, readout
 from fluoroscope.methods.contrast import Contrast
 from fluoroscope.render.text import number, percent, quoted
 from fluoroscope.result import Record, Result
+from fluoroscope.signature import AnyPrompt, AnyToken
 from fluoroscope.sites import Site, by_layer
 from fluoroscope.views import Column, HeadGrid, Row, Table, View
 
@@ -225,8 +227,15 @@ class CopyingHeads(Result):
         return HeadGrid(title=title, caption=_ROWS, unit="logits", reach=effects.REACH * self.worth(), values=values)
 
 
+@checked
 def copying_heads(
-    model: "Model", prompt: str, *, target: str | None = None, foil: str | None = None, steps: int = 8, top_k: int = 5
+    model: "Model",
+    prompt: AnyPrompt,
+    *,
+    target: AnyToken | None = None,
+    foil: AnyToken | None = None,
+    steps: int = 8,
+    top_k: int = 5,
 ) -> CopyingHeads:
     """Finds the heads that carry a token of the prompt to its end, by attention, attribution and ablation.
 
@@ -273,7 +282,7 @@ def copying_heads(
     )  # fmt: skip
 
 
-def _asked(model: "Model", trace: "Trace", end: int, names: tuple[str | None, str | None]) -> Contrast:
+def _asked(model: "Model", trace: "Trace", end: int, names: tuple[AnyToken | None, AnyToken | None]) -> Contrast:
     """Target and foil; what is not named is the likeliest token that stands before the end."""
     before, named = set(trace.tokens.ids[0, :end].tolist()), contrast.asked(model, *names)
     chosen = {"target": named.target, "foil": named.foil}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from fluoroscope import metrics, patched, wiring
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import contrast, edge_patching, sweeps
 from fluoroscope.methods import edges as methods
@@ -22,7 +23,7 @@ from fluoroscope.patched import Patched
 from fluoroscope.render.text import number
 from fluoroscope.render.text import share as share_text
 from fluoroscope.result import Record
-from fluoroscope.signature import Direction, MetricName
+from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName
 from fluoroscope.views import Column, Graph, Row, Table, View
 from fluoroscope.wiring import Wire
 
@@ -129,13 +130,14 @@ class Edges(Patched):
         )
 
 
+@checked
 def edges(
     model: "Model",
-    clean: str,
-    corrupted: str,
+    clean: AnyPrompt,
+    corrupted: AnyPrompt,
     *,
-    answer: str | None = None,
-    foil: str | None = None,
+    answer: AnyToken | None = None,
+    foil: AnyToken | None = None,
     method: Literal["exact", "eap", "eap-ig"] = "eap-ig",
     metric: MetricName = "logit_diff",
     direction: Direction = "noise",

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError, nearest
 from fluoroscope.methods import readout, reduction
 from fluoroscope.render.text import number, percent, prose, quoted
 from fluoroscope.result import Record, Result
+from fluoroscope.signature import AnyPrompt
 from fluoroscope.views import Point, Scatter, View
 
 if TYPE_CHECKING:
@@ -122,9 +124,10 @@ class EmbeddingMap(Result):
         return " ".join([*depths, meaning, kept, *scaled, *each.notes])
 
 
+@checked
 def embedding_map(
     model: "Model",
-    prompt: str,
+    prompt: AnyPrompt,
     *,
     others: list[str] | None = None,
     sites: list[str] | None = None,

@@ -7,6 +7,7 @@ squares, from each depth at one position to the final stream of later positions.
 from typing import TYPE_CHECKING
 
 from fluoroscope import artifact
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.lens_fit import check_file
 from fluoroscope.methods import corpus, future_lens
@@ -80,6 +81,7 @@ class FutureLensFit(Result):
         )
 
 
+@checked
 def fit_future_lens(
     model: "Model", text: InputFile, *, file: OutputFile, ahead: int = 4, context: int | None = None
 ) -> FutureLensFit:

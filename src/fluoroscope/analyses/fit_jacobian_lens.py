@@ -6,6 +6,7 @@ prediction: what it reads, the model computes. It costs one backward pass per en
 
 from typing import TYPE_CHECKING, Literal
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.lens_fit import FitDepth, LensFit, check_file
 from fluoroscope.methods import corpus, jacobian_lens
@@ -22,6 +23,7 @@ class JacobianLensFit(LensFit):
     """A Jacobian lens and how far it is from the model's own prediction."""
 
 
+@checked
 def fit_jacobian_lens(
     model: "Model",
     text: InputFile,

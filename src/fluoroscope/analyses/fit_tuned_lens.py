@@ -7,6 +7,7 @@ it goes on from its file.
 
 from typing import TYPE_CHECKING
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.lens_fit import FitDepth, LensFit, check_file
 from fluoroscope.methods import corpus, tuned_lens
@@ -23,6 +24,7 @@ class TunedLensFit(LensFit):
     """A tuned lens and how far it is from the model's own prediction."""
 
 
+@checked
 def fit_tuned_lens(
     model: "Model",
     text: InputFile,

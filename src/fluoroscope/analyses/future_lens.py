@@ -10,13 +10,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fluoroscope.arguments import checked
 from fluoroscope.generation import generate
 from fluoroscope.methods import future_lens as method
 from fluoroscope.methods import readout
 from fluoroscope.methods.translators import depth_sites, fitted
 from fluoroscope.render.text import percent, quoted
 from fluoroscope.result import Record, Result
-from fluoroscope.signature import InputFile
+from fluoroscope.signature import AnyPrompt, InputFile
 from fluoroscope.views import Heatmap, Mark, View
 
 if TYPE_CHECKING:
@@ -84,8 +85,9 @@ class FutureLens(Result):
         ]
 
 
+@checked
 @torch.no_grad()
-def future_lens(model: "Model", prompt: str, *, lens: InputFile | None = None, position: int = -1) -> FutureLens:
+def future_lens(model: "Model", prompt: AnyPrompt, *, lens: InputFile | None = None, position: int = -1) -> FutureLens:
     """Reads every depth at one position for the next token and those behind it.
 
     Args:

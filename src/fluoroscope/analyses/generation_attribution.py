@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import decomposition, readout
 from fluoroscope.methods.contrast import Contrast
 from fluoroscope.render.text import percent, quoted
 from fluoroscope.result import Record, Result
+from fluoroscope.signature import AnyPrompt
 from fluoroscope.views import Column, Row, Table, TokenMark, Tokens, View
 
 if TYPE_CHECKING:
@@ -82,8 +84,9 @@ class GenerationAttribution(Result):
         ]
 
 
+@checked
 def generation_attribution(
-    model: "Model", prompt: str, *, max_new_tokens: int = 10, top_k: int = 3
+    model: "Model", prompt: AnyPrompt, *, max_new_tokens: int = 10, top_k: int = 3
 ) -> GenerationAttribution:
     """Continues a prompt greedily and splits the logit of every chosen token into its parts.
 

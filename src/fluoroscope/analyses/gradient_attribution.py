@@ -9,11 +9,13 @@ from math import inf
 from typing import TYPE_CHECKING, Literal
 
 from fluoroscope import contrasted
+from fluoroscope.arguments import checked
 from fluoroscope.contrasted import Contrasted
 from fluoroscope.errors import ArgumentError, UnavailableError
 from fluoroscope.methods import contrast, gradients, readout
 from fluoroscope.render.text import number, percent, quoted
 from fluoroscope.result import Record
+from fluoroscope.signature import AnyPrompt, AnyToken
 from fluoroscope.views import Column, Row, Table, TokenMark, Tokens, View
 
 if TYPE_CHECKING:
@@ -98,12 +100,13 @@ def _size(missed: float) -> str:
     return percent(missed) if missed < 1 else f"{number(missed)} times its size"
 
 
+@checked
 def gradient_attribution(
     model: "Model",
-    prompt: str,
+    prompt: AnyPrompt,
     *,
-    target: str | None = None,
-    foil: str | None = None,
+    target: AnyToken | None = None,
+    foil: AnyToken | None = None,
     position: int = -1,
     baseline: Literal["mean", "zero"] = "mean",
     steps: int = 32,

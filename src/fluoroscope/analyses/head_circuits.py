@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import head_circuits as circuits
 from fluoroscope.methods import readout
@@ -186,6 +187,7 @@ def _score(head: HeadCopying) -> str:
     return number(head.copying, signed=True, digits=2)
 
 
+@checked
 def head_circuits(
     model: "Model",
     *,

@@ -8,13 +8,14 @@ that it stands in for is gone, so both together do less than the sum where each 
 from typing import TYPE_CHECKING, Any, Literal
 
 from fluoroscope import offer, patched
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import contrast, interactions, sweeps
 from fluoroscope.patched import Patched
 from fluoroscope.render.text import counted
 from fluoroscope.render.text import share as share_text
 from fluoroscope.result import number as finite
-from fluoroscope.signature import Direction, MetricName, Precision
+from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName, Precision
 from fluoroscope.sites import Site
 from fluoroscope.views import Bar, Bars, Heatmap, Mark, View
 
@@ -139,16 +140,17 @@ class HeadInteraction(Patched):
         )
 
 
+@checked
 def head_interaction(
     model: "Model",
-    clean: str,
-    corrupted: str,
+    clean: AnyPrompt,
+    corrupted: AnyPrompt,
     *,
     heads: list[str] | None = None,
     top_k: int = 8,
     position: int | None = None,
-    answer: str | None = None,
-    foil: str | None = None,
+    answer: AnyToken | None = None,
+    foil: AnyToken | None = None,
     metric: MetricName = "logit_diff",
     direction: Direction = "denoise",
     precision: Precision = "float32",

@@ -8,12 +8,13 @@ al. 2022, "Interpretability in the Wild".
 from typing import TYPE_CHECKING, Literal, cast
 
 from fluoroscope import patched
+from fluoroscope.arguments import checked
 from fluoroscope.methods import contrast, sweeps
 from fluoroscope.patched import Patched
 from fluoroscope.render.text import quoted
 from fluoroscope.render.text import share as share_text
 from fluoroscope.result import number as finite
-from fluoroscope.signature import Direction, MetricName, Precision
+from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName, Precision
 from fluoroscope.sites import Site, by_layer
 from fluoroscope.views import Bar, Bars, HeadGrid, Heatmap, Mark, View
 
@@ -107,13 +108,14 @@ class HeadPatching(Patched):
         return f"{quoted(self.clean[position])} {position % len(self.clean)}"
 
 
+@checked
 def head_patching(
     model: "Model",
-    clean: str,
-    corrupted: str,
+    clean: AnyPrompt,
+    corrupted: AnyPrompt,
     *,
-    answer: str | None = None,
-    foil: str | None = None,
+    answer: AnyToken | None = None,
+    foil: AnyToken | None = None,
     positions: list[int] | None = None,
     part: Literal["z", "q", "k", "v", "pattern"] = "z",
     metric: MetricName = "logit_diff",

@@ -8,12 +8,14 @@ from math import isnan
 from typing import TYPE_CHECKING
 
 from fluoroscope import shares
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import attention_maps, head_scores, readout
 from fluoroscope.methods import head_roles as method
 from fluoroscope.methods.head_roles import ROLES
 from fluoroscope.render.text import counted
 from fluoroscope.result import Record, Result
+from fluoroscope.signature import AnyPrompt
 from fluoroscope.sites import Site, by_layer
 from fluoroscope.views import Column, HeadGrid, Row, Table, View
 
@@ -189,7 +191,8 @@ def _few(heads: list[HeadRole]) -> str:
     return ", ".join([*named, *(["…"] if len(heads) > 3 else [])])
 
 
-def head_roles(model: "Model", prompt: str, *, threshold: float = 0.4, seeds: int = 5) -> HeadRoles:
+@checked
+def head_roles(model: "Model", prompt: AnyPrompt, *, threshold: float = 0.4, seeds: int = 5) -> HeadRoles:
     """Scores and labels every head by what it does on a prompt, beside what it does on random tokens.
 
     Args:

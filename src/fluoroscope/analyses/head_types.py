@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from jaxtyping import Float
 from torch import Tensor
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import head_scores, readout
 from fluoroscope.methods.head_scores import COMPARING, KINDS, Earned
 from fluoroscope.render.text import number
 from fluoroscope.result import Record, Result
 from fluoroscope.result import number as finite
+from fluoroscope.signature import AnyPrompt
 from fluoroscope.sites import Site, by_layer
 from fluoroscope.views import Column, HeadGrid, Row, Table, View
 
@@ -204,7 +206,8 @@ def _few(heads: list[HeadType], kind: str) -> str:
     return ", ".join([*named, *(["…"] if len(heads) > 3 else [])])
 
 
-def head_types(model: "Model", *, prompt: str | None = None, threshold: float = 0.4, seeds: int = 5) -> HeadTypes:
+@checked
+def head_types(model: "Model", *, prompt: AnyPrompt | None = None, threshold: float = 0.4, seeds: int = 5) -> HeadTypes:
     """Scores and labels every attention head.
 
     Args:

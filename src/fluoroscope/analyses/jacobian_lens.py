@@ -6,11 +6,12 @@ output head. The embedded models bring such a lens; for others `fluoro fit-jacob
 
 from typing import TYPE_CHECKING, ClassVar
 
+from fluoroscope.arguments import checked
 from fluoroscope.lens import Lens
 from fluoroscope.lens_reading import Asked, look
 from fluoroscope.methods import jacobian_lens as method
 from fluoroscope.methods.translators import fitted
-from fluoroscope.signature import InputFile
+from fluoroscope.signature import AnyPrompt, AnyToken, InputFile
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model
@@ -24,15 +25,16 @@ class JacobianLens(Lens):
     CAUTION: ClassVar[str] = "First order, averaged over a text: a disposition, not what becomes of it in this prompt."
 
 
+@checked
 def jacobian_lens(
     model: "Model",
-    prompt: str,
+    prompt: AnyPrompt,
     *,
     lens: InputFile | None = None,
     top_k: int = 3,
     position: int | None = None,
     positions: list[int] | None = None,
-    target: str | None = None,
+    target: AnyToken | None = None,
 ) -> JacobianLens:
     """The output head applied to every depth of the residual stream, behind the maps of a fitted Jacobian lens.
 

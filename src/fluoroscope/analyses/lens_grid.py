@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import readout
 from fluoroscope.methods.top_tokens import top_tokens
 from fluoroscope.methods.translators import depth_sites
 from fluoroscope.render.text import number, quoted
 from fluoroscope.result import Record, Result
+from fluoroscope.signature import AnyPrompt
 from fluoroscope.views import Heatmap, Mark, View
 
 if TYPE_CHECKING:
@@ -69,7 +71,8 @@ class LensGrid(Result):
         return "embedding" if depth == 0 else f"block {depth - 1}"
 
 
-def lens_grid(model: "Model", prompt: str, *, top_k: int = 5) -> LensGrid:
+@checked
+def lens_grid(model: "Model", prompt: AnyPrompt, *, top_k: int = 5) -> LensGrid:
     """The output head on every depth of the residual stream at every position, for the likeliest tokens only.
 
     Args:

@@ -8,12 +8,14 @@ every token alike, which makes none of them likelier; held against a foil, that 
 
 from typing import TYPE_CHECKING, Literal
 
+from fluoroscope.arguments import checked
 from fluoroscope.attribution import Attributed, Split, split
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import effects
 from fluoroscope.render import text
 from fluoroscope.render.text import percent, quoted
 from fluoroscope.result import Record
+from fluoroscope.signature import AnyPrompt, AnyToken
 from fluoroscope.sites import Site
 from fluoroscope.views import Bar, Bars, HeadGrid, Lines, Mark, Series, TokenMark, Tokens, View
 
@@ -185,12 +187,13 @@ class LogitAttribution(Attributed):
         )  # fmt: skip
 
 
+@checked
 def logit_attribution(
     model: "Model",
-    prompt: str,
+    prompt: AnyPrompt,
     *,
-    target: str | None = None,
-    foil: str | None = None,
+    target: AnyToken | None = None,
+    foil: AnyToken | None = None,
     position: int = -1,
     grain: Literal["head", "layer", "neuron", "source"] = "head",
     top_k: int = 10,

@@ -7,8 +7,10 @@ for the output head: read them with care.
 
 from typing import TYPE_CHECKING, ClassVar
 
+from fluoroscope.arguments import checked
 from fluoroscope.lens import Lens
 from fluoroscope.lens_reading import Asked, look
+from fluoroscope.signature import AnyPrompt, AnyToken
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model
@@ -22,15 +24,16 @@ class LogitLens(Lens):
     CAUTION: ClassVar[str] = "Early depths are written for later blocks, not for the output head."
 
 
+@checked
 def logit_lens(
     model: "Model",
-    prompt: str,
+    prompt: AnyPrompt,
     *,
     top_k: int = 3,
     position: int | None = None,
     positions: list[int] | None = None,
     sites: list[str] | None = None,
-    target: str | None = None,
+    target: AnyToken | None = None,
 ) -> LogitLens:
     """The model's output head applied to the embedding and to the stream after every block, or to any other value.
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import passages, running, units
 from fluoroscope.pieces import split
@@ -177,6 +178,7 @@ class MaxActivating(Result):
         )
 
 
+@checked
 def max_activating(
     model: "Model",
     text: InputFile,

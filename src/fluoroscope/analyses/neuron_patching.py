@@ -7,13 +7,14 @@ Every neuron of the MLPs is patched alone, in a run of its own, and each block's
 from typing import TYPE_CHECKING, Any
 
 from fluoroscope import patched
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import contrast, sweeps
 from fluoroscope.patched import Patched
 from fluoroscope.render.text import quoted
 from fluoroscope.render.text import share as share_text
 from fluoroscope.result import number as finite
-from fluoroscope.signature import Direction, MetricName, Precision
+from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName, Precision
 from fluoroscope.sites import Site
 from fluoroscope.views import Bar, Bars, View
 
@@ -93,15 +94,16 @@ class NeuronPatching(Patched):
         ]
 
 
+@checked
 def neuron_patching(
     model: "Model",
-    clean: str,
-    corrupted: str,
+    clean: AnyPrompt,
+    corrupted: AnyPrompt,
     *,
     layers: list[int] | None = None,
     position: int | None = None,
-    answer: str | None = None,
-    foil: str | None = None,
+    answer: AnyToken | None = None,
+    foil: AnyToken | None = None,
     top_k: int = 20,
     metric: MetricName = "logit_diff",
     direction: Direction = "denoise",

@@ -7,12 +7,14 @@ no one meaning: what they react to elsewhere is shown by `max_activating`.
 
 from typing import TYPE_CHECKING
 
+from fluoroscope.arguments import checked
 from fluoroscope.attribution import Attributed, Split, split
 from fluoroscope.errors import ArgumentError, UnavailableError
 from fluoroscope.methods import effects
 from fluoroscope.methods import neurons as lenses
 from fluoroscope.render.text import counted, number, percent, quoted, visible
 from fluoroscope.result import Record
+from fluoroscope.signature import AnyPrompt, AnyToken
 from fluoroscope.sites import Site
 from fluoroscope.views import Bar, Bars, Column, Heatmap, Mark, Row, Table, View
 
@@ -174,12 +176,13 @@ class NeuronAttribution(Attributed):
         )
 
 
+@checked
 def neurons(
     model: "Model",
-    prompt: str,
+    prompt: AnyPrompt,
     *,
-    target: str | None = None,
-    foil: str | None = None,
+    target: AnyToken | None = None,
+    foil: AnyToken | None = None,
     position: int = -1,
     layer: int | None = None,
     top_k: int = 8,

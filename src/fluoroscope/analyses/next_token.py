@@ -2,11 +2,13 @@
 
 from typing import TYPE_CHECKING
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import readout
 from fluoroscope.render import text
 from fluoroscope.render.text import percent, quoted
 from fluoroscope.result import Record, Result, number
+from fluoroscope.signature import AnyPrompt
 from fluoroscope.views import Bar, Bars, TokenMark, Tokens, View
 
 if TYPE_CHECKING:
@@ -66,7 +68,8 @@ class NextToken(Result):
         return self.recipe.tokens[0]
 
 
-def next_token(model: "Model", prompt: str, *, top_k: int = 10, position: int = -1) -> NextToken:
+@checked
+def next_token(model: "Model", prompt: AnyPrompt, *, top_k: int = 10, position: int = -1) -> NextToken:
     """The tokens that the model finds likeliest after one position of a prompt.
 
     Args:

@@ -1,4 +1,4 @@
-"""One patch, exactly: chosen values of one prompt put into the other, and what the model says then.
+"""One patch, exactly: chosen values of one prompt put into the other, and what comes then.
 
 Sweeps patch every part alone and tell one number each; here any sites, at any tokens, are patched together in one run,
 and the answer is told before and after. Heimersheim & Nanda 2024, "How to use and interpret activation patching".
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from fluoroscope import offer, patched
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import contrast, readout, sweeps
 from fluoroscope.patched import UNITS, Patched
 from fluoroscope.render.text import counted, number, percent, quoted, share
 from fluoroscope.result import Record
-from fluoroscope.signature import Direction, MetricName
+from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName
 from fluoroscope.sites import Site
 from fluoroscope.views import Bar, Bars, Column, Row, Table, View
 
@@ -106,15 +107,16 @@ class PatchedRun(Patched):
         return [scores, table]
 
 
+@checked
 def patched_run(
     model: "Model",
-    clean: str,
-    corrupted: str,
+    clean: AnyPrompt,
+    corrupted: AnyPrompt,
     *,
     sites: list[str],
     positions: list[int] | None = None,
-    answer: str | None = None,
-    foil: str | None = None,
+    answer: AnyToken | None = None,
+    foil: AnyToken | None = None,
     metric: MetricName = "logit_diff",
     direction: Direction = "denoise",
     budget: int = 1024,

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.lens_records import Guess
 from fluoroscope.methods import patchscope as method
@@ -18,6 +19,7 @@ from fluoroscope.methods import readout
 from fluoroscope.methods.translators import depth_sites
 from fluoroscope.render.text import percent, quoted
 from fluoroscope.result import Record, Result, number
+from fluoroscope.signature import AnyPrompt
 from fluoroscope.sites import Site
 from fluoroscope.views import Column, Lines, Mark, Row, Series, Table, TokenMark, Tokens, View
 
@@ -202,13 +204,14 @@ class Patchscope(Result):
         )
 
 
+@checked
 @torch.no_grad()
 def patchscope(
     model: "Model",
-    prompt: str,
+    prompt: AnyPrompt,
     *,
     position: int = -1,
-    target_prompt: str = "cat->cat; 1135->1135; hello->hello; ?",
+    target_prompt: AnyPrompt = "cat->cat; 1135->1135; hello->hello; ?",
     placeholder: str | None = None,
     target_position: int | None = None,
     target_site: str | None = None,

@@ -9,12 +9,13 @@ from math import isfinite
 from typing import TYPE_CHECKING, Literal
 
 from fluoroscope import patched
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import contrast, paths, sweeps
 from fluoroscope.patched import Patched
 from fluoroscope.render.text import share
 from fluoroscope.result import Record
-from fluoroscope.signature import Direction, MetricName, Precision
+from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName, Precision
 from fluoroscope.sites import Site, by_layer
 from fluoroscope.views import Bar, Bars, HeadGrid, View
 
@@ -99,15 +100,16 @@ class PathPatching(Patched):
         return [bars, HeadGrid(title="Every head", caption=caption, unit="share", values=by_layer(heads))]
 
 
+@checked
 def path_patching(
     model: "Model",
-    clean: str,
-    corrupted: str,
+    clean: AnyPrompt,
+    corrupted: AnyPrompt,
     *,
     receivers: list[str],
     reads: Literal["q", "k", "v"] = "q",
-    answer: str | None = None,
-    foil: str | None = None,
+    answer: AnyToken | None = None,
+    foil: AnyToken | None = None,
     positions: list[int] | None = None,
     hold_mlps: bool = False,
     metric: MetricName = "logit_diff",

@@ -8,13 +8,14 @@ the Wild", found the circuit of indirect object identification so.
 from typing import TYPE_CHECKING
 
 from fluoroscope import patched
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import contrast, path_trees, paths, sweeps
 from fluoroscope.methods.path_trees import Growth
 from fluoroscope.patched import Patched
 from fluoroscope.render.text import counted, share
 from fluoroscope.result import Record
-from fluoroscope.signature import Direction, MetricName, Precision
+from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName, Precision
 from fluoroscope.sites import Site
 from fluoroscope.views import Edge, Graph, Node, View
 
@@ -113,13 +114,14 @@ class PathTree(Patched):
         return f" Keys and values act through all heads that share them: {told}." if told else ""
 
 
+@checked
 def path_tree(
     model: "Model",
-    clean: str,
-    corrupted: str,
+    clean: AnyPrompt,
+    corrupted: AnyPrompt,
     *,
-    answer: str | None = None,
-    foil: str | None = None,
+    answer: AnyToken | None = None,
+    foil: AnyToken | None = None,
     top_k: int = 3,
     depth: int = 3,
     threshold: float = 0.05,

@@ -9,6 +9,7 @@ al. 2023, "Measuring Faithfulness in Chain-of-Thought".
 from typing import TYPE_CHECKING
 
 from fluoroscope import contrasted, hidden, rewritten
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.hidden import Grid
 from fluoroscope.methods import contrast, effects, knockout, reasoning, receivers, rewrites, spans, steps
@@ -18,6 +19,7 @@ from fluoroscope.methods.rewrites import EarlyAnswer
 from fluoroscope.methods.rollouts import Drawing
 from fluoroscope.render.text import brief, percent, prose, quoted
 from fluoroscope.result import Result, number
+from fluoroscope.signature import AnyPrompt, AnyToken
 from fluoroscope.sites import Site, by_layer
 from fluoroscope.views import Bars, Column, HeadGrid, Heatmap, Lines, Mark, Row, Series, Table, View
 
@@ -183,12 +185,13 @@ class ReasoningSteps(Result):
         )
 
 
+@checked
 def reasoning_steps(
     model: "Model",
-    prompt: str,
+    prompt: AnyPrompt,
     *,
-    answer: str | None = None,
-    foil: str | None = None,
+    answer: AnyToken | None = None,
+    foil: AnyToken | None = None,
     position: int = -1,
     split: str | None = None,
     starts: list[int] | None = None,

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from fluoroscope.arguments import checked
 from fluoroscope.methods import readout
 from fluoroscope.methods.translators import depth_sites
 from fluoroscope.render.text import quoted
 from fluoroscope.result import Record, Result
+from fluoroscope.signature import AnyPrompt
 from fluoroscope.sites import Site
 from fluoroscope.views import Heatmap, Mark, View
 
@@ -84,7 +86,8 @@ class ResidualStream(Result):
         )
 
 
-def residual_stream(model: "Model", prompt: str) -> ResidualStream:
+@checked
+def residual_stream(model: "Model", prompt: AnyPrompt) -> ResidualStream:
     """Norms, what each block adds and how far it turns the stream, at every depth and token.
 
     Args:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from fluoroscope import loading, offer
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import alignment, geometry, passages, readout
 from fluoroscope.progress import track
 from fluoroscope.render.text import counted, number, prose
 from fluoroscope.result import Recipe, Record, Result
 from fluoroscope.result import number as finite
-from fluoroscope.signature import InputFile, ModelName
+from fluoroscope.signature import AnyPrompt, InputFile, ModelName
 from fluoroscope.views import Column, Heatmap, Lines, Mark, Row, Series, Table, View
 
 if TYPE_CHECKING:
@@ -200,11 +201,12 @@ def _lines(
     return [lines]
 
 
+@checked
 def similarity(
     model: "Model",
-    prompt: str,
+    prompt: AnyPrompt,
     *,
-    other: str | None = None,
+    other: AnyPrompt | None = None,
     other_model: ModelName | None = None,
     text: InputFile | None = None,
     tokens: int = 2000,

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from fluoroscope import metrics, patched, task_records, tasks
+from fluoroscope.arguments import checked
 from fluoroscope.methods import confidence, sweeps, task_sweeps
 from fluoroscope.methods.sweeps import Sweep
 from fluoroscope.patched import DISTANCES, OF_ANSWER, UNITS
@@ -203,6 +204,7 @@ class TaskPatching(Result):
         )
 
 
+@checked
 def task_patching(
     model: "Model",
     task: str,

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from fluoroscope import contrasted
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import contrast, decomposition, effects, readout
 from fluoroscope.progress import track
 from fluoroscope.render.text import number, quoted
 from fluoroscope.result import Record, Result
+from fluoroscope.signature import AnyPrompt, AnyToken
 from fluoroscope.views import Column, Heatmap, Mark, Row, Table, View
 
 if TYPE_CHECKING:
@@ -150,9 +152,10 @@ class TokenAttribution(Result):
         )
 
 
+@checked
 @torch.no_grad()
 def token_attribution(
-    model: "Model", prompt: str, *, target: str | None = None, foil: str | None = None, top_k: int = 3
+    model: "Model", prompt: AnyPrompt, *, target: AnyToken | None = None, foil: AnyToken | None = None, top_k: int = 3
 ) -> TokenAttribution:
     """Splits what the model expects after every token of a prompt into what each of its parts added.
 

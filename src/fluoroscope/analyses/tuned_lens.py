@@ -7,11 +7,12 @@ Predictions from Transformers with the Tuned Lens"). The embedded models bring o
 
 from typing import TYPE_CHECKING, ClassVar
 
+from fluoroscope.arguments import checked
 from fluoroscope.lens import Lens
 from fluoroscope.lens_reading import Asked, look
 from fluoroscope.methods import tuned_lens as method
 from fluoroscope.methods.translators import fitted
-from fluoroscope.signature import InputFile
+from fluoroscope.signature import AnyPrompt, AnyToken, InputFile
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model
@@ -25,15 +26,16 @@ class TunedLens(Lens):
     CAUTION: ClassVar[str] = "Fitted to the model's answers: what it reads is there, but later blocks may not use it."
 
 
+@checked
 def tuned_lens(
     model: "Model",
-    prompt: str,
+    prompt: AnyPrompt,
     *,
     lens: InputFile | None = None,
     top_k: int = 3,
     position: int | None = None,
     positions: list[int] | None = None,
-    target: str | None = None,
+    target: AnyToken | None = None,
 ) -> TunedLens:
     """The output head applied to every depth of the residual stream, behind the maps of a fitted tuned lens.
 

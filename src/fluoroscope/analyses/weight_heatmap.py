@@ -7,6 +7,7 @@ Face names it, such as model.layers.3.mlp.gate.weight. Values are as the model s
 
 from typing import TYPE_CHECKING, Literal
 
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import weight_maps
 from fluoroscope.render.text import number, percent, quoted
@@ -237,6 +238,7 @@ def _spectrum(panel: Panel) -> Bars:
     )
 
 
+@checked
 def weight_heatmap(model: "Model", weight: str, *, cells: int = 12, top_k: int = 10) -> WeightHeatmap:
     """Shows any weight of the model, one head or expert at a time where it has several.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from fluoroscope import registry
+from fluoroscope.arguments import renamed
 from fluoroscope.cli.stopping import stoppable
 from fluoroscope.collector import paused
 from fluoroscope.errors import ArgumentError, Cancelled
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _CLICK_TYPES: dict[str, click.ParamType[Any]] = {"str": click.STRING, "int": click.INT, "float": click.FLOAT}
+
+
+class _Choice(click.Choice[str]):
+    """One of a few words, of which metrics have other tools' names as well."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return super().convert(renamed((param and param.name) or "", value), param, ctx)
 
 
 def command(spec: Spec) -> click.Command:
@@ -212,7 +220,7 @@ def _show(result: "Result") -> None:
 def _parameter(parameter: Parameter) -> click.Parameter:
     many = parameter.type.startswith("list")
     base = parameter.type[5:-1] if many else parameter.type
-    kind: Any = click.Choice(parameter.choices) if parameter.choices else _CLICK_TYPES.get(base)
+    kind: Any = _Choice(parameter.choices) if parameter.choices else _CLICK_TYPES.get(base)
     name = parameter.name.replace("_", "-")
     if positional(parameter):
         return click.Argument([parameter.name], type=kind, nargs=-1 if many else 1, required=True)

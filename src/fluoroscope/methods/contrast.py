@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import readout
+from fluoroscope.signature import AnyToken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +77,7 @@ class Contrast:
         return log_p[..., list(self.target)].logsumexp(-1).clamp_max(0)
 
 
-def asked(model: "Model", target: str | None, foil: str | None) -> Contrast:
+def asked(model: "Model", target: AnyToken | None, foil: AnyToken | None) -> Contrast:
     """What the parameters of an analysis name.
 
     Raises:

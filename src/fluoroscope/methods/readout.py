@@ -4,6 +4,7 @@ Also which position and which tokens of it an analysis was asked about.
 """
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from fluoroscope.errors import ArgumentError, TokenError, UnavailableError
+from fluoroscope.signature import AnyToken
 from fluoroscope.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -77,13 +79,15 @@ def parting(one: Tokens, other: Tokens) -> int:
     return part
 
 
-def token_id(model: "Model", token: str | int) -> int:
+def token_id(model: "Model", token: AnyToken) -> int:
     """The id that a parameter names: a text of exactly one token, or an id, as a number or as `#338`.
 
     Raises:
         TokenError: several tokens, none, or an id that the model has no logit for.
     """
-    token = f"#{token}" if isinstance(token, int) else token
+    if not isinstance(token, str | int) and len(token) != 1:
+        raise TokenError(f"{len(token)} tokens are named", "Name one.")
+    token = token if isinstance(token, str) else f"#{token if isinstance(token, int) else token[0]}"
     number = re.fullmatch(r"#(-?[0-9]+)", token)
     if number is None:
         return model.single_token(token)
@@ -92,8 +96,10 @@ def token_id(model: "Model", token: str | int) -> int:
     return int(number[1])
 
 
-def token_ids(model: "Model", text: str | int) -> tuple[int, ...]:
+def token_ids(model: "Model", text: AnyToken) -> tuple[int, ...]:
     """The ids that a parameter names: one token as `token_id` reads it, or a set with bars between, ` Mary| Anna`.
+
+    A set of ids is taken as a sequence as well.
 
     From left to right the longest stretch that is one token is that token, so one that holds a bar itself (`||`,
     `<|endoftext|>`) is named like any other, alone and in a set.
@@ -101,7 +107,9 @@ def token_ids(model: "Model", text: str | int) -> tuple[int, ...]:
     Raises:
         TokenError: a part that is empty or not exactly one token, or a token that is named twice.
     """
-    words = text.split("|") if isinstance(text, str) else [f"#{text}"]
+    if not isinstance(text, str):
+        text = "|".join(f"#{each}" for each in (text if isinstance(text, Sequence) else [text]))
+    words = text.split("|")
     if len(words) == 1:
         return (token_id(model, text),)
     most = 1 + max((piece.count("|") for piece in model.tokenizer.get_vocab()), default=0) if model.tokenizer else 1

@@ -8,6 +8,7 @@ import torch
 
 from fluoroscope import metrics, tasks
 from fluoroscope.methods import contrast, readout
+from fluoroscope.signature import AnyToken
 
 if TYPE_CHECKING:
     from fluoroscope.metrics import Metric
@@ -58,7 +59,12 @@ def of_task(model: "Model", name: str, metric: str, count: int, seed: int = 0) -
 
 
 def of_pair(
-    model: "Model", clean: Any, corrupted: Any, metric: str, answer: str | None = None, foil: str | None = None
+    model: "Model",
+    clean: Any,
+    corrupted: Any,
+    metric: str,
+    answer: AnyToken | None = None,
+    foil: AnyToken | None = None,
 ) -> Measured:
     """One pair; an answer or foil that is not named is the model's own prediction after its prompt.
 

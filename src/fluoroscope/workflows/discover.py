@@ -15,12 +15,13 @@ from fluoroscope.analyses.attention_patterns import AttentionPatterns, attention
 from fluoroscope.analyses.circuit import Circuit, circuit
 from fluoroscope.analyses.edges import EdgeEffect, Edges, edges
 from fluoroscope.analyses.head_roles import HeadRoles, Look, head_roles
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError, UnavailableError
 from fluoroscope.methods.discovery import FAITHFUL
 from fluoroscope.progress import track
 from fluoroscope.render.text import counted, number, percent, quoted, share
 from fluoroscope.result import Record, Result
-from fluoroscope.signature import MetricName, OutputFile
+from fluoroscope.signature import AnyPrompt, AnyToken, MetricName, OutputFile
 from fluoroscope.stepwise import Journal, Stepwise, about
 from fluoroscope.views import Column, Graph, Row, Table, View
 from fluoroscope.wiring import Wire
@@ -185,14 +186,15 @@ class Discovery(Stepwise):
         return head.name, head.loss, head.direct, reads, *ends, weight, roles
 
 
+@checked
 def discover(
     model: "Model",
     *,
     task: str | None = None,
-    clean: str | None = None,
-    corrupted: str | None = None,
-    answer: str | None = None,
-    foil: str | None = None,
+    clean: AnyPrompt | None = None,
+    corrupted: AnyPrompt | None = None,
+    answer: AnyToken | None = None,
+    foil: AnyToken | None = None,
     pairs: int = 8,
     size: float | None = None,
     metric: MetricName = "logit_diff",

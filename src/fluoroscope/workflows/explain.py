@@ -15,12 +15,14 @@ from fluoroscope.analyses.ablation import Ablation, ablation
 from fluoroscope.analyses.logit_attribution import LogitAttribution, logit_attribution
 from fluoroscope.analyses.logit_lens import LogitLens, logit_lens
 from fluoroscope.analyses.next_token import NextToken, next_token
+from fluoroscope.arguments import checked
 from fluoroscope.contrasted import Contrasted
 from fluoroscope.errors import ArgumentError, UnavailableError
 from fluoroscope.methods import contrast, readout
 from fluoroscope.methods.contrast import Contrast
 from fluoroscope.progress import track
 from fluoroscope.render.text import number, percent, quoted
+from fluoroscope.signature import AnyPrompt, AnyToken
 from fluoroscope.sites import Site
 from fluoroscope.views import View
 
@@ -96,12 +98,13 @@ class Explanation(Contrasted):
         return pages
 
 
+@checked
 def explain(
     model: "Model",
-    prompt: str,
+    prompt: AnyPrompt,
     *,
-    target: str | None = None,
-    foil: str | None = None,
+    target: AnyToken | None = None,
+    foil: AnyToken | None = None,
     bare: bool = False,
     top_k: int = 8,
     position: int = -1,
@@ -152,7 +155,7 @@ def explain(
 
 
 def _asked(
-    model: "Model", prompt: str, named: tuple[str | None, str | None], bare: bool, position: int
+    model: "Model", prompt: str, named: tuple[AnyToken | None, AnyToken | None], bare: bool, position: int
 ) -> tuple[Contrast, dict[str, Any]]:
     """Target and foil, with what is not named, and how likely each is."""
     about = contrast.asked(model, *named)

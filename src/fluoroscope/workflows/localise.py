@@ -17,6 +17,7 @@ from fluoroscope.analyses.activation_patching import ActivationPatching, activat
 from fluoroscope.analyses.attribution_patching import AttributionPatching, attribution_patching
 from fluoroscope.analyses.head_patching import HeadPatching, head_patching
 from fluoroscope.analyses.path_patching import PathPatching, path_patching
+from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError, UnavailableError
 from fluoroscope.methods import contrast, sweeps
 from fluoroscope.methods.ranks import spearman
@@ -24,7 +25,7 @@ from fluoroscope.patched import Patched
 from fluoroscope.progress import track
 from fluoroscope.render.text import counted, number, quoted, share
 from fluoroscope.result import Record, Result
-from fluoroscope.signature import Direction, MetricName, OutputFile
+from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName, OutputFile
 from fluoroscope.sites import Site
 from fluoroscope.stepwise import Journal, Stepwise, about
 from fluoroscope.views import Column, Row, Table, View
@@ -167,13 +168,14 @@ class Localisation(Stepwise, Patched):
         return f"{number(value)} {patched.UNITS[self.metric]}".strip()
 
 
+@checked
 def localise(
     model: "Model",
-    clean: str,
-    corrupted: str,
+    clean: AnyPrompt,
+    corrupted: AnyPrompt,
     *,
-    answer: str | None = None,
-    foil: str | None = None,
+    answer: AnyToken | None = None,
+    foil: AnyToken | None = None,
     top_k: int = 8,
     metric: MetricName = "logit_diff",
     direction: Direction = "denoise",
