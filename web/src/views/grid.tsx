@@ -7,7 +7,7 @@ import { counted, headOf } from "../state/selection";
 import { dark } from "../state/theme";
 import { Acting, type Acts } from "./acts";
 import { MANY, useSpan, WIDE } from "./span";
-import { label, largest, Legend, tied, Wide, type Place } from "./shared";
+import { label, largest, Legend, LESS, MORE, SIGNS, tied, Wide, type Place } from "./shared";
 
 type Grid = {
   title: string; unit: string; signed: boolean; maximum: number; rows: readonly Mark[]; columns: readonly Mark[];
@@ -27,14 +27,14 @@ export function HeatmapView({ view, marked }: { view: Heatmap; marked?: Grid["ma
   const maximum = view.maximum ?? (largest(view.values.flat()) || 1);
   const ofTokens = view.columns.length === counted.value.length && view.columns.every((mark, index) => mark.token && mark.label === plain(counted.value[index]!));
   const place = (row: number, column: number) => headOf(view.rows[row]?.site ?? view.columns[column]?.site ?? null) ?? (ofTokens ? { query: column } : null);
-  return <Cells grid={{ ...view, maximum, place, marked }} />;
+  return <Cells grid={{ ...view, maximum, place, marked, note: view.caption.startsWith(MORE) ? LESS : SIGNS }} />;
 }
 
 export function HeadGridView({ view, faint }: { view: HeadGrid; faint?: (row: number, column: number) => boolean }) {
   const mark = (text: string): Mark => ({ label: text, token: false, site: null });
   const maximum = Math.max(largest(view.values.flat()), view.reach ?? 0) || 1;
   const grid = {
-    ...view, maximum, faint, tokens: null, rows: view.values.map((_, layer) => mark(`L${layer}`)),
+    ...view, maximum, faint, note: view.caption.startsWith(MORE) ? LESS : undefined, tokens: null, rows: view.values.map((_, layer) => mark(`L${layer}`)),
     columns: (view.values[0] ?? []).map((_, head) => mark(`H${head}`)),
     place: (layer: number, head: number) => ({ layer, head }),
   };
