@@ -58,7 +58,7 @@ export function WordField({ id, label, value, empty, onWord, clears = false }: P
       </span>
       {offered.length > 0 && (
         <span class="offered" role="group" aria-label={`${label}: ${found ? "tokens that begin so" : "likely tokens"}`}>
-          {offered.slice(0, 8).map((token) => <button type="button" class="token chip" title={`id ${token.id}`} onClick={() => take(token)}>{visible(token.label)}</button>)}
+          {offered.slice(0, 8).map((token) => <button type="button" class="token offer" title={`id ${token.id}`} onClick={() => take(token)}>{visible(token.label)}</button>)}
         </span>
       )}
     </div>
