@@ -31,6 +31,14 @@ export function useAnalysis(name: string, panel = "", of: Side = A): Asking {
   }, [state.answer]);
   const change = (next: Run | null) => { newest.current?.drop(); newest.current = next; setRun(next); };
   useEffect(() => () => newest.current?.drop(), []);
+  const whose = modelOf(of).model;
+  const before = useRef(whose);
+  useEffect(() => { // what another model answered is not this one's
+    if (before.current === whose) return;
+    before.current = whose;
+    answer.current = null;
+    change(null);
+  }, [whose]);
   const question = (args: Given) => ({ type: "run", analysis: name, arguments: args, ...modelOf(of) }) as const;
   const start = (args: Given, again = true) => {
     const before = again ? undefined : answered(name, args, modelOf(of).model);
