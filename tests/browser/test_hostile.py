@@ -85,6 +85,7 @@ RESULTS = {
         "parts": [{**PART, "name": text, "label": text} for text in SHORT[:60]], "logit": 1.0, "total": 1.0,
         "error": 0.0, "target": SHORT[10], "foil": SHORT[11],
     },
+    "neurons": {"tokens": SHORT[12:14], "position": 1, "raising": [], "lowering": []},
 }  # fmt: skip
 """Of analyses whose panels read more of a result than its pictures."""
 

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type { Said, Token, Word } from "../api/generated";
 import type { Trouble } from "../api/session";
 import { visible } from "../draw/text";
-import { first } from "../state/lab";
+import { first, session } from "../state/lab";
 
 const PAUSE = 200; // milliseconds of rest before a text is looked up
 
@@ -29,6 +29,7 @@ export function WordField({ id, label, value, empty, onWord, clears = false }: P
   const newest = useRef("");
   const look = async (wanted: string, commit: boolean) => {
     newest.current = wanted;
+    if (session.saved) return; // nothing is asked then
     if (wanted === "") { setFound(null); setTrouble(null); if (commit) onWord("", []); return; }
     try {
       const answer = await lookUp(wanted);
