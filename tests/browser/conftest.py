@@ -14,7 +14,7 @@ from typing import NamedTuple
 import httpx2
 import pytest
 import torch
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import tiny
@@ -22,6 +22,7 @@ from architectures import zoo
 from browser.lab import Lab
 
 ROOT = Path(__file__).resolve().parents[2]
+expect.set_options(timeout=20_000)  # as long as `Lab` waits, on machines of whatever speed
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
