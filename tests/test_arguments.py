@@ -87,7 +87,7 @@ def test_so_is_one_of_an_analysis_without_a_pair(tiny_model, function, keywords,
 
 
 def test_arguments_by_place_are_checked_too(tiny_model):
-    with pytest.raises(ArgumentError, match="head_patching takes 3 arguments by place .* not 4"):
+    with pytest.raises(ArgumentError, match=r"head_patching takes 3 arguments by place .* not 4"):
         head_patching(tiny_model, *PAIR, "d")  # type: ignore[misc]
     with pytest.raises(ArgumentError, match="given 'clean' twice"):
         head_patching(tiny_model, *PAIR, clean="abcabd")  # type: ignore[misc]

@@ -154,7 +154,7 @@ def _instead(item: Parameter, value: Any, *, python: bool) -> str:
     if item.choices and isinstance(value, str):
         return nearest(value, item.choices)
     if item.name == "metric" and callable(value):
-        return "CausalTrace.metric takes a function."
+        return "head_patching, circuit and CausalTrace.metric, say, take a function; here it is a name."
     known = _FORMS.get(item.form or "") if python else None
     words = f"one of {', '.join(item.choices)}" if item.choices and known is None else known or _WORDS[item.type]
     none = " or None" if item.optional else ""

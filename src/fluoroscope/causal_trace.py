@@ -9,8 +9,8 @@ All patches act together in one copy of a run, of which only what they change is
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -20,7 +20,7 @@ from fluoroscope import metrics
 from fluoroscope.errors import ArgumentError, EditError
 from fluoroscope.interventions import Positions
 from fluoroscope.methods import contrast, readout, sweeps
-from fluoroscope.metrics import Metric
+from fluoroscope.metrics import Metric, Named
 from fluoroscope.replay import Replay
 from fluoroscope.rows import Patch
 from fluoroscope.signature import Direction
@@ -29,9 +29,6 @@ from fluoroscope.variants import Variant
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model, Prompt
-
-Named = str | Callable[[Float[Tensor, "row d_vocab"]], Float[Tensor, "row"]]
-"""A metric by its name, or a function of logits."""
 
 
 @dataclass(frozen=True)
@@ -217,8 +214,7 @@ class CausalTrace:
             raise ArgumentError("a function of your own takes no answer and no foil", "Let it know its tokens itself.")
         if isinstance(metric, Metric):
             return metric.at([0] * len(rows))
-        function: Callable[[Tensor], Tensor] = metric
-        return partial(_checked, function)
+        return metrics.make(metric)
 
     @cached_property
     def _replay(self) -> Replay:
@@ -269,11 +265,3 @@ def _entry(site: Site) -> Site:
 
 def _overlap(one: Site, other: Site) -> bool:
     return one.whole == other.whole and (None in (one.unit, other.unit) or one.unit == other.unit)
-
-
-def _checked(function: Callable[[Tensor], Any], logits: Tensor) -> Tensor:
-    scores = function(logits)
-    if not isinstance(scores, Tensor) or scores.shape != (len(logits),):
-        told = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-        raise ArgumentError(f"the metric gave {told} for {len(logits)} rows", "It gives one score a row, as a tensor.")
-    return scores

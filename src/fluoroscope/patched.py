@@ -29,6 +29,14 @@ OF_ANSWER = {
     "rank": "rank of",
 }  # fmt: skip
 
+_BETTER = {
+    "logit": 1, "logit_diff": 1, "probability": 1, "probability_diff": 1, "log_probability": 1, "cross_entropy": -1,
+    "rank": -1,
+}  # fmt: skip
+"""Which way the score of a better answer goes."""
+_SMALL, _SMALL_SHARE = {"logits": 0.05, "nats": 0.01, "tokens": 0.5, "logits²": 0.0}, 0.05
+"""Ways so short that shares of them say little; of any other unit, as a share of the larger score."""
+
 
 class Patched(Result):
     """What values of one prompt do in another.
@@ -69,9 +77,23 @@ class Patched(Result):
             return DISTANCES[self.metric]
         if self.metric in OF_ANSWER:
             return f"{OF_ANSWER[self.metric]} {quoted(self.answer or '')}"
+        if self.metric not in UNITS:
+            return f"score by {self.metric}"
         several = max(len(self.answer_ids), len(self.foil_ids)) > 1
         words = wording(self.answer or "", self.foil, several=several)
         return words.replace("lead", "lead in probability", 1) if self.metric == "probability_diff" else words
+
+    def doubts(self) -> str:
+        """What shares of this way are not worth, as a last sentence; nothing where the way is as it should be."""
+        way, unit = self.clean_score - self.corrupted_score, UNITS.get(self.metric, "")
+        if self.metric in _BETTER and way * _BETTER[self.metric] < 0:
+            return " Doubt: the clean prompt is answered worse than the corrupted one, so that shares go the other way."
+        ends = max(abs(self.clean_score), abs(self.corrupted_score))
+        if abs(way) < _SMALL.get(unit, _SMALL_SHARE * ends):
+            return " Doubt: both prompts score almost the same, so that shares say little."
+        if self.metric == "logit_diff" and self.clean_score <= 0:
+            return " Doubt: after the clean prompt the model itself does not prefer the answer."
+        return ""
 
     def verb(self) -> str:
         """What a share of 1 does."""
@@ -79,7 +101,7 @@ class Patched(Result):
 
     def gap(self) -> str:
         """The two scores that shares lie between."""
-        unit = UNITS[self.metric]
+        unit = UNITS.get(self.metric, "")
         ends = f"{number(self.corrupted_score)} corrupted, {number(self.clean_score)} clean"
         return f"{ends}, in {unit}" if unit else ends
 

@@ -7,13 +7,13 @@ in one sweep (`replay.py`). Meng et al. 2022, "Locating and Editing Factual Asso
 
 from typing import TYPE_CHECKING, Literal
 
-from fluoroscope import patched
+from fluoroscope import metrics, patched
 from fluoroscope.arguments import checked
 from fluoroscope.methods import contrast, sweeps
 from fluoroscope.patched import Patched
 from fluoroscope.render.text import quoted, share
 from fluoroscope.result import number as finite
-from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName, Precision
+from fluoroscope.signature import AnyMetric, AnyPrompt, AnyToken, Direction, Precision
 from fluoroscope.sites import Site
 from fluoroscope.views import Bar, Bars, Heatmap, Mark, View
 
@@ -127,7 +127,7 @@ def activation_patching(
     ] = "resid_pre",
     positions: list[int] | None = None,
     together: bool = False,
-    metric: MetricName = "logit_diff",
+    metric: AnyMetric = "logit_diff",
     direction: Direction = "denoise",
     precision: Precision = "float32",
     budget: int = 1024,
@@ -165,7 +165,7 @@ def activation_patching(
     def result(found: sweeps.Effects) -> ActivationPatching:
         return ActivationPatching(
             **patched.fields(model, sweep, found, told, against),
-            metric=metric,
+            metric=metrics.resolve(metric),
             site=site,
             layers=tuple(each.layer or 0 for each in sites),
             positions=places,

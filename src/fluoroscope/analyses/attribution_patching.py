@@ -22,7 +22,7 @@ from fluoroscope.metrics import Metric
 from fluoroscope.patched import Patched
 from fluoroscope.render.text import number, quoted, share
 from fluoroscope.result import Record
-from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName
+from fluoroscope.signature import AnyMetric, AnyPrompt, AnyToken, Direction
 from fluoroscope.sites import SITES, Site
 from fluoroscope.views import Bar, Bars, Heatmap, Mark, View
 
@@ -155,7 +155,7 @@ def attribution_patching(
     foil: AnyToken | None = None,
     sites: list[str] | None = None,
     by_position: bool = False,
-    metric: MetricName = "logit_diff",
+    metric: AnyMetric = "logit_diff",
     direction: Direction = "denoise",
     method: Literal["linear", "softmax", "atp-star", "inputs", "values"] = "linear",
     steps: int = 10,
@@ -199,7 +199,7 @@ def attribution_patching(
         way = float((effects.clean - effects.corrupted)[0]) * (1 if direction == "denoise" else -1)
         return AttributionPatching(
             **patched.fields(model, sweep, effects, told, against),
-            metric=metric,
+            metric=metrics.resolve(metric),
             method=method,
             steps=steps if method in _INTEGRATED else None,
             kinds=tuple(_kind(found, name, way, by_position=by_position) for name in names),
@@ -243,7 +243,7 @@ def _names(model: "Model", sites: list[str] | None) -> list[str]:
     return names
 
 
-def _check(metric: str, direction: Direction, method: Method, top_k: int) -> None:
+def _check(metric: AnyMetric, direction: Direction, method: Method, top_k: int) -> None:
     """Refuses fewer than no parts, and a distance from the clean prediction at the clean prompt, where it is least."""
     if top_k < 0:
         raise ArgumentError(f"top_k={top_k} checks nothing", "Give 0 or more.")

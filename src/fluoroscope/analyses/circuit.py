@@ -23,7 +23,7 @@ from fluoroscope.patched import UNITS
 from fluoroscope.render.text import counted, number, percent
 from fluoroscope.render.text import share as share_text
 from fluoroscope.result import Record, Result
-from fluoroscope.signature import AnyPrompt, AnyToken, MetricName
+from fluoroscope.signature import AnyMetric, AnyPrompt, AnyToken
 from fluoroscope.tasks import measured
 from fluoroscope.tasks.measured import Measured
 from fluoroscope.views import Bar, Bars, Graph, Lines, Mark, Table, View
@@ -138,7 +138,7 @@ class Circuit(Result):
 
     def measured(self) -> str:
         """The metric with its two ends."""
-        unit = UNITS[self.metric]
+        unit = UNITS.get(self.metric, "")
         ends = f"{number(self.clean_score)} with all edges, {number(self.corrupted_score)} with none"
         return f"{self.metric.replace('_', ' ')} ({ends}{f', in {unit}' if unit else ''})"
 
@@ -246,7 +246,7 @@ def circuit(
     size: float | None = None,
     threshold: float = 0.1,
     ablation: Literal["resample", "mean", "zero"] = "resample",
-    metric: MetricName = "logit_diff",
+    metric: AnyMetric = "logit_diff",
     leave_out: bool = False,
     seed: int = 0,
     budget: int = 1024,
@@ -295,7 +295,7 @@ def circuit(
     )
 
 
-def _check(method: Method, size: float | None, metric: str, pairs: int) -> None:
+def _check(method: Method, size: float | None, metric: AnyMetric, pairs: int) -> None:
     if method == "acdc" and size is not None:
         raise ArgumentError("acdc finds its own size", "Leave size out; a larger threshold leaves fewer edges.")
     if method == "eap" and "reference" in metrics.needs(metric):
@@ -305,7 +305,9 @@ def _check(method: Method, size: float | None, metric: str, pairs: int) -> None:
     tasks.check_count(pairs)
 
 
-def _prompts(model: "Model", asked: tuple[Any, ...], metric: str, pairs: int, seed: int) -> tuple[Measured, Measured]:
+def _prompts(
+    model: "Model", asked: tuple[Any, ...], metric: AnyMetric, pairs: int, seed: int
+) -> tuple[Measured, Measured]:
     """What a circuit is found on, and what it is judged on: for a pair of one's own the same."""
     task, clean, corrupted, answer, foil = asked
     if task is not None:

@@ -23,7 +23,7 @@ from fluoroscope.patched import Patched
 from fluoroscope.render.text import number
 from fluoroscope.render.text import share as share_text
 from fluoroscope.result import Record
-from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName
+from fluoroscope.signature import AnyMetric, AnyPrompt, AnyToken, Direction
 from fluoroscope.views import Column, Graph, Row, Table, View
 from fluoroscope.wiring import Wire
 
@@ -139,7 +139,7 @@ def edges(
     answer: AnyToken | None = None,
     foil: AnyToken | None = None,
     method: Literal["exact", "eap", "eap-ig"] = "eap-ig",
-    metric: MetricName = "logit_diff",
+    metric: AnyMetric = "logit_diff",
     direction: Direction = "noise",
     steps: int = 5,
     top_k: int = 20,
@@ -181,7 +181,7 @@ def edges(
     exact = scored if method == "exact" else _checked(model, base, donor, measured, scored, top, budget)
     return Edges(
         **patched.fields(model, sweep, ends, told, against),
-        metric=metric,
+        metric=metrics.resolve(metric),
         method=method,
         steps=steps if method == "eap-ig" else None,
         group=model.n_heads // model.n_kv_heads,
@@ -189,7 +189,7 @@ def edges(
     )
 
 
-def _check(method: Method, metric: str, direction: Direction, top_k: int) -> None:
+def _check(method: Method, metric: AnyMetric, direction: Direction, top_k: int) -> None:
     if top_k < 1:
         raise ArgumentError(f"top_k={top_k} shows nothing", "Give at least 1.")
     if method == "eap" and direction == "noise" and "reference" in metrics.needs(metric):

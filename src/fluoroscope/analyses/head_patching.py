@@ -7,14 +7,14 @@ al. 2022, "Interpretability in the Wild".
 
 from typing import TYPE_CHECKING, Literal, cast
 
-from fluoroscope import patched
+from fluoroscope import metrics, patched
 from fluoroscope.arguments import checked
 from fluoroscope.methods import contrast, sweeps
 from fluoroscope.patched import Patched
 from fluoroscope.render.text import quoted
 from fluoroscope.render.text import share as share_text
 from fluoroscope.result import number as finite
-from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName, Precision
+from fluoroscope.signature import AnyMetric, AnyPrompt, AnyToken, Direction, Precision
 from fluoroscope.sites import Site, by_layer
 from fluoroscope.views import Bar, Bars, HeadGrid, Heatmap, Mark, View
 
@@ -118,7 +118,7 @@ def head_patching(
     foil: AnyToken | None = None,
     positions: list[int] | None = None,
     part: Literal["z", "q", "k", "v", "pattern"] = "z",
-    metric: MetricName = "logit_diff",
+    metric: AnyMetric = "logit_diff",
     direction: Direction = "denoise",
     precision: Precision = "float32",
     budget: int = 1024,
@@ -156,7 +156,7 @@ def head_patching(
     def result(found: sweeps.Effects) -> HeadPatching:
         return HeadPatching(
             **patched.fields(model, sweep, found, told, against),
-            metric=metric,
+            metric=metrics.resolve(metric),
             part=part,
             positions=None if places is None else tuple(places),
             effects=_grid(sites, found.shares[:, 0].tolist(), each, apart=places is not None),

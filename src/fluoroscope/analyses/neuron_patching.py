@@ -6,7 +6,7 @@ Every neuron of the MLPs is patched alone, in a run of its own, and each block's
 
 from typing import TYPE_CHECKING, Any
 
-from fluoroscope import patched
+from fluoroscope import metrics, patched
 from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import contrast, sweeps
@@ -14,7 +14,7 @@ from fluoroscope.patched import Patched
 from fluoroscope.render.text import quoted
 from fluoroscope.render.text import share as share_text
 from fluoroscope.result import number as finite
-from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName, Precision
+from fluoroscope.signature import AnyMetric, AnyPrompt, AnyToken, Direction, Precision
 from fluoroscope.sites import Site
 from fluoroscope.views import Bar, Bars, View
 
@@ -105,7 +105,7 @@ def neuron_patching(
     answer: AnyToken | None = None,
     foil: AnyToken | None = None,
     top_k: int = 20,
-    metric: MetricName = "logit_diff",
+    metric: AnyMetric = "logit_diff",
     direction: Direction = "denoise",
     precision: Precision = "float32",
     budget: int = 1024,
@@ -147,7 +147,7 @@ def neuron_patching(
         about = patched.fields(model, sweep, found, told, against)
         position = None if places is None else places[0]
         numbers = _numbers(blocks, units, found)
-        return NeuronPatching(**about, metric=metric, position=position, top_k=top_k, **numbers)
+        return NeuronPatching(**about, metric=metrics.resolve(metric), position=position, top_k=top_k, **numbers)
 
     return sweeps.told(lambda: sweep.effects(parts, measured), result)
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from fluoroscope import offer, patched
+from fluoroscope import metrics, offer, patched
 from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import contrast, readout, sweeps
 from fluoroscope.patched import UNITS, Patched
 from fluoroscope.render.text import counted, number, percent, quoted, share
 from fluoroscope.result import Record
-from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName
+from fluoroscope.signature import AnyMetric, AnyPrompt, AnyToken, Direction
 from fluoroscope.sites import Site
 from fluoroscope.views import Bar, Bars, Column, Row, Table, View
 
@@ -58,7 +58,7 @@ class PatchedRun(Patched):
     tokens: tuple[Told, ...]
 
     def summary(self) -> str:
-        unit = UNITS[self.metric]
+        unit = UNITS.get(self.metric, "")
         first = max(self.tokens, key=lambda token: token.before)
         then = self.tokens[0]
         leads = f"{quoted(then.piece)} leads still" if then.id == first.id else (
@@ -90,7 +90,7 @@ class PatchedRun(Patched):
         scores = Bars(
             title=f"The {self.asked()}",
             caption=f"After the {ends[0]} prompt as it is, with the patch, and after the {ends[1]} prompt.",
-            unit=UNITS[self.metric],
+            unit=UNITS.get(self.metric, ""),
             signed=True,
             items=(
                 Bar(label=ends[0], value=self.before),
@@ -117,7 +117,7 @@ def patched_run(
     positions: list[int] | None = None,
     answer: AnyToken | None = None,
     foil: AnyToken | None = None,
-    metric: MetricName = "logit_diff",
+    metric: AnyMetric = "logit_diff",
     direction: Direction = "denoise",
     budget: int = 1024,
 ) -> PatchedRun:
@@ -155,7 +155,7 @@ def patched_run(
     base, donor = reversed(ends) if direction == "denoise" else ends
     return PatchedRun(
         **patched.fields(model, sweep, found, told, against),
-        metric=metric,
+        metric=metrics.resolve(metric),
         sites=tuple(map(str, chosen)),
         positions=places,
         before=float((found.corrupted if direction == "denoise" else found.clean)[0]),

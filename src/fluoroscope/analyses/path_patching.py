@@ -8,14 +8,14 @@ with Path Patching".
 from math import isfinite
 from typing import TYPE_CHECKING, Literal
 
-from fluoroscope import patched
+from fluoroscope import metrics, patched
 from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import contrast, paths, sweeps
 from fluoroscope.patched import Patched
 from fluoroscope.render.text import share
 from fluoroscope.result import Record
-from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName, Precision
+from fluoroscope.signature import AnyMetric, AnyPrompt, AnyToken, Direction, Precision
 from fluoroscope.sites import Site, by_layer
 from fluoroscope.views import Bar, Bars, HeadGrid, View
 
@@ -112,7 +112,7 @@ def path_patching(
     foil: AnyToken | None = None,
     positions: list[int] | None = None,
     hold_mlps: bool = False,
-    metric: MetricName = "logit_diff",
+    metric: AnyMetric = "logit_diff",
     direction: Direction = "noise",
     precision: Precision = "float32",
     budget: int = 1024,
@@ -152,7 +152,7 @@ def path_patching(
     def result(found: sweeps.Effects) -> PathPatching:
         return PathPatching(
             **patched.fields(model, sweep, found, told, against),
-            metric=metric,
+            metric=metrics.resolve(metric),
             receivers=tuple(map(str, reading)),
             readers=tuple(tuple(head.label for head in paths.readers(model, site)) for site in reading),
             hold_mlps=hold_mlps,

@@ -7,7 +7,7 @@ the Wild", found the circuit of indirect object identification so.
 
 from typing import TYPE_CHECKING
 
-from fluoroscope import patched
+from fluoroscope import metrics, patched
 from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import contrast, path_trees, paths, sweeps
@@ -15,7 +15,7 @@ from fluoroscope.methods.path_trees import Growth
 from fluoroscope.patched import Patched
 from fluoroscope.render.text import counted, share
 from fluoroscope.result import Record
-from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName, Precision
+from fluoroscope.signature import AnyMetric, AnyPrompt, AnyToken, Direction, Precision
 from fluoroscope.sites import Site
 from fluoroscope.views import Edge, Graph, Node, View
 
@@ -126,7 +126,7 @@ def path_tree(
     depth: int = 3,
     threshold: float = 0.05,
     hold_mlps: bool = True,
-    metric: MetricName = "logit_diff",
+    metric: AnyMetric = "logit_diff",
     direction: Direction = "noise",
     precision: Precision = "float32",
     budget: int = 1024,
@@ -164,7 +164,7 @@ def path_tree(
     ends = sweep.effects([], measured)
     return PathTree(
         **patched.fields(model, sweep, ends, told, against),
-        metric=metric,
+        metric=metrics.resolve(metric),
         top_k=top_k,
         depth=depth,
         threshold=threshold,
