@@ -75,9 +75,11 @@ class PathTree(Patched):
 
     def summary(self) -> str:
         what, measured = f"the {self.asked()} ({self.gap()})", counted(self.measured, "edge")
+        partial = f"Partial, {counted(self.missing, 'receiver')} not looked into. " if self.missing else ""
         if not self.links:
             least = share(self.threshold)
-            return f"Of {what}, no part {self.verb()} {least} by the direct path to the logits, of {measured} measured."
+            none = f"no part {self.verb()} {least} by the direct path to the logits"
+            return f"{partial}Of {what}, {none}, of {measured} measured.{self.doubts()}"
         told = [f"{self.verb()} {share(self.links[self.chain[0]].effect)} by the direct path to the logits"]
         names = [_label(self.links[index].sender) for index in self.chain]
         for link, read in zip((self.links[index] for index in self.chain[1:]), names, strict=False):
@@ -85,8 +87,8 @@ class PathTree(Patched):
             told.append(f"{share(link.effect)} through {through}")
         steps = ", ".join(f"{name} {step}" for name, step in zip(names, told, strict=True))
         return (
-            f"The strongest chain back from {what}: {steps}; {len(self.links)} of {measured} reach "
-            f"{share(self.threshold)} and are drawn."
+            f"{partial}The strongest chain back from {what}: {steps}; {len(self.links)} of {measured} reach "
+            f"{share(self.threshold)} and are drawn.{self.doubts()}"
         )
 
     def views(self) -> list[View]:
@@ -160,19 +162,24 @@ def path_tree(
     sweep = sweeps.Sweep(model, [(clean, corrupted)], names, direction, budget << 20, precision)
     asked = contrast.asked(model, answer, foil)
     measured, told, against = sweeps.measure(model, sweep, metric, asked.target, asked.foil)
-    edges, count = path_trees.tree(sweep, measured, Growth(top_k, depth, threshold, hold_mlps))
-    ends = sweep.effects([], measured)
-    return PathTree(
-        **patched.fields(model, sweep, ends, told, against),
-        metric=metrics.resolve(metric),
-        top_k=top_k,
-        depth=depth,
-        threshold=threshold,
-        hold_mlps=hold_mlps,
-        links=tuple(_link(model, edge) for edge in edges),
-        chain=tuple(edges.index(edge) for edge in path_trees.chain(edges)),
-        measured=count,
-    )
+    about = patched.fields(model, sweep, sweep.effects([], measured), told, against)
+
+    def result(found: path_trees.Tree) -> PathTree:
+        about["missing"] = found.missing
+        return PathTree(
+            **about,
+            metric=metrics.resolve(metric),
+            top_k=top_k,
+            depth=depth,
+            threshold=threshold,
+            hold_mlps=hold_mlps,
+            links=tuple(_link(model, edge) for edge in found.edges),
+            chain=tuple(found.edges.index(edge) for edge in path_trees.chain(found.edges)),
+            measured=found.measured,
+        )
+
+    growth = Growth(top_k, depth, threshold, hold_mlps)
+    return sweeps.told(lambda: path_trees.tree(sweep, measured, growth), result)
 
 
 def _check(top_k: int, depth: int, threshold: float) -> None:
