@@ -65,7 +65,7 @@ class CausalTrace:
         corrupted: one of as many tokens that is answered otherwise.
         direction: denoise puts clean values into the corrupted prompt (what is enough to bring the answer back), noise
             corrupted values into the clean one (what the answer cannot do without).
-        budget: bytes that the patched copy may hold beside the two runs.
+        budget: megabytes that the patched copy may hold beside the two runs.
 
     Raises:
         ArgumentError: several prompts, prompts of unequal length or of the same tokens, or no such direction.
@@ -78,7 +78,7 @@ class CausalTrace:
         corrupted: "Prompt",
         *,
         direction: Direction = "denoise",
-        budget: int = 1 << 30,
+        budget: int = 1024,
     ) -> None:
         if direction not in ("denoise", "noise"):
             raise ArgumentError(
@@ -220,7 +220,7 @@ class CausalTrace:
     def _replay(self) -> Replay:
         rows = [tokens.rows[0] for tokens in self._sides]
         sites = list(dict.fromkeys(site.whole for site, _ in self._patches))
-        return Replay(self.model, rows, sites, positions=range(self._length), budget=self._budget)
+        return Replay(self.model, rows, sites, positions=range(self._length), budget=self._budget << 20)
 
     @cached_property
     def _plain(self) -> Float[Tensor, "2 pos d_vocab"]:

@@ -96,17 +96,17 @@ class AttributionPatching(Patched):
         asked = f"of the {self.asked()} ({self.gap()})"
         if not self.checked:
             estimated = f"What each part {self.verb()} {asked} is estimated by {_BY[self.method]}"
-            return f"{self.partial()}{estimated}; nothing was checked."
+            return f"{self.partial()}{estimated}; nothing was checked.{self.doubts()}"
         first, verb = self.checked[0], self.verb()
         told = (
             f"{self.partial()}{self._label(first)} {verb} {share(first.exact)} {asked}, estimated at "
             f"{share(first.estimate)} by {_BY[self.method]}"
         )
         if self.agreement is None:
-            return f"{told}."
+            return f"{told}.{self.doubts()}"
         return (
             f"{told}; the {len(self.checked)} largest estimates and their exact effects have a rank correlation of "
-            f"{number(self.agreement)}."
+            f"{number(self.agreement)}.{self.doubts()}"
         )
 
     def views(self) -> list[View]:
@@ -237,7 +237,7 @@ def _names(model: "Model", sites: list[str] | None) -> list[str]:
         raise ArgumentError("no kind of part was given", f"Known: {', '.join(KINDS)}.")
     for name in names:
         if name not in KINDS:
-            raise ArgumentError(f"{name!r} is no kind of part", f"{nearest(name, KINDS)} Known: {', '.join(KINDS)}.")
+            raise ArgumentError(f"{name!r} is no kind of part", nearest(name, KINDS))
         if not model.sites(name):
             raise UnavailableError(f"{model.name} offers {name} on no block", f"{model.unavailable.get((name, 0), '')}")
     return names

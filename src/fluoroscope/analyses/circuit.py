@@ -17,7 +17,7 @@ from fluoroscope.errors import ArgumentError
 from fluoroscope.marks import Series
 from fluoroscope.methods import discovery, faithfulness, selection
 from fluoroscope.methods.circuits import Ablation, Circuits
-from fluoroscope.methods.discovery import Found, Method
+from fluoroscope.methods.discovery import FAITHFUL, Found, Method
 from fluoroscope.methods.faithfulness import SIZES, Faithfulness
 from fluoroscope.patched import UNITS
 from fluoroscope.render.text import counted, number, percent
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 THEME = "Causes"
 
 _RANDOM = 5
+_THRESHOLD = 0.1
 _DRAWN = 40
 _CUT = {
     "resample": "what the corrupted prompt gives",
@@ -101,6 +102,8 @@ class Circuit(Result):
         curve: circuits of all sizes; empty for ACDC, which has one. `cpr` is the area under it, `cmd` the area between
             it and 1, as MIB defines them.
         without: what the circuit loses without each node, if asked for.
+        below: the largest share of all edges that was tried and did less than 95 % where the circuit was found; None
+            where the size was given, and for ACDC.
     """
 
     task: str | None
@@ -125,14 +128,19 @@ class Circuit(Result):
     cpr: float | None
     cmd: float | None
     without: tuple[Loss, ...]
+    below: float | None = None
 
     def summary(self) -> str:
         many = f"{len(self.edges):,} of {self.total:,} edges ({percent(len(self.edges) / self.total)})"
         new = counted(self.judged_on, "new pair")
         where = f"on {new} of {self.task}" if self.task else "on this pair, which it was found on"
         chance = f"; random circuits of its size do {share_text(fmean(self.random))}" if self.random else ""
+        none = self.below is not None and len(self.edges) == self.total
+        found = (
+            f"No circuit of {percent(self.below or 0)} of the edges or less does {percent(FAITHFUL)}: " if none else ""
+        )
         return (
-            f"{many} do {self.faithfulness.told()} of what the model does {where}, in {self.measured()}"
+            f"{found}{many} do {self.faithfulness.told()} of what the model does {where}, in {self.measured()}"
             f"{chance}; without them {self.rest.told()} is left."
         )
 
@@ -244,7 +252,7 @@ def circuit(
     pairs: int = 8,
     method: Literal["eap-ig", "eap", "exact", "acdc"] = "eap-ig",
     size: float | None = None,
-    threshold: float = 0.1,
+    threshold: float | None = None,
     ablation: Literal["resample", "mean", "zero"] = "resample",
     metric: AnyMetric = "logit_diff",
     leave_out: bool = False,
@@ -265,7 +273,8 @@ def circuit(
         method: how edges are ranked (eap-ig, eap, or exact patching of each), or acdc, which cuts them one by one.
         size: of the circuit, as a share of all edges below 1 or as a number of edges; without it the smallest of a
             few sizes that does 95 % on the pairs it is found on.
-        threshold: by how much, in units of the metric, a cut has to make it worse for acdc to keep the edge.
+        threshold: by how much, in units of the metric, a cut has to make it worse for acdc to keep the edge; without
+            it 0.1. The other methods have a size instead.
         ablation: what cut edges carry: what the corrupted prompt gives (resample), the mean of that over all tokens,
             or nothing (zero). Ranking by eap and eap-ig is always about the corrupted prompt.
         metric: what is measured at the end of the prompt.
@@ -278,31 +287,35 @@ def circuit(
         TokenError: answer or foil is not one token or a set of them.
         UnavailableError: what the parts of this model write or read cannot be told apart.
     """
-    _check(method, size, metric, pairs)
+    _check(method, size, threshold, metric)
+    tasks.check_count(pairs)
     found, judged = _prompts(model, (task, clean, corrupted, answer, foil), metric, pairs, seed)
     finding, judging = (_judge(model, each, ablation, budget) for each in (found, judged))
-    made = discovery.find(finding, method, size=size, threshold=threshold)
+    least = _THRESHOLD if threshold is None else threshold
+    made = discovery.find(finding, method, size=size, threshold=least)
     return Circuit(
         recipe=model.recipe(judged.clean, seed=seed),
         task=task,
         method=method,
-        threshold=threshold if method == "acdc" else None,
+        threshold=least if method == "acdc" else None,
         ablation=ablation,
         metric=metrics.resolve(metric),
         **_found(model, finding, found, made),
         **_worth(judging, made.kept, seed, leave_out=leave_out),
         **_curve(judging, made.scored),
+        below=made.below,
     )
 
 
-def _check(method: Method, size: float | None, metric: AnyMetric, pairs: int) -> None:
+def _check(method: Method, size: float | None, threshold: float | None, metric: AnyMetric) -> None:
+    if method != "acdc" and threshold is not None:
+        raise ArgumentError(f"{method} has no threshold", "Leave it out, and give a size; or take method='acdc'.")
     if method == "acdc" and size is not None:
         raise ArgumentError("acdc finds its own size", "Leave size out; a larger threshold leaves fewer edges.")
     if method == "eap" and "reference" in metrics.needs(metric):
         raise ArgumentError(
             f"{metric} is measured from the clean prediction, where it has no slope", "Take method='eap-ig'."
         )
-    tasks.check_count(pairs)
 
 
 def _prompts(

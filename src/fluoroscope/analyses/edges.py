@@ -88,9 +88,9 @@ class Edges(Patched):
         )
         first = f"Of {total:,} edges, {_BY[self.method]}, the largest {self.verb().removesuffix('s')} {asked}: {told}"
         if self.agreement is None or self.method == "exact":
-            return f"{first}."
+            return f"{first}.{self.doubts()}"
         return f"{first}; over these {len(self.top)} it agrees with exact patching at a rank correlation of " + (
-            f"{number(self.agreement)}."
+            f"{number(self.agreement)}.{self.doubts()}"
         )
 
     def views(self) -> list[View]:

@@ -90,7 +90,7 @@ class HeadInteraction(Patched):
         )  # fmt: skip
         told = [*self._told(1), *self._told(-1)]
         pairs = "; ".join(told) or f"no two differ from their sum by {share_text(_WORTH)}"
-        return f"{self.partial()}Of the {self.asked()} ({self.gap()}), {whole}{pairs}."
+        return f"{self.partial()}Of the {self.asked()} ({self.gap()}), {whole}{pairs}.{self.doubts()}"
 
     def _told(self, sign: int) -> list[str]:
         """The pairs that do more, or less, than their sum, in words; nothing where none does."""

@@ -66,7 +66,7 @@ class HeadPatching(Patched):
         counted = "heads" if self.positions is None else "heads and tokens"
         return (
             f"{self.partial()}Of the {self.asked()} ({self.gap()}), single heads {self.verb().removesuffix('s')}: "
-            f"{first}; {many} of {len(ranked)} {counted} reach {share_text(_WORTH)}."
+            f"{first}; {many} of {len(ranked)} {counted} reach {share_text(_WORTH)}.{self.doubts()}"
         )
 
     def views(self) -> list[View]:
@@ -149,7 +149,7 @@ def head_patching(
     sweep = sweeps.Sweep(model, [(clean, corrupted)], [part], direction, budget << 20, precision)
     asked = contrast.asked(model, answer, foil)
     measured, told, against = sweeps.measure(model, sweep, metric, asked.target, asked.foil)
-    places = None if positions is None else [sweep.position(position) for position in positions]
+    places = sweep.positions(positions)
     parts = [sweeps.Part((site,), None if place is None else (place,)) for site in sites for place in places or [None]]
     each = len(places or [None])
 
@@ -158,7 +158,7 @@ def head_patching(
             **patched.fields(model, sweep, found, told, against),
             metric=metrics.resolve(metric),
             part=part,
-            positions=None if places is None else tuple(places),
+            positions=places,
             effects=_grid(sites, found.shares[:, 0].tolist(), each, apart=places is not None),
             scores=_grid(sites, found.scores[:, 0].tolist(), each, apart=places is not None),
         )

@@ -65,7 +65,8 @@ class NeuronPatching(Patched):
         )  # fmt: skip
         return (
             f"{self.partial()}Of the {self.asked()} ({self.gap()}), single neurons{where} "
-            f"{self.verb().removesuffix('s')}: {first}; {many} of {len(ranked)} reach {share_text(_WORTH)}{most}."
+            f"{self.verb().removesuffix('s')}: {first}; {many} of {len(ranked)} reach "
+            f"{share_text(_WORTH)}{most}.{self.doubts()}"
         )
 
     def views(self) -> list[View]:

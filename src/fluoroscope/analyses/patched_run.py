@@ -67,7 +67,7 @@ class PatchedRun(Patched):
         return (
             f"{self._named()}{self._where()} {self._does()} {share(self.effect)} of the {self.asked()}: from "
             f"{number(self.before)} to {number(self.after)}{f' {unit}' if unit else ''}, where the other prompt has "
-            f"{number(self._end())}; {leads}, with {percent(then.after)}."
+            f"{number(self._end())}; {leads}, with {percent(then.after)}.{self.doubts()}"
         )
 
     def _does(self) -> str:

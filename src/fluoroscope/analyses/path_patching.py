@@ -73,7 +73,7 @@ class PathPatching(Patched):
         first = ", ".join(f"{sender.label} {share(sender.effect)}" for sender in self.top()[:3])
         does = self.verb().removesuffix("s")
         through = f"Through {self._through()}, single parts {does} of the {self.asked()} ({self.gap()}): {first}."
-        return self.partial() + through
+        return self.partial() + through + self.doubts()
 
     def _through(self) -> str:
         if self.receivers == ("logits",):
@@ -145,7 +145,7 @@ def path_patching(
     sweep = sweeps.Sweep(model, [(clean, corrupted)], paths.needed(reading), direction, budget << 20, precision)
     asked = contrast.asked(model, answer, foil)
     measured, told, against = sweeps.measure(model, sweep, metric, asked.target, asked.foil)
-    places = None if positions is None else tuple(sweep.position(position) for position in positions)
+    places = sweep.positions(positions)
     sending = paths.senders(model, reading)
     parts = [sweeps.Part((site,), places) for site in sending]
 

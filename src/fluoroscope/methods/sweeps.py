@@ -117,6 +117,17 @@ class Sweep:
         """
         return self.sides[0][0].slots(0, position)[0]
 
+    def positions(self, positions: Sequence[int] | None) -> tuple[int, ...] | None:
+        """Several token indices, from 0 and each once; None for all tokens together.
+
+        Raises:
+            ArgumentError: the list is empty.
+            TokenError: there is no such token.
+        """
+        if positions is not None and not len(positions):
+            raise ArgumentError("positions=[] names no token", "Leave positions out, or name one at least.")
+        return None if positions is None else tuple(dict.fromkeys(map(self.position, positions)))
+
     def base(self, pair: int) -> int:
         """The row of the prompt that is patched."""
         return self._own + pair
