@@ -116,7 +116,7 @@ def session(port: int) -> connect:
 
 
 async def answer(page: ClientConnection, question: Question) -> list[str | bytes]:
-    """Every word of the answer but how far along it was."""
+    """Every word of the answer but how far along it was, and what was known by then."""
     await page.send(json.dumps({**question, "run": "r"}))
     told: list[str | bytes] = []
     while True:
@@ -125,7 +125,7 @@ async def answer(page: ClientConnection, question: Question) -> list[str | bytes
             told.append(message)
             continue
         kind = json.loads(message)["type"]
-        if kind not in ("progress", "hello"):
+        if kind not in ("progress", "partial", "hello"):  # of which the newest alone is told
             told.append(message)
         if kind in ("result", "done", "error", "cancelled"):
             return told

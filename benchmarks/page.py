@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -92,13 +92,13 @@ def _sizes() -> dict[str, float]:
         seen.add(name)
         text = (static / name).read_text(encoding="utf8")
         links = re.findall(r"""(?:src|href)="([^":]+)"|(?:from|import)\s*"\./([^"]+)\"""", text)
-        wanted += [link for pair in links for link in pair if link]
+        wanted += [(Path(name).parent / link).as_posix() for pair in links for link in pair if link]
     weight = sum(len(gzip.compress((static / name).read_bytes(), 9)) for name in seen)
     return {"first page, gzipped, kB": round(weight / 1000, 1)}
 
 
 @contextmanager
-def _serving(*options: str) -> Iterator[str]:
+def _serving(*options: str) -> Generator[str]:
     command = [sys.executable, "-u", "-m", "fluoroscope", "lab", "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         assert server.stdout is not None

@@ -1,7 +1,9 @@
 """What all tests share: settings of the process, and one small saved model per session."""
 
+import fcntl
 import importlib.util
 import os
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are tiny: threads would only wait for each other
@@ -46,5 +48,8 @@ def bundle(hatch_build):
     root = Path(__file__).parents[1]
     if os.environ.get("FLUOROSCOPE_WEB") == "skip" and hatch_build.stale(root):
         pytest.skip("FLUOROSCOPE_WEB=skip left the lab's page out")
-    hatch_build.bundle(root)
+    door = Path(tempfile.gettempdir(), f"fluoroscope-page-{os.getuid()}.lock")
+    with door.open("w") as held:  # workers of one run would build over one another
+        fcntl.flock(held, fcntl.LOCK_EX)
+        hatch_build.bundle(root)
     return hatch_build.stamp(root).parent

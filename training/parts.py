@@ -34,7 +34,7 @@ def behind_one(model: Model, told: Sequence[Case]) -> dict[str, Any]:
     costs, writes = torch.zeros(len(parts)), Counter[str]()
     for index, case in enumerate(told):
         ids, answer = score.ids_of(model.tokenizer, case, index)
-        says = without(model, ids, [[], *([part] for part in parts)], END).log_softmax(-1)[:, answer[0]]
+        says = without(model, ids, [[], *([part] for part in parts)], END)[:, 0].log_softmax(-1)[:, answer[0]]
         costs += (says[0] - says[1:]) / len(told)
         for label, logits in _neurons(model, ids, answer[0]).items():
             writes[label] += logits / len(told)  # pyright: ignore[reportArgumentType] - a Counter of floats

@@ -1,7 +1,8 @@
-// Bundles the page, the widget of notebooks and what files carry; the folder may be named, for tests.
+// Bundles the page, the widget of notebooks and what files carry; the folder may be named, for tests. Panels further down the
+// page are parts, fetched when they are near; a saved run has them inside.
 import { build } from "esbuild";
 import { createHash } from "node:crypto";
-import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 
 const out = process.argv[2] ?? new URL("../src/fluoroscope/server/static", import.meta.url).pathname;
 const shared = {
@@ -36,7 +37,9 @@ async function runPage() {
 }
 
 await mkdir(out, { recursive: true });
-await build({ ...shared, entryPoints: { lab: "src/main.tsx" }, outdir: out, format: "esm" });
+await rm(`${out}/parts`, { recursive: true, force: true });
+await build({ ...shared, entryPoints: { lab: "src/main.tsx" }, outdir: out, format: "esm", splitting: true, chunkNames: "parts/[name]-[hash]" });
+for (const name of await readdir(`${out}/parts`)) if (name.endsWith(".css")) await rm(`${out}/parts/${name}`); // lab.css has all of it
 await copyFile("src/index.html", `${out}/index.html`);
 await writeFile(`${out}/widget.js`, await alone("src/widget/widget.ts", "esm"));
 await writeFile(`${out}/file.js`, await alone("src/widget/file.ts", "iife"));

@@ -186,7 +186,7 @@ def test_the_prompts_of_a_task_stand_in():
         ({"top_k": 0}, ArgumentError, "lists nothing"),
         ({"sites": []}, ArgumentError, "no site was given"),
         ({"sites": ["z.9"]}, SiteError, "beyond the last layer"),
-        ({"sites": "z.0"}, SiteError, "is one site"),
+        ({"sites": "z.0"}, ArgumentError, "a list of texts"),
         ({"sites": ["nonsense"]}, SiteError, "nonsense"),
         ({"sites": ["head_out.0"]}, EditError, "read-only"),
         ({"target": "abc"}, TokenError, "3 tokens"),

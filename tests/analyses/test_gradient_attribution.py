@@ -54,7 +54,7 @@ def test_where_the_logit_jumps_on_its_way_the_sum_is_refused_unless_it_may_miss(
     model, ids = common.model("olmoe"), [5, 3, 9, 7, 5, 3, 22, 41, 90, 5, 3, 9]
     with pytest.raises(UnavailableError, match=r"64 gradients .* miss the change by .* jumps on its way"):
         gradient_attribution(model, ids)
-    result = gradient_attribution(model, ids, tolerance=math.inf)
+    result = gradient_attribution(model, ids, tolerance=1e9)
     assert result.missed > 1
     assert f"misses the change by {number(result.missed)} times its size" in result.summary()
 
@@ -68,8 +68,8 @@ def test_an_error_without_a_change_is_not_called_none(tiny_model):
 def test_wrong_arguments_are_refused(tiny_model):
     with pytest.raises(ArgumentError, match="follows no path"):
         gradient_attribution(tiny_model, "a", steps=0)
-    for tolerance in (-1, -0.001, float("nan")):
-        with pytest.raises(ArgumentError, match="is no share of the change"):
+    for tolerance, why in ((-1, "no share"), (-0.001, "no share"), (math.nan, "finite"), (math.inf, "finite")):
+        with pytest.raises(ArgumentError, match=why):
             gradient_attribution(tiny_model, "abc", tolerance=tolerance)
     with pytest.raises(ArgumentError, match="both token"):
         gradient_attribution(tiny_model, "a", target="Q", foil="Q")

@@ -53,7 +53,19 @@ class Lab:
     def ready(self, *panels: str) -> None:
         """Waits until panels, by default those that fill by themselves, have their answers."""
         for panel in panels or ("next", "circuit", "lens", "flow"):
+            self.see(panel)
             self.page.wait_for_selector(f'#{panel}[data-status="ready"]')
+
+    def see(self, panel: str) -> None:
+        """Brings a panel into sight, and waits for its program where that comes late."""
+        self.page.evaluate("id => document.getElementById(id).scrollIntoView()", panel)
+        self.page.wait_for_selector(f'#{panel}:not([data-status="later"])')
+
+    def ask(self, panel: str) -> None:
+        """Presses the button of a panel that is asked by hand, and waits for its answer."""
+        self.see(panel)
+        self.page.click(f"#{panel} button.primary")
+        self.page.wait_for_selector(f"#{panel} .summary", timeout=60_000)
 
     def choose(self, layer: int, head: int) -> None:
         self.page.click(f'#heads [data-place="{layer}.{head}"]')

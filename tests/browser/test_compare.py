@@ -32,6 +32,7 @@ def values(lab, panel):
 
 
 def pair(lab, panel):
+    lab.see(panel)
     expect(lab.page.locator(f"#{panel} .pair > [data-status=ready]")).to_have_count(2)
     return lab.page.locator(f"#{panel} .pair .summary").all_inner_texts()
 

@@ -65,6 +65,10 @@ def test_a_saved_result_is_live_and_linked_without_a_server(open_file, attributi
     other.focus()
     page.keyboard.press("Enter")
     expect(page.locator(".live li[data-chosen]")).to_contain_text("L4H3")
+    cell.click()
+    page.keyboard.press("ArrowRight")  # from where the click was
+    page.keyboard.press("Enter")
+    expect(page.locator(".live li[data-chosen]")).to_contain_text("L5H3")
     page.keyboard.press("Escape")
     expect(page.locator(".live [data-chosen]")).to_have_count(0)
     page.click(f'.live button[aria-label="{grid.title}: table"]')

@@ -9,7 +9,8 @@ from playwright.sync_api import expect
 
 from browser.lab import CORRUPTED, Lab
 from browser.test_compare import pair, switch, titles
-from browser.test_hostile import HOSTILE, strange
+from browser.test_hostile import OWN, check
+from hostile import RUN
 
 DATA = re.compile(r'(<script type="application/json" id="fluoroscope-run">)(.*?)(</script>)', re.DOTALL)
 
@@ -57,29 +58,45 @@ def file(open_lab, folder, told):
     if "file" not in told:
         lab = open_lab()
         lab.preset()
+        lab.page.fill("#target", " Mary")
+        lab.page.press("#target", "Enter")
+        lab.page.locator("#threshold").fill("50")
+        lab.page.fill("#pin-word", " John")
+        lab.page.press("#pin-word", "Enter")
+        expect(lab.page.locator("#lens .chart")).to_have_count(2)
+        lab.choose(4, 2)
+        lab.page.click('#circuit [aria-label="ablate L5H2"]')
+        expect(lab.page.locator("#circuit .onepatch .summary")).to_be_visible()
+        lab.see("any")
         lab.page.select_option("#analysis", "similarity")
         lab.page.click("#any button[type=submit]")
+        lab.see("patch")
         lab.page.select_option("#patch select >> nth=1", "noise")
         lab.sweep()
+        lab.see("paths")
         lab.page.click("#paths button.primary")
         lab.page.wait_for_selector("#paths .summary")
         lab.page.wait_for_selector("#any .summary")
         switch(lab, "A − B")
-        for panel in ("next", "lens", "circuit", "flow"):
-            pair(lab, panel)
-        lab.choose(4, 2)
-        expect(lab.page.locator("#attention td[role=gridcell]")).to_have_count(14 * 14)
-        expect(lab.page.locator("#heads canvas")).to_have_count(48)
+        all_there(lab)
         told |= {panel: lab.text(f"#{panel}") for panel in PANELS} | {"attention": titles(lab, "attention")}
         told["file"] = save(lab, folder)
     return told["file"]
 
 
-def the_same(lab, told):
-    expect(lab.page.locator("#attention td[role=gridcell]")).to_have_count(14 * 14)
+def all_there(lab):
+    for panel in ("any", "patch", "paths"):
+        lab.see(panel)
+        lab.page.wait_for_selector(f"#{panel} .summary")
     for panel in ("next", "lens", "circuit", "flow"):
+        lab.see(panel)
         pair(lab, panel)
-    lab.page.wait_for_selector("#any .summary")
+    lab.see("heads")
+    expect(lab.page.locator("#attention td[role=gridcell]")).to_have_count(14 * 14)
+
+
+def the_same(lab, told):
+    all_there(lab)
     assert titles(lab, "attention") == told["attention"]
     assert {panel: lab.text(f"#{panel}") for panel in PANELS} == {panel: told[panel] for panel in PANELS}
 
@@ -91,16 +108,11 @@ def test_the_file_by_itself_is_the_page_without_network(browser, browser_context
     page.on("request", lambda request: asked.append(request.url))
     page.goto(lab.address)
     the_same(lab, told)
-    assert page.locator("#heads canvas").count() == 48
-    blank = page.eval_on_selector_all(
-        "#heads canvas",
-        """all => all.filter(canvas => {
-          const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-          return !data.some(byte => byte);
-        }).length""",
-    )
-    assert blank == 0
+    heads = lab.heads()
+    assert len(heads) == 48
+    assert all(dots.std() > 0 for dots in heads.values())
     expect(page.locator(".saved-run")).to_contain_text("Saved run of specimen")
+    lab.see("heads")
     lab.choose(2, 5)  # another head than the one that was chosen: its exact pattern is in the file as well
     expect(page.locator("#attention td[role=gridcell]")).to_have_count(14 * 14)
     page.fill("#prompt-text", "Something else")
@@ -228,7 +240,7 @@ def test_what_is_no_saved_run_is_refused_with_what_and_why(open_lab, file, folde
 
 
 def test_a_hostile_file_stays_text(open_lab, file):
-    hostile = "</script><img src=x onerror=document.title='owned'>\u202e\x07"
+    hostile = f"</script><img src=x onerror={RUN}>\u202e\x07"
 
     def change(run):
         run["model"]["name"] = hostile
@@ -243,12 +255,11 @@ def test_a_hostile_file_stays_text(open_lab, file):
     lab = open_lab()
     open_saved(lab, path)
     expect(lab.page.locator("#next .pair .summary >> nth=1")).to_contain_text("<img")
-    assert strange(lab.page) == (set(), 1)
-    assert lab.page.title() == "Fluoroscope"
+    check(lab.page, OWN | {"pre"}, 1)  # pre: how the ablation that is shown is made in Python
 
 
 def test_a_hostile_prompt_is_text_in_the_file_that_is_saved(open_lab, browser, browser_context_args, folder):
-    prompt = HOSTILE[1] + " --><!--<script>" + HOSTILE[0]
+    prompt = f"</textarea></title></script><script>{RUN}</script> --><!--<script> <img src=x onerror={RUN}>"
     lab = open_lab("#p=" + quote(prompt))
     expect(lab.page.locator("#save-run")).to_be_enabled()
     path = save(lab, folder)
@@ -258,8 +269,7 @@ def test_a_hostile_prompt_is_text_in_the_file_that_is_saved(open_lab, browser, b
         page.goto(other.address)
         if scripts:
             assert page.input_value("#prompt-text") == prompt
-            assert strange(page) == ({"style"}, 2)
-            assert page.title() == "Fluoroscope: a saved run"
+            check(page, OWN | {"style"}, 2)
             assert other.faults == []
         else:
             assert prompt in page.locator("#lab").inner_text()

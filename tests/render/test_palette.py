@@ -98,12 +98,12 @@ def test_for_and_against_stay_apart_for_everybody(theme, seen):
 def test_the_page_has_the_same_colours():
     root = Path(__file__).resolve().parents[2]
     source = (root / "web" / "src" / "draw" / "colour.ts").read_text(encoding="utf8")
-    style = (root / "web" / "src" / "lab.css").read_text(encoding="utf8")
+    style = (root / "web" / "src" / "views" / "theme.css").read_text(encoding="utf8")
     for name, theme, rule in (("dark", DARK, r':root\[data-theme="dark"\]'), ("light", LIGHT, ":root")):
         ramps = re.search(rf"{name}: \{{(.*?)\}}", source, re.DOTALL)[1]
         for ramp in ("against", "amount", "toward"):
             assert tuple(re.findall(r"#\w{6}", re.search(rf"{ramp}: \[(.*?)\]", ramps)[1])) == getattr(theme, ramp)
-        own = dict(re.findall(r"--(\w+): (#\w{6})", re.search(rf"^{rule} \{{(.*?)\}}", style, re.MULTILINE)[1]))
+        own = dict(re.findall(r"--(\w+): (#\w{6})", re.search(rf"^{rule}[^{{]* \{{(.*?)\}}", style, re.MULTILINE)[1]))
         expected = {"page": theme.page, "ink": theme.ink, "muted": theme.muted, "line": theme.line}
         expected |= {"toward": theme.toward[-1], "against": theme.against[-1]}
         assert {key: own[key] for key in expected} == expected

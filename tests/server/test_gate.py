@@ -22,6 +22,7 @@ TOKEN = "a-token-of-many-characters"
 ROUTES = {
     "/api/health GET HEAD", "/api/ready GET HEAD", "/api/model GET HEAD", "/api/model POST", "/api/analyses GET HEAD",
     "/api/analyses/{name} POST", "/api/analyses/{name} socket", "/api/session socket", "/api/presets GET HEAD",
+    "/api/graph/dot POST", "/api/graph/graphml POST",
     "/api/analyze POST", "/api/patch POST", "/ws/analyze socket", "/openapi.json GET HEAD",
     "/api/word POST",
 }  # fmt: skip
@@ -185,7 +186,7 @@ FORMS = ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
 
 @pytest.mark.parametrize("kind", FORMS)
 def test_what_a_form_can_send_changes_nothing(open_gate, kind):
-    for path in ("/api/model", "/api/analyses/next-token", "/api/analyze", "/api/patch"):
+    for path in ("/api/model", "/api/graph/dot", "/api/analyses/next-token", "/api/analyze", "/api/patch"):
         headers = {"host": "localhost", "content-type": kind}
         assert ask(open_gate, scope("http", path, headers, "POST"), b'{"prompt": "a"}')[0] == 415
 

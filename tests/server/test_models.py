@@ -4,11 +4,16 @@ import json
 import shutil
 
 import pytest
+import torch
 from starlette.testclient import TestClient
+from transformers import AutoModelForCausalLM
 
 import tiny
 from fluoroscope import registry
+from fluoroscope.loading import load
+from fluoroscope.server.answers import Refused
 from fluoroscope.server.app import application
+from fluoroscope.server.models import Models
 from fluoroscope.server.settings import Settings
 from server.labs import heard, models_of, serving, wait_for
 
@@ -19,10 +24,14 @@ OWN = [(name, item) for name, spec in sorted(registry.specs().items()) for item 
 @pytest.fixture
 def two(tiny_folder, tmp_path):
     """A server that may change to a copy of its model, and to one that is not there."""
-    other = tmp_path / "other"
-    shutil.copytree(tiny_folder, other)
-    with serving(Settings(model=tiny_folder, models=(str(other), str(tmp_path / "gone")), port=0)) as lab:
+    with serving(several(tiny_folder, tmp_path, held=1)) as lab:
         yield lab
+
+
+def several(tiny_folder, tmp_path, **more):
+    """Settings with a copy of the model to change to, and one that is not there."""
+    shutil.copytree(tiny_folder, tmp_path / "other")
+    return Settings(model=tiny_folder, models=(str(tmp_path / "other"), str(tmp_path / "gone")), port=0, **more)
 
 
 def ask(client, name, **arguments):
@@ -62,6 +71,51 @@ def test_models_change_with_progress_and_one_that_cannot_be_loaded_changes_nothi
         page.send(json.dumps({"type": "run", "run": "r6", "analysis": "next-token", "arguments": {"prompt": "abc"}}))
         assert heard(page, "result")[-1]["result"]["recipe"]["model"] == other
     assert not first._handles or not any(handle.hooks_dict_ref() for handle in first._handles)
+
+
+def test_a_run_may_name_another_model_and_both_stay(tiny_folder, tmp_path):
+    """Each run is of the model that it names; the one that all see is another matter."""
+    other = str(tmp_path / "other")
+    settings = several(tiny_folder, tmp_path)
+    loaded = AutoModelForCausalLM.from_pretrained(other)
+    with torch.no_grad():
+        loaded.get_input_embeddings().weight.copy_(loaded.get_input_embeddings().weight.flip(0))
+    loaded.save_pretrained(other)
+    expected = {name: registry.run("next_token", load(name), prompt="abc").summary() for name in (tiny_folder, other)}
+    assert len(set(expected.values())) == 2
+    with serving(settings) as lab, lab.socket() as page:
+        first = lab.models.loaded
+        for number, name in enumerate([None, other, tiny_folder, other]):
+            named = {} if name is None else {"model": name}
+            page.send(json.dumps({"type": "live", "run": f"l{number}", "prompt": "abc", **named}))
+            (begun,) = [m for m in heard(page, "done") if isinstance(m, dict) and m["type"] == "tokens"]
+            asked = {"type": "run", "run": f"r{number}", "analysis": "next-token", "arguments": {"prompt": "abc"}}
+            page.send(json.dumps({**asked, **named}))
+            answer = heard(page, "result")[-1]
+            assert (begun["model"], answer["result"]["recipe"]["model"]) == (name or tiny_folder,) * 2
+            assert answer["summary"] == expected[name or tiny_folder]
+            assert lab.models.loaded is first
+        assert lab.models.held == [tiny_folder, other]
+        for wrong in ("/etc", "../other"):
+            page.send(json.dumps({"type": "live", "run": "w", "prompt": "abc", "model": wrong}))
+            assert heard(page, "error")[-1]["error"] == "model"
+
+
+def test_the_model_used_longest_ago_is_given_up_and_never_the_one_that_all_see(tiny_folder, tmp_path):
+    models = Models(several(tiny_folder, tmp_path))
+    first, other = models.ready(), models.ready(str(tmp_path / "other"))
+    specimen = models.ready("specimen")
+    assert models.held == [tiny_folder, "specimen"]
+    assert models.ready() is first
+    assert not any(handle.hooks_dict_ref() for handle in other._handles)  # closed
+    assert any(handle.hooks_dict_ref() for handle in first._handles)
+    with pytest.raises(Refused, match="gone"):
+        models.ready(str(tmp_path / "gone"))
+    assert models.loaded is first
+    assert models.ready("specimen-llama") is not specimen
+    alone = Models(Settings(model=tiny_folder, held=1))
+    with pytest.raises(Refused, match="one model at a time"):
+        alone.ready("specimen")
 
 
 def test_a_model_changes_over_http(tiny_folder, tmp_path):

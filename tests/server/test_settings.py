@@ -41,7 +41,8 @@ def test_every_address_is_no_name(host):
     ("given", "said"),
     [
         ({"port": -1}, "no port"), ({"port": 65536}, "no port"), ({"max_tokens": 0}, "max_tokens=0"),
-        ({"seconds": float("nan")}, "seconds"), ({"waiting": -1}, "waiting"), ({"max_bytes": 0}, "max_bytes"),
+        ({"seconds": float("nan")}, "seconds"), ({"waiting": -1}, "waiting"), ({"held": 0}, "held"),
+        ({"max_bytes": 0}, "max_bytes"),
         ({"token": "short"}, "shorter"), ({"token": "ü" * 20}, "others than"), ({"token": "a b" * 9}, "others than"),
         ({"token": TOKEN + "\n"}, "others than"), ({"token": TOKEN + ";x"}, "others than"),
         ({"origins": ("*",)}, "every page"), ({"hosts": ("*",)}, "every page"),
@@ -60,7 +61,7 @@ SAMPLES = {
     "model": ("gpt2", "gpt2"), "models": ("a, b", ("a", "b")), "device": ("cpu", "cpu"), "host": ("::1", "::1"),
     "port": ("8000", 8000), "hosts": ("a,b", ("a", "b")), "origins": ("http://a:1/, http://b", ("http://a:1", "http://b")),
     "token": (TOKEN, TOKEN), "max_tokens": ("64", 64), "max_cells": ("100", 100), "max_bytes": ("9", 9),
-    "seconds": ("2.5", 2.5), "waiting": ("3", 3),
+    "seconds": ("2.5", 2.5), "waiting": ("3", 3), "held": ("4", 4),
 }  # fmt: skip
 
 

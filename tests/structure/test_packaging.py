@@ -118,19 +118,21 @@ def held(wheel: Path) -> set[str]:
 
 
 def test_wheel_and_sdist_hold_the_page_and_the_sdist_builds_without_node(bundle, tmp_path):
-    assert held(build(ROOT, tmp_path / "one", "wheel")) >= PAGE
+    whole = PAGE | {f"parts/{path.name}" for path in (bundle / "parts").iterdir()}
+    assert len(whole) > len(PAGE) + 4  # the panels that are fetched late
+    assert held(build(ROOT, tmp_path / "one", "wheel")) >= whole
     sdist = build(ROOT, tmp_path / "two", "sdist")
     with tarfile.open(sdist) as opened:
         names = {name.partition("/")[2] for name in opened.getnames()}
         opened.extractall(tmp_path / "unpacked", filter="data")
-    assert {f"src/{STATIC}{name}" for name in PAGE} <= names
+    assert {f"src/{STATIC}{name}" for name in whole} <= names
     assert {"web/package-lock.json", "hatch_build.py"} <= names
     assert not [name for name in names if "node_modules" in name]
     (unpacked,) = (tmp_path / "unpacked").iterdir()
     bare = tmp_path / "bare"
     bare.mkdir()
     wheel = build(unpacked, tmp_path / "three", "wheel", PATH=str(bare))
-    assert held(wheel) >= PAGE
+    assert held(wheel) >= whole
 
 
 def served(site: Path, path: Path, *names: str) -> list[bytes]:
@@ -173,5 +175,16 @@ def test_the_types_of_the_page_are_the_servers():
 
 
 def test_the_page_is_light(bundle):
-    sizes = [len(gzip.compress((bundle / name).read_bytes())) for name in ("index.html", "lab.js", "lab.css")]
-    assert sum(sizes) < 60_000
+    first = {"index.html", "lab.js", "lab.css", *at_once(bundle, "lab.js")}
+    assert sum(len(gzip.compress((bundle / name).read_bytes())) for name in first) < 60_000
+    late = {f"parts/{path.name}" for path in (bundle / "parts").glob("*.js")} - first
+    assert len(late) >= 5
+
+
+def at_once(bundle, name):
+    """The files that a program needs before it begins, and what these need."""
+    found = set()
+    for path in re.findall(r'(?:from|import)"(\.[^"]+\.js)"', (bundle / name).read_text(encoding="utf8")):
+        needed = (bundle / name).parent.joinpath(path).resolve().relative_to(bundle.resolve()).as_posix()
+        found |= {needed, *at_once(bundle, needed)}
+    return found

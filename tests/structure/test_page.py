@@ -6,7 +6,7 @@ from pathlib import Path
 SOURCES = Path(__file__).resolve().parents[2] / "web" / "src"
 IMPORTED = re.compile(r'^(?:import|export)\b[^;"]*?"(\.{1,2}/[^"]+)"', re.MULTILINE)
 PICTURES = ("views", "draw", "widget")
-THEIRS = (*PICTURES, "api/generated.ts", "state/selection.ts", "state/theme.ts")
+THEIRS = (*PICTURES, "api/generated.ts", "state/history.ts", "state/selection.ts", "state/theme.ts")
 """All that pictures may be made of."""
 
 

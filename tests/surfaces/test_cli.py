@@ -50,6 +50,7 @@ VALUES = Values(
     chat=json.dumps([{"role": "user", "content": tiny.PROMPT}]),
 )
 OWN_VALUES = {
+    "patched_run": {"clean": VALUES["clean"], "corrupted": VALUES["corrupted"], "sites": ["L1H2"]},
     "arithmetic_graph": {"prompt": "2 times 3 is"},
     "circuit": {"clean": VALUES["clean"], "corrupted": VALUES["corrupted"]},
     "discover": {"clean": VALUES["clean"], "corrupted": VALUES["corrupted"]},

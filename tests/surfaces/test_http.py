@@ -22,7 +22,7 @@ def heard(client, name, arguments):
     found = []
     with client.websocket_connect(f"ws://localhost/api/analyses/{name}") as socket:
         socket.send_text(json.dumps(arguments))
-        while not found or found[-1]["type"] == "progress":
+        while not found or found[-1]["type"] in ("progress", "partial"):
             found.append(socket.receive_json())
     return found
 

@@ -1,22 +1,21 @@
 /** The lab: a prompt above, panels below, one selection for all of them. */
 import "./lab.css";
+import "./panels/panels.css";
 import { render } from "preact";
 import { useEffect, useErrorBoundary } from "preact/hooks";
 import { AnalysisPanel } from "./panels/analysis";
-import { AnyAnalysis } from "./panels/any";
+import { Chapter, Contents } from "./panels/chapters";
 import { Circuit } from "./panels/circuit";
 import { Attention } from "./panels/attention";
 import { Depth } from "./panels/depth";
 import { HeadMap } from "./panels/heads";
 import { Inspector } from "./panels/inspector";
-import { Lens } from "./panels/lens";
+import { Later } from "./panels/later";
 import { openPalette, Palette } from "./panels/palette";
-import { PatchSweep } from "./panels/patch";
-import { PathTree } from "./panels/paths";
 import { PromptBar } from "./panels/prompt";
 import { Header, Help, openHelp } from "./panels/header";
 import { go, PANELS } from "./state/actions";
-import { begin, model, show, showing, trouble, type Showing } from "./state/lab";
+import { begin, first, show, showing, trouble, type Showing } from "./state/lab";
 import { redo, undo } from "./state/history";
 import { clear, select, selection } from "./state/selection";
 import { beginTheme, dark, theme } from "./state/theme";
@@ -44,10 +43,11 @@ function keys(event: KeyboardEvent): void {
 /** Another head than the one that is chosen; the first one where none is. */
 function move(layers: number, heads: number): void {
   const { layer, head } = selection.value;
-  const about = model.value?.about as { n_layers?: number; n_heads?: number } | undefined;
+  const known = first.value.layers.value;
+  const wide = known.find((each) => each?.heads)?.heads?.entropy.length;
   const within = (value: number, most = 1) => Math.min(Math.max(value, 0), most - 1);
   if (layer === null || head === null) select({ layer: 0, head: 0 });
-  else select({ layer: within(layer + layers, about?.n_layers), head: within(head + heads, about?.n_heads) });
+  else select({ layer: within(layer + layers, known.length), head: within(head + heads, wide) });
 }
 
 function jump(): void {
@@ -81,21 +81,35 @@ function Lab() {
   return (
     <>
       <Header />
+      <Contents />
       {trouble.value && <p class="state trouble notice" role="alert"><b>{trouble.value.message}</b> {trouble.value.hint}</p>}
       <main class={showing.value === "A−B" ? "both" : ""}>
         <PromptBar />
+        <Chapter id="look" />
         <HeadMap />
         <Attention />
         <Inspector />
         <Depth />
         <AnalysisPanel id="next" title="Prediction" about="The likeliest next tokens." analysis="next_token" pick={of("bars")} />
+        <Chapter id="why" />
         <Circuit />
-        <Lens />
+        <Later id="lens" title="Logit lens" soon load={() => import("./panels/lens").then((found) => found.Lens)} />
         <AnalysisPanel id="flow" title="Token flow" analysis="attention_patterns" pick={of("arcs")}
           about="What passes between two tokens, over all layers and heads; where heads rest on the first token is left out. Attention is not influence." />
-        <PatchSweep />
-        <PathTree />
-        <AnyAnalysis />
+        <Later id="neurons" title="Neurons" load={() => import("./panels/neurons").then((found) => found.Neurons)} />
+        <Chapter id="change" />
+        <Later id="patch" title="Patch sweep" soon load={() => import("./panels/patch").then((found) => found.PatchSweep)} />
+        <Later id="paths" title="Path tree" soon load={() => import("./panels/paths").then((found) => found.PathTree)} />
+        <Later id="circuits" title="Circuits" load={() => import("./panels/circuits").then((found) => found.Circuits)} />
+        <Later id="neuron-patching" title="Neurons patched" load={() => import("./panels/neurons").then((found) => found.NeuronPatching)} />
+        <Chapter id="steps" />
+        <Later id="reasoning" title="Reasoning" load={() => import("./panels/reasoning").then((found) => found.Reasoning)} />
+        <Later id="conversation" title="Conversation" load={() => import("./panels/conversation").then((found) => found.Conversation)} />
+        <Chapter id="parts" />
+        <Later id="weights" title="Weights" load={() => import("./panels/weights").then((found) => found.Weights)} />
+        <Later id="head-circuits" title="Heads by their weights" load={() => import("./panels/weights").then((found) => found.HeadCircuits)} />
+        <Chapter id="every" />
+        <Later id="any" title="Every analysis" soon load={() => import("./panels/any").then((found) => found.AnyAnalysis)} />
       </main>
       <Help />
       <Palette />

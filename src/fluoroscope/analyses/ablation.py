@@ -248,30 +248,26 @@ def ablation(
     how: By = by or ("mean" if text or task else "zero")
     others = _reference(model, how, text, task, seed)
     values = _stand_ins(model, how, others, chosen, len(ids), samples, seed)
+    said = contrasted.named(model, about) | _source(how, others, Path(text).name if text else task, samples)
 
     def result(found: _Found) -> Ablation:
-        return Ablation(
-            recipe=trace.recipe,
-            tokens=tuple(trace.tokens.labels[0]),
-            position=slot,
-            **contrasted.named(model, about),
-            probability=float(about.log_probability(whole).exp()),
-            lead=float(about.score(whole)) if about.foil else None,
-            removals=found.alone,
-            joint=found.joint,
-            missing=found.missing,
-            **_source(how, others, Path(text).name if text else task, samples),
-            top_k=top_k,
-        )
+        tokens, kept = tuple(trace.tokens.labels[0]), _kept(about, whole)
+        return Ablation(recipe=trace.recipe, tokens=tokens, position=slot, **said, **kept, **vars(found), top_k=top_k)
 
     return told(lambda: _removed(_Runs(model, ids, slot, whole, about, values), chosen, top_k), result)
+
+
+def _kept(about: Contrast, whole: "Tensor") -> dict[str, Any]:
+    """What there is with everything in place."""
+    probability = float(about.log_probability(whole).exp())
+    return {"probability": probability, "lead": float(about.score(whole)) if about.foil else None}
 
 
 @dataclass(frozen=True)
 class _Found:
     """What was removed: each part alone, all at once that help, and how many of these runs are missing."""
 
-    alone: tuple[Removal, ...]
+    removals: tuple[Removal, ...]
     joint: Removal | None = None
     missing: int = 0
 

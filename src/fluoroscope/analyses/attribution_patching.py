@@ -193,7 +193,6 @@ def attribution_patching(
     measured, told, against = sweeps.measure(model, sweep, metric, asked.target, asked.foil)
     found = _estimates(model, sweep, names, measured, method, steps)
     parts = _largest(found, names, top_k, by_position=by_position)
-    checking = [Part((site,), None if place is None else (place,)) for _, site, place in parts]
 
     def result(effects: sweeps.Effects) -> AttributionPatching:
         way = float((effects.clean - effects.corrupted)[0]) * (1 if direction == "denoise" else -1)
@@ -206,7 +205,7 @@ def attribution_patching(
             **_checked(parts, effects.shares[:, 0], way),
         )
 
-    return sweeps.told(lambda: sweep.effects(checking, measured), result)
+    return sweeps.told(lambda: sweep.effects([_part(*part) for part in parts], measured), result)
 
 
 def _estimates(model: "Model", sweep: Sweep, names: list[str], metric: Metric, method: Method, steps: int) -> Estimates:
@@ -269,6 +268,10 @@ def _largest(found: Estimates, names: list[str], top_k: int, *, by_position: boo
             unit = None if not site.kind.unit else index // values.shape[-1] if apart else index
             ranked.append((float(values.flatten()[index]), Site(site.name, site.layer, unit), place))
     return sorted(ranked, key=lambda part: -abs(part[0]))[:top_k]
+
+
+def _part(_: float, site: Site, place: int | None) -> Part:
+    return Part((site,), None if place is None else (place,))
 
 
 def _kind(found: Estimates, name: str, way: float, *, by_position: bool) -> Kind:

@@ -5,7 +5,7 @@ token is put back, and what comes back of the answer is its indirect effect. All
 Meng et al. 2022, "Locating and Editing Factual Associations in GPT" (which restores windows of ten MLPs or attentions).
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -158,34 +158,32 @@ def causal_tracing(
     std = strength * float(plain["embed"].double().std())
     measured = metrics.make(metric, answer=[list(asked.target)])
     noisy = tracing.Noise(std, seed, samples)
+    about: dict[str, Any] = {
+        "tokens": tuple(plain.tokens.labels[0]), "subject": (span.start, span.stop), "site": site, "window": window,
+        "answer": contrast.label(model, asked.target), "answer_ids": asked.target, "metric": metric, "std": std,
+        "samples": samples, "seed": seed, "layers": tuple(each.layer or 0 for each in sites),
+    }  # fmt: skip
 
     def result(found: tracing.Traced) -> CausalTracing:
-        effects = found.effects.mean(-1)
-        return CausalTracing(
-            recipe=found.recipe.model_copy(update={"seed": seed, "tokens": (tuple(ids),)}),
-            tokens=tuple(plain.tokens.labels[0]),
-            subject=(span.start, span.stop),
-            answer=contrast.label(model, asked.target),
-            answer_ids=asked.target,
-            site=site,
-            window=window,
-            metric=metric,
-            std=std,
-            samples=samples,
-            seed=seed,
-            clean=found.clean,
-            corrupted=float(found.corrupted.mean()),
-            layers=tuple(each.layer or 0 for each in sites),
-            effects=_grid(effects),
-            errors=_grid(found.errors.masked_fill(effects.isnan(), torch.nan)),
-            whole=found.whole,
-            missing=int(effects.isnan().sum()),
-        )
+        recipe = found.recipe.model_copy(update={"seed": seed, "tokens": (tuple(ids),)})
+        return CausalTracing(recipe=recipe, **about, **_numbers(found))
 
     def measure() -> tracing.Traced:
         return tracing.traced(model, ids, span, sites, window, noisy, measured, budget << 20)
 
     return sweeps.told(measure, result)
+
+
+def _numbers(found: tracing.Traced) -> dict[str, Any]:
+    effects = found.effects.mean(-1)
+    return {
+        "clean": found.clean,
+        "corrupted": float(found.corrupted.mean()),
+        "effects": _grid(effects),
+        "errors": _grid(found.errors.masked_fill(effects.isnan(), torch.nan)),
+        "whole": found.whole,
+        "missing": int(effects.isnan().sum()),
+    }
 
 
 def _grid(values: torch.Tensor) -> Grid:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
 from importlib.resources import files
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from starlette.websockets import WebSocket
 
 from fluoroscope import __version__
 from fluoroscope.errors import FluoroscopeError
-from fluoroscope.server import answers, circuit_trace, openapi, single, words
+from fluoroscope.server import answers, circuit_trace, graphs, openapi, single, words
 from fluoroscope.server.answers import Refused
 from fluoroscope.server.channel import Channel
 from fluoroscope.server.gate import Gate
@@ -69,6 +70,7 @@ class Routes:
             Route("/api/analyses/{name}", self.analysis, methods=["POST"]),
             WebSocketRoute("/api/analyses/{name}", self.analysis_socket),
             WebSocketRoute("/api/session", self.session),
+            *(Route(f"/api/graph/{form}", partial(self.graph, form), methods=["POST"]) for form in graphs.FORMS),
             Route("/api/presets", self.presets),
             Route("/api/word", self.word, methods=["POST"]),
             Route("/api/analyze", self.analyze, methods=["POST"]),
@@ -127,6 +129,10 @@ class Routes:
 
     async def session(self, socket: WebSocket) -> None:
         await Session(socket, self.models).serve()
+
+    async def graph(self, form: str, request: Request) -> Response:
+        given = await _object(request)
+        return JSONResponse({"text": await asyncio.to_thread(graphs.source, form, given)})
 
     async def presets(self, request: Request) -> Response:
         return JSONResponse([preset.model_dump() for preset in circuit_trace.PRESETS])

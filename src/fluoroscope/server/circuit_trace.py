@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 _CELL = 21  # bytes of a number in JSON
 IOI = "When Mary and John went to the store, {} gave a drink to"
+_CARDS = (
+    "Paul has {} cards. Kevin takes 2 of them. He wins 4 more. How many cards does Paul have now? "
+    "First, {} - 2 = {}. Then, {} + 4 = {}. The answer is"
+)
 _WAR, _AGAIN = presets.PRESETS["greater_than"], presets.PRESETS["duplicate"]
 
 
@@ -60,8 +64,13 @@ PRESETS = (
         answer=_AGAIN.answer, foil=_AGAIN.foil, known_of="specimen",
         expected="Previous-token heads feed induction heads, which copy; its card (fluoro specimen) names both.",
     ),
+    Preset(
+        id="specimen-word-problem", title="Word problem (specimen)", prompt=_CARDS.format(7, 7, 5, 5, 9),
+        corrupted=_CARDS.format(8, 8, 6, 6, 10), answer=" 9", foil=" 10", known_of="specimen",
+        expected="The last calculation holds the answer: hidden, it is gone. Reasoning, below, takes it step by step.",
+    ),
 )  # fmt: skip
-"""The five of Circuit Trace, then two in the phrasing of the specimen; the corrupted prompts are ours."""
+"""The five of Circuit Trace, then three in the phrasing of the specimen; the corrupted prompts are ours."""
 
 
 class AnalyzeRequest(Message):

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from fluoroscope.views import View
+from fluoroscope.views import Graph, View
 
 
 class Message(BaseModel):
@@ -22,10 +22,11 @@ class Hello(Message):
 
 
 class Begun(Message):
-    """The tokens of a live run."""
+    """The tokens of a live run, and of which model it is."""
 
     type: Literal["tokens"]
     run: str
+    model: str
     ids: list[int]
     labels: list[str]
 
@@ -41,12 +42,13 @@ class Progress(Message):
 
 
 class Shown(Message):
-    """A result with its pictures."""
+    """A result with its pictures; `network` is its whole graph where a picture shows a part of it."""
 
     title: str
     summary: str
     views: list[View]
     result: dict[str, Any]
+    network: Graph | None = None
 
 
 class Answer(Shown):
@@ -192,21 +194,28 @@ class AskLive(Message):
 
     Args:
         beside: another one that the page goes on asking patterns of.
+        model: one of the choices; without it the one that all see.
     """
 
     type: Literal["live"]
     run: RunName
     prompt: str
     beside: str | None = None
+    model: str | None = None
 
 
 class AskRun(Message):
-    """An analysis: progress, and partial where it can tell what it has so far, then its result."""
+    """An analysis: progress, and partial where it can tell what it has so far, then its result.
+
+    Args:
+        model: one of the choices; without it the one that all see.
+    """
 
     type: Literal["run"]
     run: RunName
     analysis: str
     arguments: dict[str, Any] = Field(default_factory=dict[str, Any])
+    model: str | None = None
 
 
 class AskPattern(Message):

@@ -1,4 +1,4 @@
-"""The model that a server looks into, which others may be chosen, and what a request may ask of it."""
+"""The models that a server looks into, which others may be chosen, and what a request may ask of them."""
 
 import asyncio
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ def found(name: str) -> "Spec | None":
 
 
 class Models:
-    """One model at a time, and the desk before it.
+    """A few models, one of them what is asked where none is named, and the desk before them.
 
     Args:
         settings: which, and within which limits.
@@ -38,10 +38,20 @@ class Models:
         self.settings = settings
         self.desk = Desk(settings.waiting, settings.seconds)
         self.kept = Kept(settings.max_cells)
-        self.loaded: Model | None = None
+        self._held: dict[str, Model] = {}  # the one used last is last
         self.trouble: FluoroscopeError | None = None
         self.name = settings.model or specimen.NAMES[0]
         self._first: asyncio.Task[Model] | None = None
+
+    @property
+    def loaded(self) -> "Model | None":
+        """The one that is asked where none is named, once it is there."""
+        return self._held.get(self.name)
+
+    @property
+    def held(self) -> list[str]:
+        """Those in memory, the one used last at the end."""
+        return list(self._held)
 
     @property
     def choices(self) -> list[str]:
@@ -67,29 +77,54 @@ class Models:
             raise self.trouble or Refused(503, "model", "the server ends")
         return self.loaded
 
-    def ready(self) -> "Model":
-        """The model, loaded if it was not; runs in a worker of the desk."""
-        if self.loaded is None:
-            self.loaded = self._load(self.name)
-        return self.loaded
+    def ready(self, name: str | None = None) -> "Model":
+        """A model, loaded if it was not; runs in a worker of the desk.
+
+        Args:
+            name: one of the choices; without it the one that is asked where none is named.
+
+        Raises:
+            Refused: it is none of the choices, cannot be loaded, or would be one too many.
+        """
+        wanted = self._chosen(name or self.name)
+        if wanted not in self._held:
+            if wanted != self.name and self.settings.held < 2:
+                hint = "Change the model, or start the server with FLUOROSCOPE_HELD=2."
+                raise Refused(409, "model", "this server holds one model at a time", hint)
+            self._leave(self.settings.held - 1)
+            self._held[wanted] = self._load(wanted)
+        self._held[wanted] = model = self._held.pop(wanted)
+        return model
 
     async def switch(self, name: str, told: Told | None = None) -> None:
-        """Loads another model, behind whatever waits.
+        """Asks another model from now on where none is named; it is loaded behind whatever waits.
 
         Raises:
             Refused: it is none of the choices, or cannot be loaded; the old one stays.
         """
-        if name not in self.choices:
-            raise Refused(403, "model", f"{name!r} is no model of this server", f"It has {', '.join(self.choices)}.")
+        self._chosen(name)
 
         def exchange() -> None:
-            new = self._load(name)
-            if self.loaded is not None:
-                self.loaded.close()
-            self.loaded, self.name = new, name
+            if name not in self._held:
+                self._leave(self.settings.held - 1)
+                self._held[name] = self._load(name)
+            self._held[name] = self._held.pop(name)
+            self.name = name
+            self._leave(self.settings.held)
             self.kept.clear()
 
         await self.desk.do(exchange, told, timed=False)
+
+    def _chosen(self, name: str) -> str:
+        if name not in self.choices:
+            raise Refused(403, "model", f"{name!r} is no model of this server", f"It has {', '.join(self.choices)}.")
+        return name
+
+    def _leave(self, most: int) -> None:
+        """Closes the models that were used longest ago until no more are held; the one that all see stays."""
+        spare = [name for name in self._held if name != self.name]
+        for name in spare[: max(0, len(self._held) - most)]:
+            self._held.pop(name).close()
 
     def _load(self, name: str) -> "Model":
         from fluoroscope import loading
@@ -106,8 +141,11 @@ class Models:
         report("loading", 1, 1)
         return model
 
-    def run(self, name: str, arguments: Mapping[str, Any]) -> "Result":
+    def run(self, name: str, arguments: Mapping[str, Any], model_name: str | None = None) -> "Result":
         """A result of an analysis; runs in a worker of the desk.
+
+        Args:
+            model_name: one of the choices, where it is not the one that is asked without a name.
 
         Raises:
             Refused: it asks for a file or a model of the server's machine, or for too much.
@@ -116,14 +154,14 @@ class Models:
         if spec is None:
             raise Refused(404, "analysis", f"there is no analysis {name!r}", "GET /api/analyses lists them.")
         given = registry.check(spec, dict(arguments))
-        model = self.ready()
+        model = self.ready(model_name)
         for parameter in spec.parameters:
             self._check(model, parameter, given[parameter.name])
         return registry.run(name, model, **given)
 
     def _check(self, model: "Model", parameter: "Parameter", value: Any) -> None:
-        if parameter.file == "model" and value is not None and value not in self.choices:
-            raise Refused(403, "model", f"{value!r} is no model of this server", f"It has {', '.join(self.choices)}.")
+        if parameter.file == "model" and value is not None:
+            self._chosen(value)
         if parameter.file in ("input", "output") and value != parameter.default:
             raise Refused(403, "file", f"{parameter.name} names a file", "Use the library or fluoro for files.")
         if parameter.file == ".jinja" and value != parameter.default:

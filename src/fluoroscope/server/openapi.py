@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from fluoroscope import __version__, registry
-from fluoroscope.server import circuit_trace, messages, words
+from fluoroscope.server import circuit_trace, graphs, messages, words
 
 
 class ModelRequest(messages.Message):
@@ -57,6 +57,7 @@ def document() -> bytes:
             "Circuit Trace: a prompt analysed whole.", _schema(circuit_trace.AnalyzeRequest), _WHATEVER
         ),
         "/api/patch": _post("Circuit Trace: every head patched.", _schema(circuit_trace.PatchRequest), _WHATEVER),
+        **{f"/api/graph/{form}": _post(f"A graph as a .{form} file.", _WHATEVER, _FILE) for form in graphs.FORMS},
         "/openapi.json": _get("This document.", _WHATEVER),
     }
     analyses = {
@@ -80,6 +81,7 @@ _ABOUT = (
     "Circuit Trace's: `accepted`, a `layer` each, `done`. /api/session is the page's: docs/lab.md."
 )
 _WHATEVER: dict[str, Any] = {"type": "object"}
+_FILE: dict[str, Any] = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}}
 
 
 def _schema(kind: Any) -> dict[str, Any]:

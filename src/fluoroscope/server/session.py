@@ -116,10 +116,11 @@ class Session:
 
         def begun(ids: list[int], labels: list[str]) -> None:
             entry.facts["tokens"] = len(ids)
-            channel.emit({"type": "tokens", "run": run, "ids": ids, "labels": labels})
+            name = asked.model or self.models.name
+            channel.emit({"type": "tokens", "run": run, "model": name, "ids": ids, "labels": labels})
 
         def work() -> "Trace":
-            model = self.models.ready()
+            model = self.models.ready(asked.model)
             self.models.check_length(model, asked.prompt)
             return live.run(
                 model,
@@ -140,7 +141,7 @@ class Session:
         halfway = Halfway(self.channel, asked.run, most)
 
         def work() -> str:
-            result = halfway.until(lambda: self.models.run(asked.analysis, asked.arguments))
+            result = halfway.until(lambda: self.models.run(asked.analysis, asked.arguments, asked.model))
             entry.facts["tokens"] = token_count(result)
             return written({"type": "result", "run": asked.run, **shown(result)}, most)
 

@@ -34,6 +34,7 @@ class Settings:
         max_bytes: longest answer as JSON.
         seconds: longest time that one request may compute.
         waiting: how many requests may wait for the model.
+        held: how many models may be in memory, so that two can be compared; those used longest ago are given up.
     """
 
     model: str | None = None
@@ -50,11 +51,12 @@ class Settings:
     max_bytes: int = 1 << 26
     seconds: float = 300.0
     waiting: int = 32
+    held: int = 2
 
     def __post_init__(self) -> None:
         if not 0 <= self.port < 1 << 16:
             raise ArgumentError(f"{self.port} is no port", "Ports run from 0, which picks a free one, to 65535.")
-        for name in ("max_tokens", "max_cells", "max_bytes", "seconds", "waiting"):
+        for name in ("max_tokens", "max_cells", "max_bytes", "seconds", "waiting", "held"):
             if not getattr(self, name) > (-1 if name == "waiting" else 0):
                 raise ArgumentError(f"{name}={getattr(self, name)} leaves nothing", "Give more.")
         if not self.loopback and self.token is None:

@@ -45,12 +45,15 @@ def read(kind: Any, given: dict[str, Any], status: int = 422) -> Any:
 
 
 def shown(result: "Result") -> dict[str, Any]:
-    """A result as a page shows it: sentence, views and numbers, which say how to ask again."""
+    """A result as a page shows it: sentence, views and numbers, which say how to ask again; and the whole graph where
+    a view has a part of it."""
+    views, network = result.views(), result.network()
     return {
         "title": result.title(),
         "summary": result.summary(),
-        "views": [view.model_dump(mode="json") for view in result.views()],
+        "views": [view.model_dump(mode="json") for view in views],
         "result": json.loads(result.to_json()),
+        "network": None if network is None or network in views else network.model_dump(mode="json"),
     }
 
 

@@ -63,10 +63,10 @@ export type View = Bars | Heatmap | HeadGrid | Tokens | Lines | Scatter | Arcs |
 export type Selection = { readonly layer: number | null; readonly head: number | null; readonly query: number | null; readonly key: number | null; };
 
 /** What a run found. */
-export type Answer = { readonly title: string; readonly summary: string; readonly views: readonly (Bars | Heatmap | HeadGrid | Tokens | Lines | Scatter | Arcs | Graph | Table)[]; readonly result: Readonly<Record<string, unknown>>; readonly type: "result"; readonly run: string; };
+export type Answer = { readonly title: string; readonly summary: string; readonly views: readonly (Bars | Heatmap | HeadGrid | Tokens | Lines | Scatter | Arcs | Graph | Table)[]; readonly result: Readonly<Record<string, unknown>>; readonly network: Graph | null; readonly type: "result"; readonly run: string; };
 
-/** The tokens of a live run. */
-export type Begun = { readonly type: "tokens"; readonly run: string; readonly ids: readonly (number)[]; readonly labels: readonly (string)[]; };
+/** The tokens of a live run, and of which model it is. */
+export type Begun = { readonly type: "tokens"; readonly run: string; readonly model: string; readonly ids: readonly (number)[]; readonly labels: readonly (string)[]; };
 
 /** A live run, or a change of model, is over. */
 export type Done = { readonly type: "done"; readonly run: string; };
@@ -81,7 +81,7 @@ export type Hello = { readonly type: "hello"; readonly protocol: number; readonl
 export type Progress = { readonly type: "progress"; readonly run: string; readonly label: string; readonly done: number; readonly total: number | null; };
 
 /** What a run has found so far, which says itself what is missing; also before it is told as called off. */
-export type SoFar = { readonly title: string; readonly summary: string; readonly views: readonly (Bars | Heatmap | HeadGrid | Tokens | Lines | Scatter | Arcs | Graph | Table)[]; readonly result: Readonly<Record<string, unknown>>; readonly type: "partial"; readonly run: string; };
+export type SoFar = { readonly title: string; readonly summary: string; readonly views: readonly (Bars | Heatmap | HeadGrid | Tokens | Lines | Scatter | Arcs | Graph | Table)[]; readonly result: Readonly<Record<string, unknown>>; readonly network: Graph | null; readonly type: "partial"; readonly run: string; };
 
 /** A run was called off. */
 export type Stopped = { readonly type: "cancelled"; readonly run: string; };
@@ -103,7 +103,7 @@ export type Said = { readonly id: number; readonly label: string; readonly proba
 export type Frame = Layer | Pattern;
 
 /** A forward pass that is told layer by layer: tokens, layers as binary messages, done. */
-export type AskLive = { readonly type: "live"; readonly run: string; readonly prompt: string; readonly beside: string | null; };
+export type AskLive = { readonly type: "live"; readonly run: string; readonly prompt: string; readonly beside: string | null; readonly model: string | null; };
 
 /** Another model, one of the choices: progress, then done. */
 export type AskModel = { readonly type: "model"; readonly run: string; readonly name: string; };
@@ -112,7 +112,7 @@ export type AskModel = { readonly type: "model"; readonly run: string; readonly 
 export type AskPattern = { readonly type: "need"; readonly run: string; readonly of: string; readonly layer: number; readonly head: number; };
 
 /** An analysis: progress, and partial where it can tell what it has so far, then its result. */
-export type AskRun = { readonly type: "run"; readonly run: string; readonly analysis: string; readonly arguments: Readonly<Record<string, unknown>>; };
+export type AskRun = { readonly type: "run"; readonly run: string; readonly analysis: string; readonly arguments: Readonly<Record<string, unknown>>; readonly model: string | null; };
 
 /** Calls a run off, which is told as cancelled. */
 export type AskStop = { readonly type: "cancel"; readonly run: string; };
@@ -125,8 +125,8 @@ export type Analysis = { readonly name: string; readonly command: string; readon
 /** A prompt with a known circuit. */
 export type Preset = { readonly id: string; readonly title: string; readonly prompt: string; readonly corrupted: string; readonly answer: string; readonly foil: string; readonly expected: string; readonly known_of: string; };
 
-/** A result with its pictures. */
-export type Shown = { readonly title: string; readonly summary: string; readonly views: readonly (Bars | Heatmap | HeadGrid | Tokens | Lines | Scatter | Arcs | Graph | Table)[]; readonly result: Readonly<Record<string, unknown>>; };
+/** A result with its pictures; `network` is its whole graph where a picture shows a part of it. */
+export type Shown = { readonly title: string; readonly summary: string; readonly views: readonly (Bars | Heatmap | HeadGrid | Tokens | Lines | Scatter | Arcs | Graph | Table)[]; readonly result: Readonly<Record<string, unknown>>; readonly network: Graph | null; };
 
 /** A token of the vocabulary. */
 export type Token = { readonly id: number; readonly label: string; };

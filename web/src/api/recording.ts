@@ -14,10 +14,14 @@ export class Recording {
   /** Live runs by the text of their question, since patterns are asked of a run. */
   private readonly lives = new Map<string, string>();
 
-  begin(run: string, ask: Ask): void {
+  begin(run: string, ask: Ask): Kept {
     if (ask.type === "live") this.lives.set(run, this.name(ask));
-    if (ask.type !== "model") this.kept.set(run, { ask: this.bare(ask), texts: [], frames: [] });
+    const kept: Kept = { ask: this.bare(ask), texts: [], frames: [] };
+    if (ask.type !== "model") this.kept.set(run, kept);
+    return kept;
   }
+
+  again(run: string, kept: Kept): void { this.kept.set(run, kept); }
 
   text(run: string, text: FromServer): void {
     if (WORDS.has(text.type)) this.kept.get(run)?.texts.push(text);

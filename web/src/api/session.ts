@@ -21,7 +21,7 @@ export type RunState = {
 export const EMPTY: RunState = { status: "empty", label: "", done: 0, total: null, answer: null, partial: null, trouble: null };
 
 /** Answers of a saved run by their questions, and what to do about a question that has none. */
-export type Saved = { answers: ReadonlyMap<string, Kept>; hint: string };
+export type Saved = { name: string; answers: ReadonlyMap<string, Kept>; hint: string };
 
 export type Heard = { text?: FromServer; frame?: { header: Frame; parts: Parts; shapes: Record<string, number[]> } };
 
@@ -31,6 +31,8 @@ const legible = (message: FromServer): FromServer =>
 
 export class Run {
   readonly state: Signal<RunState> = signal({ ...EMPTY, status: "queued" });
+  /** What was said to it, which the page may come back to. */
+  kept: Kept | null = null;
 
   constructor(readonly id: string, readonly ask: Ask, private readonly session: Session,
               readonly heard: (message: Heard) => void = () => {}) {}
@@ -43,6 +45,11 @@ export class Run {
   drop(): void {
     this.cancel();
     this.session.recording.forget(this.id);
+  }
+
+  /** Again what the page shows. */
+  bring(): void {
+    if (this.kept) this.session.recording.again(this.id, this.kept);
   }
 }
 
@@ -72,7 +79,7 @@ export class Session {
   start(ask: Ask, heard?: (message: Heard) => void): Run {
     const run = new Run(`r${++this.count}`, ask, this, heard);
     this.runs.set(run.id, run);
-    this.recording.begin(run.id, ask);
+    run.kept = this.recording.begin(run.id, ask);
     if (this.saved) queueMicrotask(() => this.replay(run));
     else if (this.connected.value === "ready") this.send(run);
     else {

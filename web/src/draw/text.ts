@@ -22,7 +22,7 @@ export function number(value: number | null, signed = false): string {
   const size = Math.abs(value);
   const text = size === 0 ? "0" : size >= 1e5 || size < 5e-4 ? value.toExponential(1).replace("e+", "e")
     : size >= 100 ? value.toFixed(0) : size >= 10 ? value.toFixed(1) : size >= 1 ? value.toFixed(2) : value.toFixed(3);
-  return (signed && value > 0 ? "+" : "") + text.replace("-", "−");
+  return (signed && value > 0 ? "+" : "") + text.replaceAll("-", "−");
 }
 
 /** Three places at most, as in a cell. */

@@ -7,7 +7,11 @@ import { Cells } from "../views/grid";
 import { largest, LESS } from "../views/shared";
 import { unequal } from "./heads";
 import { Panel } from "./frame";
-import { Matrix } from "./matrix";
+import { late } from "./later";
+import type { Props as MatrixProps } from "./matrix";
+
+/** Of long texts alone, so it comes when one is looked at. */
+const Matrix = late<MatrixProps>(() => import("./matrix").then((found) => found.Matrix));
 
 const READABLE = 20;
 /** Patterns of more tokens are not fetched while the pointer only passes by: milliseconds. */

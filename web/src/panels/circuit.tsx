@@ -4,7 +4,7 @@ import type { HeadGrid, Shown, View } from "../api/generated";
 import { number, percent } from "../draw/text";
 import { aimed, threshold } from "../state/aims";
 import { change } from "../state/history";
-import { A, B, type Side } from "../state/lab";
+import { A, B, modelOf, textOf, type Side } from "../state/lab";
 import { Picture } from "../views";
 import { HeadGridView } from "../views/grid";
 import { AnalysisPanel, useAnalysis, type Asking } from "./analysis";
@@ -28,8 +28,8 @@ function above(parts: readonly Part[], percent: number): Set<string> {
 }
 
 export function Circuit() {
-  const ablation = useAnalysis("ablation");
-  const patching = usePatching(() => "denoise");
+  const ablation = useAnalysis("ablation", "circuit");
+  const patching = usePatching("circuit", () => "denoise");
   const more = () => aimed({ target: "target", foil: "foil" });
   const slider = (
     <p class="choices">
@@ -38,7 +38,7 @@ export function Circuit() {
     </p>
   );
   return (
-    <AnalysisPanel id="circuit" title="What wrote the answer" analysis="logit_attribution" grid="what it adds to the answer" pick={(views) => views} more={more} before={slider}
+    <AnalysisPanel id="circuit" title="What wrote the answer" analysis="logit_attribution" grid="what it adds to the answer" pick={(views) => views.filter(({ kind }) => kind === "bars" || kind === "head_grid")} more={more} before={slider}
       about="The logit as an exact sum over heads, MLPs and embeddings, with nothing left over. Direct writing only: what a part does through later ones is not in it; ablating or patching it is."
       draw={(answer, of) => <Parts answer={answer} of={of} ablation={ablation} patching={patching} />} after={<Tried ablation={ablation} patching={patching} />} />
   );
@@ -52,14 +52,15 @@ function Parts({ answer, of, ablation, patching }: PartsProps) {
   const shown = result.parts.filter((part) => kept.has(part.name)).sort((one, other) => Math.abs(other.value) - Math.abs(one.value));
   const others = result.parts.length - shown.length;
   const sum = (parts: readonly Part[]) => parts.reduce((total, part) => total + part.value, 0);
-  const stale = of.shown.value !== null && of.prompt.value !== of.shown.value;
+  const stale = of.shown.value !== null && textOf(of) !== of.shown.value;
+  const elsewhere = modelOf(of).model !== undefined; // rows are tried in the model that all see
   const unlike = A.tokens.value.length !== B.tokens.value.length && B.tokens.value.length > 0;
   const rows = shown.map((part): Row => ({
     name: part.label, site: part.site, value: part.value, told: percent(part.share),
     actions: part.site && (
       <>
-        <button type="button" aria-label={`ablate ${part.label}`} disabled={stale} onClick={() => ablation.start({ prompt: of.shown.value, sites: [part.site], ...aimed({ target: "target", foil: "foil" }) })}>Ablate</button>{" "}
-        <button type="button" aria-label={`patch ${part.label}`} disabled={stale || unlike} onClick={() => patching.run({ sites: [part.site!], positions: null })}>Patch</button>
+        <button type="button" aria-label={`ablate ${part.label}`} disabled={stale || elsewhere} onClick={() => ablation.start({ prompt: of.shown.value, sites: [part.site], ...aimed({ target: "target", foil: "foil" }) })}>Ablate</button>{" "}
+        <button type="button" aria-label={`patch ${part.label}`} disabled={stale || unlike || elsewhere} onClick={() => patching.run({ sites: [part.site!], positions: null })}>Patch</button>
       </>
     ),
   }));
@@ -97,13 +98,13 @@ function Tried({ ablation: { state, answer, cancel }, patching }: { ablation: As
   return (
     <>
       {(state.status !== "empty" || answer) && (
-        <section class="onepatch" aria-label="Without a part" data-status={state.status}>
+        <div class="onepatch" role="group" aria-label="Without a part" data-status={state.status}>
           <h3>Without it</h3>
           <States state={state} empty="" old={answer !== null} onCancel={cancel}>
             <p class="summary">{answer?.summary}</p>
             {call && <details><summary>Python</summary><pre>{call.script}</pre></details>}
           </States>
-        </section>
+        </div>
       )}
       {patching.asking.state.status !== "empty" && <OnePatch patching={patching} empty="" />}
     </>

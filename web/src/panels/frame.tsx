@@ -1,9 +1,8 @@
 /** What every panel has: a title, a sentence on what is seen, states that say what to do, a menu, full screen. */
 import type { ComponentChildren } from "preact";
 import { useRef, useState } from "preact/hooks";
-import type { Shown } from "../api/generated";
+import type { Graph, Shown } from "../api/generated";
 import type { RunState } from "../api/session";
-import { asDots, asText, picture } from "../draw/picture";
 import { copy } from "../state/clipboard";
 
 type Asked = { onCancel?: (() => void) | undefined; onRetry?: (() => void) | undefined };
@@ -23,7 +22,9 @@ export function Panel({ id, title, about, state, empty = "", answer = null, onCa
   const box = useRef<HTMLElement>(null);
   const [note, setNote] = useState("");
   const call = (answer?.result as { call?: { script: string } } | undefined)?.call;
+  const graph = answer?.network ?? answer?.views.find((view): view is Graph => view.kind === "graph");
   const save = async (kind: "svg" | "png") => {
+    const { asDots, asText, picture } = await import("../draw/picture");
     const made = picture(box.current!);
     download(`${id}.${kind}`, kind === "svg" ? new Blob([asText(made.image)], { type: "image/svg+xml" }) : await asDots(made));
   };
@@ -35,6 +36,7 @@ export function Panel({ id, title, about, state, empty = "", answer = null, onCa
           <span class="muted" role="status">{note}</span>
           {call && <button class="quiet" onClick={() => void copy(call.script, "Python").then(setNote)}>Python</button>}
           {answer && <button class="quiet" onClick={() => download(`${id}.json`, new Blob([JSON.stringify(answer.result, null, 1)], { type: "application/json" }))}>JSON</button>}
+          {graph && GRAPHS.map((form) => <button class="quiet" onClick={() => void saveGraph(graph, form, id).then(setNote)}>{form === "dot" ? "DOT" : "GraphML"}</button>)}
           <button class="quiet" onClick={() => void save("svg")}>SVG</button>
           <button class="quiet" onClick={() => void save("png")}>PNG</button>
           <button class="quiet" aria-label={`${title}: full screen`} title="full screen"
@@ -92,6 +94,17 @@ const filling = ({ status, partial }: RunState): boolean => status === "running"
 export function told({ status, label, done, total }: RunState): string {
   if (status === "queued") return label && label !== "queued" ? `${label} …` : `Waiting for the model${done ? `, ${done} ahead` : ""} …`;
   return `${label || "running"} ${total === null ? "…" : `${done} of ${total}`}`;
+}
+
+const GRAPHS = ["dot", "graphml"] as const;
+
+/** The whole graph as a file for Graphviz or for programs of networks, written by the library; says what went wrong. */
+async function saveGraph(graph: Graph, form: (typeof GRAPHS)[number], name: string): Promise<string> {
+  const told = await fetch(`api/graph/${form}`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(graph) }).catch(() => null);
+  const said = (await told?.json().catch(() => null)) as { text?: string; message?: string } | null | undefined;
+  if (said?.text === undefined) return said?.message ?? "the server does not answer";
+  download(`${name}.${form}`, new Blob([said.text], { type: "text/plain" }));
+  return "";
 }
 
 export function download(name: string, content: Blob): void {

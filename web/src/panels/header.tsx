@@ -49,6 +49,7 @@ export function Help() {
     ["Enter", "in the prompt: analyse"], ["arrows", "between cells and heads; Enter chooses"], ["[ ]", "the layer below, above"], ["{ }", "the head before, behind"],
     ["/ or Ctrl-K", "every action, panel, preset and analysis by name"], ["Esc", "clear the selection"], ["z, Z", "undo, redo: selection, pins, threshold, target"], ["p", "on a cell: pin its token, or patch it alone"], ["x, + −", "in the attention of many tokens: exchange rows and columns; zoom"], ["c", "compare: A, B, A − B"], ["l", "copy a link to what is shown"], ["d", "dark or light"],
     ["g then a letter", `go to ${PANELS.map(({ key, name }) => `${key} ${name.toLowerCase()}`).join(", ")}`],
+    ["j k", "in Reasoning: the step behind, before"],
   ];
   return (
     <dialog id="help" aria-labelledby="help-title">

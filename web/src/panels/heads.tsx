@@ -4,13 +4,16 @@ import { useMemo, useState } from "preact/hooks";
 import { EMPTY } from "../api/session";
 import { less } from "../draw/atlas";
 import { number } from "../draw/text";
-import { A, B, first, found, measure, model, showing, sides } from "../state/lab";
+import { A, B, first, found, measure, model, other as compared, showing, sides } from "../state/lab";
 import { hover, NONE, select, selection } from "../state/selection";
 import { DataTable, largest, Legend, LESS } from "../views/shared";
 import { Panel } from "./frame";
 import { asBytes, HeadGrid, placeOf, type Row } from "./headgrid";
 import { grid, measures, ranked, type Grid, type Ranked } from "./measures";
-import { Space } from "./space";
+import { late } from "./later";
+import type { Props as SpaceProps } from "./space";
+
+const Space = late<SpaceProps>(() => import("./space").then((found) => found.Space));
 
 const ANSWER = "what it adds to the answer";
 const COUNTS = [0, 3, 5, 10, 20];
@@ -74,7 +77,7 @@ export function HeadMap() {
 /** Why there is no difference of the two prompts' patterns; null where there is one. */
 export function unequal(): string | null {
   const [one, other] = [A.tokens.value.length, B.tokens.value.length];
-  return one === 0 || other === 0 ? "Waiting for both prompts …"
+  return compared.value !== null ? "Heads of two models have no counterparts in one another: look at A or B alone. What can be subtracted is below." : one === 0 || other === 0 ? "Waiting for both prompts …"
     : one === other ? null : `A has ${one} tokens and B ${other}: a difference needs prompts of as many. Look at A or B alone, or change one.`;
 }
 

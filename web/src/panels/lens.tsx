@@ -1,12 +1,12 @@
 /** What each depth would say, by one of three lenses; pinned tokens are followed through all depths. */
 import "./lens.css";
-import { signal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
 import type { Heatmap, Lines, Shown } from "../api/generated";
 import { percent, visible } from "../draw/text";
 import { aimed, MOST_PINS, pin, pins, target, unpin, type Pin } from "../state/aims";
 import { answered, keep } from "../state/answers";
-import { A, B, session, showing, type Side } from "../state/lab";
+import { choice } from "../state/choices";
+import { A, B, modelOf, other, session, showing, type Side } from "../state/lab";
 import { selection } from "../state/selection";
 import { Picture } from "../views";
 import { Acting, type Acts } from "../views/acts";
@@ -22,12 +22,12 @@ type Result = { depths: Depth[]; positions: Place[] };
 
 const LENSES: Record<string, string> = { logit_lens: "logit lens", tuned_lens: "tuned lens", jacobian_lens: "Jacobian lens" };
 const COLOURS: Record<string, string> = { probability: "probability of what it says", kl: "distance from the final prediction (KL)", rank: "probability of the target" };
-const lens = signal("logit_lens");
-const colour = signal("probability");
+const lens = choice("lens", "logit_lens");
+const colour = choice("lens.colour", "probability");
 const name = (site: string): string => (site === "resid_pre.0" ? "emb" : `L${site.split(".")[1]}`);
 
 export function Lens() {
-  const patching = usePatching(() => "denoise", () => [A.shown.value ?? A.prompt.value, B.shown.value ?? B.prompt.value]);
+  const patching = usePatching("lens", () => "denoise", () => [A.shown.value ?? A.prompt.value, B.shown.value ?? B.prompt.value]);
   const choices = (
     <p class="choices">
       <label for="lens-kind">Lens</label>
@@ -60,7 +60,7 @@ function Depths({ answer, of, patching }: { answer: Shown; of: Side; patching: P
     const top = depths[row ?? 0]?.cells[column ?? 0]?.top[0];
     if (top) pin({ id: top.id, label: top.piece });
   };
-  const acts: Acts = both ? {
+  const acts: Acts | null = both && other.value !== null ? null : both ? {
     take: (_, row, column) => written({ sites: [depths[row]!.site], positions: [positions[column]!.index], direction }),
     act: (text) => { const taken = read(text); if (taken) patching.run(taken); },
     drop: (text, _, column) => {
@@ -98,7 +98,7 @@ function coloured(view: Heatmap, depths: readonly Depth[]): Heatmap {
 function Followed({ of, positions, onDrop }: { of: Side; positions: readonly Place[]; onDrop: (text: string) => void }) {
   const chosen = selection.value.query;
   const place = positions.find((each) => each.index === chosen) ?? positions[positions.length - 1]!;
-  const paths = usePaths(of.shown.value, place.index);
+  const paths = usePaths(of, place.index);
   const there = pins.value.flatMap((each) => { const path = paths.get(each.id); return path && typeof path !== "string" ? [{ pin: each, path }] : []; });
   const trouble = pins.value.map((each) => paths.get(each.id)).find((path): path is string => typeof path === "string");
   return (
@@ -127,17 +127,19 @@ function Followed({ of, positions, onDrop }: { of: Side; positions: readonly Pla
 }
 
 /** Each pinned token's way through the depths, or why there is none; asked once. */
-function usePaths(prompt: string | null, position: number): Map<number, Result | string> {
+function usePaths(of: Side, position: number): Map<number, Result | string> {
   const [, again] = useState(0);
+  const prompt = of.shown.value;
+  const asks = modelOf(of);
   const [troubles] = useState(() => new Map<string, string>());
   const args = (each: Pin) => ({ prompt, position, target: `#${each.id}` });
-  const key = (each: Pin) => `${lens.value} ${JSON.stringify(args(each))}`;
+  const key = (each: Pin) => `${lens.value} ${asks.model ?? ""} ${JSON.stringify(args(each))}`;
   const asked = pins.value.map(key).join("\n");
   useEffect(() => {
-    const runs = prompt === null ? [] : pins.value.filter((each) => !answered(lens.value, args(each)) && !troubles.has(key(each))).map((each) => {
+    const runs = prompt === null ? [] : pins.value.filter((each) => !answered(lens.value, args(each), asks.model) && !troubles.has(key(each))).map((each) => {
       const [kind, given, where] = [lens.value, args(each), key(each)];
-      return session.start({ type: "run", analysis: kind, arguments: given }, ({ text }) => {
-        if (text?.type === "result") keep(kind, given, text);
+      return session.start({ type: "run", analysis: kind, arguments: given, ...asks }, ({ text }) => {
+        if (text?.type === "result") keep(kind, given, text, asks.model);
         else if (text?.type === "error") troubles.set(where, `${text.message}. ${text.hint}`);
         else return;
         again((count) => count + 1);
@@ -146,7 +148,7 @@ function usePaths(prompt: string | null, position: number): Map<number, Result |
     return () => runs.forEach((run) => run.cancel());
   }, [asked, prompt, position]);
   return new Map(pins.value.flatMap((each): [number, Result | string][] => {
-    const found = answered(lens.value, args(each));
+    const found = answered(lens.value, args(each), asks.model);
     const trouble = troubles.get(key(each));
     return found ? [[each.id, found.result as unknown as Result]] : trouble ? [[each.id, trouble]] : [];
   }));
@@ -166,5 +168,5 @@ function lines(there: readonly { pin: Pin; path: Result }[]): Lines[] {
 }
 
 const After = ({ patching }: { patching: Patching }) => (
-  showing.value === "A−B" ? <OnePatch patching={patching} empty="Drag a cell of one prompt onto the same token of the other, or press P on it: its stream is put there, and the model runs on." /> : null
+  showing.value === "A−B" && other.value === null ? <OnePatch patching={patching} empty="Drag a cell of one prompt onto the same token of the other, or press P on it: its stream is put there, and the model runs on." /> : null
 );

@@ -11,7 +11,7 @@ import { DataTable, largest, Legend, LESS } from "../views/shared";
 import { Margins, margins, Names, type Margin } from "./margins";
 import { density, Tiles, useWidth } from "./tiles";
 
-type Props = {
+export type Props = {
   name: string; names: readonly string[]; both: boolean;
   /** All shares, row by row, of those who look; null until they are there. */
   values: Float32Array | null;

@@ -24,8 +24,8 @@ export function read(text: string): Taken | null {
 
 export type Patching = { asking: Asking; run: (taken: Taken) => void; python: (taken: Taken) => void; note: string; say: (note: string) => void };
 
-export function usePatching(direction: () => string, ends: () => [string, string] = () => [A.prompt.value, B.prompt.value]): Patching {
-  const asking = useAnalysis("patched_run");
+export function usePatching(panel: string, direction: () => string, ends: () => [string, string] = () => [A.prompt.value, B.prompt.value]): Patching {
+  const asking = useAnalysis("patched_run", panel);
   const [note, setNote] = useState("");
   const args = ({ sites, positions, direction: way }: Taken) => {
     const [clean, corrupted] = ends();
@@ -44,13 +44,13 @@ export function OnePatch({ patching, empty }: { patching: Patching; empty: strin
   const { asking: { state, answer, start, cancel }, note } = patching;
   const call = (answer?.result as { call?: { script: string; arguments: Record<string, unknown> } } | undefined)?.call;
   return (
-    <section class="onepatch" aria-label="One patch" data-status={state.status}>
+    <div class="onepatch" role="group" aria-label="One patch" data-status={state.status}>
       <h3>One patch {call && state.status === "ready" && <button class="quiet" onClick={() => void copy(call.script, "Python").then(patching.say)}>Python</button>} <span class="muted" role="status">{note}</span></h3>
       <States state={state} empty={empty} old={answer !== null} onCancel={cancel} onRetry={call && (() => start(call.arguments))}>
         <p class="summary">{answer?.summary}</p>
         <div class="beside">{answer?.views.map((view) => <Picture key={view.title} view={view} />)}</div>
       </States>
-    </section>
+    </div>
   );
 }
 

@@ -1,17 +1,18 @@
 /** Two prompts, every part's value of one put into the other: which bring the answer back. */
 import { useEffect, useState } from "preact/hooks";
-import type { HeadGrid, Shown } from "../api/generated";
+import type { HeadGrid, Shown, View } from "../api/generated";
 import { number, visible } from "../draw/text";
 import { aimed, foil, target } from "../state/aims";
 import { useChoice } from "../state/choices";
-import { A, B, found } from "../state/lab";
+import { A, B, found, sides, type Side } from "../state/lab";
 import { selection } from "../state/selection";
 import { Picture } from "../views";
 import { Acting } from "../views/acts";
-import { useAnalysis, type Asking } from "./analysis";
+import { PAIRED, pairOf, useAnalysis, useBoth, type Asking } from "./analysis";
 import { Effects, type Row } from "./effects";
-import { Panel, States } from "./frame";
+import { States } from "./frame";
 import { OnePatch, read, Strips, usePatching, written, type Patching, type Taken } from "./onepatch";
+import { Said, Sided } from "./sided";
 
 type Kind = "head_patching" | "activation_patching" | "task_patching";
 /** What can be swept: its name, the analysis, and what it is asked. */
@@ -34,23 +35,22 @@ export function PatchSweep() {
   const [task, setTask] = useChoice("patch.task", "ioi");
   const { kind, asked: own } = PARTS[Number(grain)] ?? PARTS[0]!;
   const sweeps = {
-    head_patching: useAnalysis("head_patching", "patch"), activation_patching: useAnalysis("activation_patching", "patch"),
-    task_patching: useAnalysis("task_patching", "patch"),
+    head_patching: useBoth("head_patching", "patch"), activation_patching: useBoth("activation_patching", "patch"),
+    task_patching: useBoth("task_patching", "patch"),
   };
-  const { state, answer, asked, start, cancel } = sweeps[kind];
+  const sweep = sweeps[kind];
+  const { state, answer, asked } = sweep[sides.value[0]!.name];
   const pairs = useAnalysis("head_interaction", "pairs");
-  const patching = usePatching(() => direction);
-  const ends = { clean: A.prompt.value, corrupted: B.prompt.value };
-  const args = { ...(kind === "task_patching" ? { task } : { ...ends, ...aimed({ target: "answer", foil: "foil" }) }), ...own, direction };
-  const run = () => start(args);
+  const patching = usePatching("patch", () => direction);
+  const args = (of: Side) => ({ ...(kind === "task_patching" ? { task } : { ...pairOf(of), ...aimed(pairOf(of).clean === A.prompt.value ? { target: "answer", foil: "foil" } : { target: "foil", foil: "answer" }) }), ...own, direction });
+  const run = (of: Side) => sweep[of.name].start(args(of));
   useEffect(() => {
     const grid = answer?.views.find((view): view is HeadGrid => view.kind === "head_grid");
     if (grid) found.value = { ...found.value, "what its patch moves": grid };
   }, [answer]);
-  const about = "Every part alone takes its value from the other prompt, in a run of its own; a share of 1 moves the answer all the way. Both prompts need as many tokens.";
-  return (
-    <Panel id="patch" title="Patch sweep" about={about} state={null} answer={answer}>
-      <form class="inline" onSubmit={(event) => { event.preventDefault(); run(); }}>
+  const controls = (
+    <>
+      <form class="inline" onSubmit={(event) => { event.preventDefault(); sides.value.forEach(run); }}>
         <label>Clean (A) <textarea rows={2} value={A.prompt.value} onInput={(event) => (A.prompt.value = event.currentTarget.value)} /></label>
         <label>Corrupted (B) <textarea rows={2} value={B.prompt.value} onInput={(event) => (B.prompt.value = event.currentTarget.value)} /></label>
         <label>Parts <select value={String(grain)} onChange={(event) => setGrain(event.currentTarget.value)}>
@@ -63,13 +63,17 @@ export function PatchSweep() {
         <button type="submit" class="primary">Run the sweep</button>
       </form>
       <p class="muted">{kind === "task_patching" ? "Sixteen pairs of that task, not the prompts above; values of shuffled pairs give the noise that an effect has to stand out of." : `Measured: ${target.value ? visible(target.value) : "what the model says after A"} against ${foil.value ? visible(foil.value) : "what it says after B"}; choose others beside the prompt.`}</p>
-      {state.status === "ready" && asked !== JSON.stringify(args) && <p class="muted">The prompts, the tokens or the direction were changed: this is the earlier sweep.</p>}
-      <States state={state} empty="Run the sweep: a fraction of a second on the embedded model." old={answer !== null} onCancel={cancel} onRetry={run}>
-        {answer && <Swept key={kind} kind={kind} answer={answer} patching={patching} direction={direction} pairs={pairs} />}
-      </States>
-    </Panel>
+      {state.status === "ready" && asked !== JSON.stringify(args(sides.value[0]!)) && <p class="muted">The prompts, the tokens or the direction were changed: this is the earlier sweep.</p>}
+    </>
+  );
+  return (
+    <Sided id="patch" title="Patch sweep" asked={sweep} again={run} pick={compared} controls={controls} empty="Run the sweep: a fraction of a second on the embedded model."
+      about={`Every part alone takes its value from the other prompt, in a run of its own; a share of 1 moves the answer all the way. Both prompts need as many tokens. ${PAIRED} Single patches are those of A.`}
+      draw={(found, of) => (of === A ? <Swept key={kind} kind={kind} answer={found} patching={patching} direction={direction} pairs={pairs} /> : <Said answer={found} pick={compared} />)} />
   );
 }
+
+const compared = (views: readonly View[]) => views.filter((view) => view.kind !== "table");
 
 type SweptProps = { kind: Kind; answer: Shown; patching: Patching; direction: string; pairs: Asking };
 

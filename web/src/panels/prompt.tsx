@@ -4,11 +4,11 @@ import { signal } from "@preact/signals";
 import { EMPTY } from "../api/session";
 import { visible } from "../draw/text";
 import { foil, target } from "../state/aims";
-import { presetOf } from "../state/chosen";
+import { back, presetOf } from "../state/chosen";
 import { change } from "../state/history";
-import { bring, history } from "../state/runs";
-import { A, analyse, analyseShown, B, presets, show, showing, sides, type Showing, type Side } from "../state/lab";
-import { focus, hover, select, selection } from "../state/selection";
+import { history } from "../state/runs";
+import { A, analyse, analyseShown, B, compareWith, model, other, presets, show, showing, sides, textOf, type Showing, type Side } from "../state/lab";
+import { focus, hover, inSpan, select, selection } from "../state/selection";
 import { told } from "./frame";
 import { WordField } from "./word";
 
@@ -26,7 +26,7 @@ export function PromptBar() {
       <form onSubmit={(event) => { event.preventDefault(); analyseShown(); }}>
         <div class="prompts">
           <Text of={A} id="prompt-text" name={comparing ? "Prompt A" : "Prompt"} />
-          {comparing && <Text of={B} id="prompt-b" name="Prompt B" />}
+          {comparing && other.value === null && <Text of={B} id="prompt-b" name="Prompt B" />}
         </div>
         <div class="actions">
           <button type="submit" class="primary">Analyse</button>
@@ -39,18 +39,24 @@ export function PromptBar() {
           {history.value.length > 1 && (
             <>
               <label for="history">Earlier</label>
-              <select id="history" value="" onChange={(event) => { const past = history.value[Number(event.currentTarget.value)]; if (past) bring(sides.value[0]!, past); event.currentTarget.value = ""; }}>
+              <select id="history" value="" onChange={(event) => { const past = history.value[Number(event.currentTarget.value)]; if (past) back(past); event.currentTarget.value = ""; }}>
                 <option value="">{history.value.length} runs …</option>
                 {history.value.map((past, index) => <option value={String(index)}>{past.prompt}</option>)}
               </select>
             </>
           )}
           <label><input type="checkbox" checked={ids.value} onChange={(event) => (ids.value = event.currentTarget.checked)} /> ids</label>
-          <span class="switch" role="group" aria-label="Compare two prompts">
+          <span class="switch" role="group" aria-label="Compare two prompts, or two models">
             {(Object.keys(SHOWN) as Showing[]).map((each) => (
               <button type="button" aria-pressed={showing.value === each} title={SHOWN[each]} onClick={() => show(each)}>{each === "A−B" ? "A − B" : each}</button>
             ))}
           </span>
+          {comparing && (
+            <label>B is <select id="other" value={other.value ?? ""} onChange={(event) => compareWith(event.currentTarget.value || null)}>
+              <option value="">another prompt</option>
+              {(model.value?.choices ?? []).filter((name) => name !== model.value?.name).map((name) => <option value={name}>the same prompt in {name}</option>)}
+            </select></label>
+          )}
           {preset && <span class="muted">Known of {preset.known_of}: {preset.expected}</span>}
         </div>
       </form>
@@ -75,7 +81,7 @@ const Text = ({ of, id, name }: { of: Side; id: string; name: string }) => (
 /** What the model reads of a prompt, or why it does not. */
 function Read({ of }: { of: Side }) {
   const state = of.run.value?.state.value ?? EMPTY;
-  const stale = of.shown.value !== null && of.shown.value !== of.prompt.value;
+  const stale = of.shown.value !== null && of.shown.value !== textOf(of);
   const trouble = state.status === "error" ? state.trouble : null;
   const said = state.status === "ready" ? `${of.tokens.value.length} tokens` : state.status === "running" ? layer(state) : state.status === "queued" ? told(state) : state.status === "cancelled" ? "called off" : "";
   const at = hover.value.query ?? selection.value.query;
@@ -83,10 +89,10 @@ function Read({ of }: { of: Side }) {
     <>
       {trouble && <p class="state trouble" role="alert"><b>{trouble.message}</b> {trouble.hint}</p>}
       <div class="chips" role="group" aria-label={`tokens of ${of.name}`}>
-        {sides.value.length > 1 && <b>{of.name}</b>}
+        {sides.value.length > 1 && <b>{of.name}{of === B && other.value !== null && ` · ${other.value}`}</b>}
         {of.tokens.value.map((text, index) => (
           <button class="token chip" aria-pressed={focus.value.query === index} title={`token ${index}, id ${of.ids.value[index]}`}
-            data-chosen={at === index ? "" : undefined} onClick={() => select({ query: selection.value.query === index ? null : index })}>
+            data-chosen={at === index || inSpan(index) ? "" : undefined} onClick={() => select({ query: selection.value.query === index ? null : index })}>
             {visible(text)}{ids.value && <small>{of.ids.value[index]}</small>}
           </button>
         ))}

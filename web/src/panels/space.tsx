@@ -9,7 +9,7 @@ import { placeOf, type Row } from "./headgrid";
 import type { Grid } from "./measures";
 import { density, useWidth } from "./tiles";
 
-type Props = { rows: readonly Row[]; columns: number; group: number; hide: boolean; marks: ReadonlyMap<string, number>; grid: Grid; maximum: number };
+export type Props = { rows: readonly Row[]; columns: number; group: number; hide: boolean; marks: ReadonlyMap<string, number>; grid: Grid; maximum: number };
 type Head = Ball & { layer: number; head: number; value: number };
 
 const START: Camera = { yaw: 0.5, pitch: 0.55, zoom: 1 };

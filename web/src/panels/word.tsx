@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type { Said, Token, Word } from "../api/generated";
 import type { Trouble } from "../api/session";
 import { visible } from "../draw/text";
-import { first } from "../state/lab";
+import { first, session } from "../state/lab";
 
 const PAUSE = 200; // milliseconds of rest before a text is looked up
 
@@ -29,6 +29,7 @@ export function WordField({ id, label, value, empty, onWord, clears = false }: P
   const newest = useRef("");
   const look = async (wanted: string, commit: boolean) => {
     newest.current = wanted;
+    if (session.saved) return; // nothing is asked then
     if (wanted === "") { setFound(null); setTrouble(null); if (commit) onWord("", []); return; }
     try {
       const answer = await lookUp(wanted);
@@ -39,13 +40,13 @@ export function WordField({ id, label, value, empty, onWord, clears = false }: P
       if (commit && !refused && !("error" in answer)) { onWord(wanted, answer.named); if (clears) setText(""); }
     } catch { setTrouble({ error: "lost", message: "The server does not answer.", hint: "" }); }
   };
-  useEffect(() => { setText(value); setTrouble(null); setFound(null); }, [value]);
+  useEffect(() => { setText(value); void look(value, false); }, [value]);
   useEffect(() => {
     if (text === value || text === "") return;
     const timer = setTimeout(() => void look(text, false), PAUSE);
     return () => clearTimeout(timer);
   }, [text]);
-  const take = (token: Token) => { setText(clears ? "" : token.label); setTrouble(null); void look(`#${token.id}`, true); };
+  const take = (token: Token) => { setText(clears ? "" : `#${token.id}`); setTrouble(null); onWord(`#${token.id}`, [token]); };
   const offered = text === "" ? likely() : found && text !== value ? found.alike : [];
   return (
     <div class="word">
@@ -58,7 +59,7 @@ export function WordField({ id, label, value, empty, onWord, clears = false }: P
       </span>
       {offered.length > 0 && (
         <span class="offered" role="group" aria-label={`${label}: ${found ? "tokens that begin so" : "likely tokens"}`}>
-          {offered.slice(0, 8).map((token) => <button type="button" class="token chip" title={`id ${token.id}`} onClick={() => take(token)}>{visible(token.label)}</button>)}
+          {offered.slice(0, 8).map((token) => <button type="button" class="token offer" title={`id ${token.id}`} onClick={() => take(token)}>{visible(token.label)}</button>)}
         </span>
       )}
     </div>

@@ -1,8 +1,8 @@
 /** Everything that the page can do, by name: what the palette lists. */
 import { analyseShown, catalogue, model, presets, show, sides, switchModel, type Showing } from "./lab";
-import { analysis, presetOf } from "./chosen";
+import { analysis, back, presetOf } from "./chosen";
 import { redo, undo } from "./history";
-import { bring, history } from "./runs";
+import { history } from "./runs";
 import { clear } from "./selection";
 import { dark, theme } from "./theme";
 
@@ -11,7 +11,9 @@ export type Action = { group: string; name: string; told: string; keys?: string;
 export const PANELS: readonly { key: string; id: string; name: string }[] = [
   { key: "p", id: "prompt-text", name: "Prompt" }, { key: "h", id: "heads", name: "Heads" }, { key: "a", id: "attention", name: "Attention" }, { key: "i", id: "inspector", name: "Head in numbers" },
   { key: "d", id: "depth", name: "The answer forms" }, { key: "n", id: "next", name: "Prediction" }, { key: "c", id: "circuit", name: "What wrote the answer" }, { key: "l", id: "lens", name: "Logit lens" },
-  { key: "f", id: "flow", name: "Token flow" }, { key: "s", id: "patch", name: "Patch sweep" }, { key: "t", id: "paths", name: "Path tree" }, { key: "e", id: "any", name: "Every analysis" },
+  { key: "f", id: "flow", name: "Token flow" }, { key: "u", id: "neurons", name: "Neurons" }, { key: "s", id: "patch", name: "Patch sweep" }, { key: "t", id: "paths", name: "Path tree" },
+  { key: "k", id: "circuits", name: "Circuits" }, { key: "m", id: "neuron-patching", name: "Neurons patched" }, { key: "r", id: "reasoning", name: "Reasoning" }, { key: "v", id: "conversation", name: "Conversation" },
+  { key: "w", id: "weights", name: "Weights" }, { key: "o", id: "head-circuits", name: "Heads by their weights" }, { key: "e", id: "any", name: "Every analysis" },
 ];
 
 export function go(id: string): void {
@@ -21,7 +23,7 @@ export function go(id: string): void {
 }
 
 const press = (id: string) => () => document.getElementById(id)?.click();
-const SHOWN: Record<Showing, string> = { A: "prompt A alone", B: "prompt B alone", "A−B": "both prompts, and what differs" };
+const SHOWN: Record<Showing, string> = { A: "prompt A alone", B: "B alone: another prompt, or another model", "A−B": "both, and what differs" };
 
 export function actions(help: () => void): Action[] {
   return [
@@ -37,7 +39,7 @@ export function actions(help: () => void): Action[] {
     { group: "Do", name: "Keys", told: "all shortcuts", keys: "?", run: help },
     ...PANELS.map(({ key, id, name }) => ({ group: "Go to", name, told: "panel", keys: `g ${key}`, run: () => go(id) })),
     ...presets.value.map((preset) => ({ group: "Preset", name: preset.title, told: preset.prompt, run: () => { presetOf(preset.id); analyseShown(); } })),
-    ...history.value.map((past) => ({ group: "Earlier run", name: past.prompt, told: "shown again without computing", run: () => bring(sides.value[0]!, past) })),
+    ...history.value.map((past) => ({ group: "Earlier run", name: past.prompt, told: "shown again without computing", run: () => back(past) })),
     ...(model.value?.choices ?? []).filter((name) => name !== model.value?.name).map((name) => ({ group: "Model", name, told: "load it", run: () => void switchModel(name) })),
     ...catalogue.value.map((each) => ({ group: each.theme, name: each.command, told: each.headline, run: () => { analysis.value = each.name; go("any"); } })),
   ];

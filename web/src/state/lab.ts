@@ -2,6 +2,7 @@
 import { batch, computed, effect, signal, untracked, type Signal } from "@preact/signals";
 import { Session, type Run, type Trouble } from "../api/session";
 import type { Analysis, HeadGrid, Heads, Preset, Said } from "../api/generated";
+import { choice } from "./choices";
 import { history, remember } from "./runs";
 import { clear, counted } from "./selection";
 
@@ -34,6 +35,19 @@ export const showing = signal<Showing>("A");
 /** The prompts that the panels show, side by side where there are two. */
 export const sides = computed<readonly Side[]>(() => (showing.value === "A" ? [A] : showing.value === "B" ? [B] : [A, B]));
 export const first = computed(() => sides.value[0]!);
+
+/** The model of B where two models are compared, on prompt A; null where two prompts are. */
+export const other = choice<string | null>("other", null);
+export const textOf = (of: Side): string => (of === B && other.value !== null ? A : of).prompt.value;
+/** What an ask of a side names: nothing where it is the model that all see. */
+export const modelOf = (of: Side): { model?: string } => (of === B && other.value !== null ? { model: other.value } : {});
+
+/** Compares with another model, or with another prompt again. */
+export function compareWith(name: string | null): void {
+  other.value = name;
+  if (sides.value.includes(B)) analyse(B);
+  else B.shown.value = null;
+}
 
 /** What the head map can colour beside the live measures: numbers that other panels found. */
 export const found = signal<Readonly<Record<string, HeadGrid>>>({});
@@ -83,16 +97,16 @@ function resume(): void {
 }
 
 /** Runs a prompt: layers arrive while the model computes. */
-export function analyse(of: Side, asked: string = of.prompt.value): void {
+export function analyse(of: Side, asked: string = textOf(of)): void {
   of.run.value?.drop();
   batch(() => {
     of.shown.value = null;
     of.tokens.value = [];
     of.layers.value = [];
   });
-  of.run.value = session.start({ type: "live", prompt: asked, beside: (of === A ? B : A).run.value?.id ?? null }, ({ text, frame }) => {
+  of.run.value = session.start({ type: "live", prompt: asked, beside: (of === A ? B : A).run.value?.id ?? null, ...modelOf(of) }, ({ text, frame }) => {
     if (text?.type === "tokens") batch(() => { of.tokens.value = text.labels; of.ids.value = text.ids; });
-    if (text?.type === "done") { of.shown.value = asked; remember(of); }
+    if (text?.type === "done") { of.shown.value = asked; if (modelOf(of).model === undefined) remember(of); }
     if (frame?.header.type === "layer") {
       const { layer, of: count, heads, says } = frame.header;
       const next = of.layers.value.length === count ? [...of.layers.value] : Array<LiveLayer | null>(count).fill(null);
@@ -108,7 +122,7 @@ export function analyse(of: Side, asked: string = of.prompt.value): void {
 /** Shows one prompt, the other, or both and their difference; what is not known yet is asked. */
 export function show(wanted: Showing): void {
   showing.value = wanted;
-  for (const each of sides.value) if (each.shown.value !== each.prompt.value && (each === B || A.run.value !== null || wanted !== "A")) analyse(each);
+  for (const each of sides.value) if (each.shown.value !== textOf(each) && (each === B || A.run.value !== null || wanted !== "A")) analyse(each);
 }
 
 /** Runs the prompts that are shown. */
@@ -122,6 +136,7 @@ export function switchModel(name: string): Run {
       clear();
       session.recording.clear();
       found.value = {};
+      if (other.value === name) other.value = null;
       history.value = [];
       for (const each of [A, B]) { each.layers.value = []; each.tokens.value = []; each.shown.value = null; }
     });

@@ -1,7 +1,7 @@
 /** The page's state in its address, so that a link shows the same again, on another machine by computing it again. */
 import { effect } from "@preact/signals";
 import { foil, target } from "./aims";
-import { A, B, analyse, measure, model, session, show, showing, type Showing } from "./lab";
+import { A, B, analyse, measure, model, other, session, show, showing, type Showing } from "./lab";
 import { begunWith, selection } from "./selection";
 
 const SHOWING: readonly Showing[] = ["A", "B", "A−B"];
@@ -17,6 +17,7 @@ export function restore(): void {
   B.prompt.value = given.get("c") ?? B.prompt.value;
   measure.value = given.get("h") ?? "pattern";
   linkedModel = given.get("m");
+  other.value = given.get("o");
   target.value = given.get("t") ?? "";
   foil.value = given.get("f") ?? "";
   const [layer, head, query, key] = (given.get("s") ?? "").split(".").map((part) => (/^\d+$/.test(part) ? Number(part) : null));
@@ -36,6 +37,7 @@ export function link(): string {
   if (target.value) state.set("t", target.value);
   if (foil.value) state.set("f", foil.value);
   if (model.value) state.set("m", model.value.name);
+  if (other.value !== null) state.set("o", other.value);
   return `${location.href.split("#")[0]}#${state}`;
 }
 

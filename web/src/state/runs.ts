@@ -18,7 +18,8 @@ export function remember(of: Side): void {
 
 /** Puts a run back as it was. */
 export function bring(of: Side, past: Past): void {
-  if (of.run.value !== past.run) of.run.value?.cancel();
+  if (of.run.value !== past.run) of.run.value?.drop();
+  past.run.bring();
   batch(() => {
     of.prompt.value = past.prompt;
     of.tokens.value = past.tokens;

@@ -3,9 +3,10 @@ import { batch, signal } from "@preact/signals";
 import { Recording, type Kept } from "../api/recording";
 import type { Trouble } from "../api/session";
 import { choices, setChoices } from "./choices";
-import { A, analyse, analyseShown, B, catalogue, found, load, measure, model, session, showing, sides, type Side } from "./lab";
+import { A, analyse, analyseShown, B, catalogue, found, load, measure, model, modelOf, other, session, showing, sides, textOf, type Side } from "./lab";
 import { carried, MOST, page, PLACE, read, runFile, type RunFile } from "./run-file";
-import { begunWith, NONE, selection } from "./selection";
+import { history, type Past } from "./runs";
+import { begunWith, NONE, placeOf, selection } from "./selection";
 
 export const opened = signal<RunFile | null>(null);
 export const fault = signal<Trouble | null>(null);
@@ -24,7 +25,7 @@ export async function saved(): Promise<Blob> {
   const used = new Set(answers.map(({ ask }) => ask.analysis));
   const run = runFile({
     made: new Date().toISOString(), by: session.version, weights: weights(answers), model: model.value!,
-    shown: { A: A.shown.value ?? A.prompt.value, B: B.shown.value ?? B.prompt.value, showing: showing.value, measure: measure.value, selection: selection.value, choices: choices() },
+    shown: { A: A.shown.value ?? A.prompt.value, B: (other.value === null ? B.shown.value : null) ?? B.prompt.value, showing: showing.value, measure: measure.value, selection: placeOf(selection.value), choices: choices() },
     analyses: catalogue.value.filter(({ name }) => used.has(name)), answers,
   });
   return new Blob([page(await template.text(), run)], { type: "text/html" });
@@ -72,14 +73,16 @@ export function openOwn(): void {
   }
 }
 
-let before: { A: string; B: string; measure: string } | null = null;
+type Before = { A: string; B: string; measure: string; choices: Record<string, string>; history: readonly Past[] };
+let before: Before | null = null;
+let count = 0;
 
 function show(run: RunFile, hint: string): void {
-  before ??= { A: A.prompt.value, B: B.prompt.value, measure: measure.value };
+  before ??= { A: A.prompt.value, B: B.prompt.value, measure: measure.value, choices: choices(), history: history.value };
   reset();
   const names = new Recording();
   const answers = new Map(run.answers.map((kept) => [names.name(kept.ask), kept]));
-  session.saved = { answers, hint };
+  session.saved = { name: `${run.made} ${++count}`, answers, hint };
   setChoices(run.shown.choices);
   batch(() => {
     model.value = run.model;
@@ -89,7 +92,7 @@ function show(run: RunFile, hint: string): void {
     begunWith(run.shown.selection);
     opened.value = run;
   });
-  for (const of of [A, B]) if (run.answers.some(({ ask }) => ask.type === "live" && ask.prompt === of.prompt.value)) analyse(of);
+  for (const of of [A, B]) if (run.answers.some(({ ask }) => ask.type === "live" && ask.prompt === textOf(of) && (ask.model ?? null) === (modelOf(of).model ?? null))) analyse(of);
 }
 
 const begin = ({ A: one, B: other, measure: shown }: { A: string; B: string; measure: string }) => { A.prompt.value = one; B.prompt.value = other; measure.value = shown; };
@@ -98,7 +101,8 @@ const begin = ({ A: one, B: other, measure: shown }: { A: string; B: string; mea
 export function close(again: boolean): void {
   reset();
   session.saved = null;
-  setChoices({});
+  if (!again && before) setChoices(before.choices);
+  history.value = before?.history ?? [];
   batch(() => {
     if (!again && before) begin(before);
     if (!again) showing.value = "A";
@@ -120,6 +124,7 @@ function reset(): void {
       of.layers.value = [];
     }
     found.value = {};
+    history.value = [];
   });
   session.recording.clear();
 }

@@ -7,7 +7,7 @@ import { counted, headOf } from "../state/selection";
 import { dark } from "../state/theme";
 import { Acting, type Acts } from "./acts";
 import { MANY, useSpan, WIDE } from "./span";
-import { label, largest, Legend, tied, Wide, type Place } from "./shared";
+import { label, largest, Legend, LESS, MORE, SIGNS, tied, Wide, type Place } from "./shared";
 
 type Grid = {
   title: string; unit: string; signed: boolean; maximum: number; rows: readonly Mark[]; columns: readonly Mark[];
@@ -27,14 +27,14 @@ export function HeatmapView({ view, marked }: { view: Heatmap; marked?: Grid["ma
   const maximum = view.maximum ?? (largest(view.values.flat()) || 1);
   const ofTokens = view.columns.length === counted.value.length && view.columns.every((mark, index) => mark.token && mark.label === plain(counted.value[index]!));
   const place = (row: number, column: number) => headOf(view.rows[row]?.site ?? view.columns[column]?.site ?? null) ?? (ofTokens ? { query: column } : null);
-  return <Cells grid={{ ...view, maximum, place, marked }} />;
+  return <Cells grid={{ ...view, maximum, place, marked, note: view.caption.startsWith(MORE) ? LESS : SIGNS }} />;
 }
 
 export function HeadGridView({ view, faint }: { view: HeadGrid; faint?: (row: number, column: number) => boolean }) {
   const mark = (text: string): Mark => ({ label: text, token: false, site: null });
   const maximum = Math.max(largest(view.values.flat()), view.reach ?? 0) || 1;
   const grid = {
-    ...view, maximum, faint, tokens: null, rows: view.values.map((_, layer) => mark(`L${layer}`)),
+    ...view, maximum, faint, note: view.caption.startsWith(MORE) ? LESS : undefined, tokens: null, rows: view.values.map((_, layer) => mark(`L${layer}`)),
     columns: (view.values[0] ?? []).map((_, head) => mark(`H${head}`)),
     place: (layer: number, head: number) => ({ layer, head }),
   };
@@ -55,6 +55,7 @@ export function Cells({ grid }: { grid: Grid }) {
 function Readable({ grid }: { grid: Grid }) {
   const [place, setPlace] = useState<[number, number]>([0, 0]);
   const [wanted, setWanted] = useState(false);
+  const at = useRef(place); // keys may come faster than pictures
   const box = useRef<HTMLDivElement>(null);
   const acts = useContext(Acting);
   const [from, to] = useSpan(grid.columns.length, box);
@@ -63,10 +64,13 @@ function Readable({ grid }: { grid: Grid }) {
   useEffect(() => {
     if (wanted && cellAt(place)) { cellAt(place)!.focus(); setWanted(false); }
   });
+  const reach = (next: [number, number]) => { at.current = next; setPlace(next); };
   const go = (row: number, column: number) => {
     const next: [number, number] = [Math.min(Math.max(row, 0), grid.rows.length - 1), Math.min(Math.max(column, 0), grid.columns.length - 1)];
-    setPlace(next);
-    setWanted(true);
+    reach(next);
+    const there = cellAt(next);
+    if (there) there.focus();
+    else setWanted(true);
     if (long && box.current) {
       const [left, width] = [next[1] * WIDE, box.current.clientWidth - WIDE];
       if (left < box.current.scrollLeft || left > box.current.scrollLeft + width - WIDE) box.current.scrollLeft = left - width / 2;
@@ -76,11 +80,11 @@ function Readable({ grid }: { grid: Grid }) {
     const steps: Record<string, [number, number]> = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
     const step = steps[event.key];
     const ends: Record<string, number> = { Home: 0, End: grid.columns.length - 1 };
-    if (step) go(place[0] + step[0], place[1] + step[1]);
-    else if (event.key in ends) go(place[0], ends[event.key]!);
+    if (step) go(at.current[0] + step[0], at.current[1] + step[1]);
+    else if (event.key in ends) go(at.current[0], ends[event.key]!);
     else if (event.key === "Enter" || event.key === " ") (event.target as HTMLElement).click();
     else if (event.key === "p" && acts?.act) {
-      const taken = acts.take(grid.title, ...place);
+      const taken = acts.take(grid.title, ...at.current);
       if (taken !== null) acts.act(taken);
     } else return;
     event.preventDefault();
@@ -104,7 +108,7 @@ function Readable({ grid }: { grid: Grid }) {
             <tr>
               <th scope="row" class={grid.rows[i]!.token ? "token" : ""}>{label(grid.rows[i]!)}</th>
               {before > 0 && <td />}
-              {near.map((j) => <Cell grid={grid} value={row[j] ?? null} at={[i, j]} stop={place[0] === i && place[1] === j} onReach={() => setPlace([i, j])} acts={acts} />)}
+              {near.map((j) => <Cell grid={grid} value={row[j] ?? null} at={[i, j]} stop={place[0] === i && place[1] === j} onReach={() => reach([i, j])} acts={acts} />)}
               {behind > 0 && <td />}
             </tr>
           ))}

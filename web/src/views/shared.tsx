@@ -2,7 +2,7 @@
 import type { ComponentChildren } from "preact";
 import { css, shade } from "../draw/colour";
 import { number, visible } from "../draw/text";
-import { headOf, hover, NONE, select, selection, type Selection } from "../state/selection";
+import { headOf, hover, neuronOf, NONE, select, selection, type Selection } from "../state/selection";
 import { dark } from "../state/theme";
 import type { Mark } from "../api/generated";
 
@@ -22,8 +22,15 @@ export function tied(place: Place | null) {
   };
 }
 
-export const linked = (site: string | null) => tied(headOf(site));
+export function linked(site: string | null) {
+  const neuron = neuronOf(site);
+  return tied(headOf(site) ?? (neuron ? { neuron } : null));
+}
 
+/** What the colours of signed numbers say that are not for or against an answer, such as activations. */
+export const SIGNS = "orange below 0, blue above";
+/** How the caption of a difference begins. */
+export const MORE = "Blue is more in A, orange more in B.";
 /** What the colours of a difference say. */
 export const LESS = "blue more in A, orange more in B";
 

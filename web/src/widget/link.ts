@@ -1,6 +1,6 @@
 /** What ties a widget to others: the selection through Python, the hover within the page. */
 import { effect } from "@preact/signals";
-import { NONE, hover, selection, type Selection } from "../state/selection";
+import { NONE, hover, placeOf, selection, type Selection } from "../state/selection";
 
 /** The part of an anywidget model that is used. */
 export type Host = {
@@ -23,7 +23,7 @@ export function tie(model: Host): () => void {
   const stop = effect(() => {
     const next = selection.value;
     if (same(next, known(model.get("selection")))) return;
-    model.set("selection", next);
+    model.set("selection", placeOf(next));
     model.save_changes();
   });
   return () => { stop(); model.off("change:selection", pull); };
