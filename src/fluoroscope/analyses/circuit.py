@@ -6,6 +6,8 @@ Held against the whole model, against the rest of it, and against random circuit
 Faithfulness"; Mueller et al. 2025, "MIB"; Wang et al. 2022).
 """
 
+from collections.abc import Callable
+from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,11 +17,12 @@ from fluoroscope import metrics, tasks, wiring
 from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.marks import Series
-from fluoroscope.methods import discovery, faithfulness, selection
+from fluoroscope.methods import discovery, faithfulness, selection, sweeps
 from fluoroscope.methods.circuits import Ablation, Circuits
 from fluoroscope.methods.discovery import FAITHFUL, Found, Method
 from fluoroscope.methods.faithfulness import SIZES, Faithfulness
 from fluoroscope.patched import UNITS
+from fluoroscope.progress import telling
 from fluoroscope.render.text import counted, number, percent
 from fluoroscope.render.text import share as share_text
 from fluoroscope.result import Record, Result
@@ -104,6 +107,7 @@ class Circuit(Result):
         without: what the circuit loses without each node, if asked for.
         below: the largest share of all edges that was tried and did less than 95 % where the circuit was found; None
             where the size was given, and for ACDC.
+        missing: how many of its further measures a cancelled run had not taken: `random`, `curve` and `without`.
     """
 
     task: str | None
@@ -129,6 +133,7 @@ class Circuit(Result):
     cmd: float | None
     without: tuple[Loss, ...]
     below: float | None = None
+    missing: int = 0
 
     def summary(self) -> str:
         many = f"{len(self.edges):,} of {self.total:,} edges ({percent(len(self.edges) / self.total)})"
@@ -139,8 +144,9 @@ class Circuit(Result):
         found = (
             f"No circuit of {percent(self.below or 0)} of the edges or less does {percent(FAITHFUL)}: " if none else ""
         )
+        stopped = f"Partial, {counted(self.missing, 'measure')} of the circuit not taken. " if self.missing else ""
         return (
-            f"{found}{many} do {self.faithfulness.told()} of what the model does {where}, in {self.measured()}"
+            f"{stopped}{found}{many} do {self.faithfulness.told()} of what the model does {where}, in {self.measured()}"
             f"{chance}; without them {self.rest.told()} is left."
         )
 
@@ -159,14 +165,8 @@ class Circuit(Result):
 
     def _graph(self, most: int) -> Graph:
         drawn = "" if len(self.edges) <= most else f" Drawn are the {most} largest that hang together."
-        return wiring.picture(
-            "The circuit",
-            f"{self._valued()} Query, key and value of one head are one node.{drawn}",
-            "share",
-            self.edges,
-            self.group,
-            most,
-        )
+        caption = f"{self._valued()} Query, key and value of one head are one node.{drawn}"
+        return wiring.picture("The circuit", caption, "share", self.edges, self.group, most)
 
     def _valued(self) -> str:
         if self.method == "acdc":
@@ -176,14 +176,13 @@ class Circuit(Result):
 
     def _worth(self) -> Bars:
         """The circuit beside what is left without it, and beside chance."""
-        bars = [("the circuit", self.faithfulness), ("the model without it", self.rest)]
         items = [
             Bar(label=label, value=each.mean, remark="" if each.low is None else f"95 %: {each.ends()}")
-            for label, each in bars
+            for label, each in (("the circuit", self.faithfulness), ("the model without it", self.rest))
         ]
         if self.random:
-            reach = f"{share_text(min(self.random))} to {share_text(max(self.random))}"
-            remark = f"{len(self.random)} of them: {reach}"
+            least, largest = share_text(min(self.random)), share_text(max(self.random))
+            remark = f"{len(self.random)} of them: {least} to {largest}"
             items.append(Bar(label="random circuits of its size", value=fmean(self.random), remark=remark))
         return Bars(
             title="What a circuit does of what the model does",
@@ -199,29 +198,27 @@ class Circuit(Result):
     def _sizes(self) -> list[View]:
         if not self.curve:
             return []
-        lines = Lines(
+        return [Lines(
             title="Faithfulness by size",
             caption=f"Circuits of the best edges, by share of all {self.total:,}. Area under the curve (CPR) "
             f"{number(self.cpr)}, between it and 1 (CMD) {number(self.cmd)}.",
             unit="share",
             x=tuple(Mark(label=f"{100 * size.share:g} %") for size in self.curve),
             series=(Series(label="faithfulness", values=tuple(size.faithfulness.mean for size in self.curve)),),
-        )
-        return [lines]
+        )]  # fmt: skip
 
     def _losses(self) -> list[View]:
         if not self.without:
             return []
         ranked = sorted(self.without, key=lambda each: -abs(each.loss))
-        bars = Bars(
+        return [Bars(
             title="What the circuit loses without a node",
             caption="All edges that it sends are cut. A node that loses nothing may still be needed with another, as "
             "a backup is.",
             unit="share",
             signed=True,
             items=tuple(Bar(label=wiring.label(each.node), value=each.loss) for each in ranked),
-        )
-        return [bars]
+        )]  # fmt: skip
 
     def _table(self) -> Table:
         ranked = sorted(self.edges, key=lambda wire: -abs(wire.value))[:_DRAWN]
@@ -293,18 +290,16 @@ def circuit(
     finding, judging = (_judge(model, each, ablation, budget) for each in (found, judged))
     least = _THRESHOLD if threshold is None else threshold
     made = discovery.find(finding, method, size=size, threshold=least)
-    return Circuit(
-        recipe=model.recipe(judged.clean, seed=seed),
-        task=task,
-        method=method,
-        threshold=least if method == "acdc" else None,
-        ablation=ablation,
-        metric=metrics.resolve(metric),
+    about: dict[str, Any] = {
+        "recipe": model.recipe(judged.clean, seed=seed), "task": task, "method": method, "ablation": ablation,
+        "threshold": least if method == "acdc" else None, "metric": metrics.resolve(metric),
         **_found(model, finding, found, made),
-        **_worth(judging, made.kept, seed, leave_out=leave_out),
-        **_curve(judging, made.scored),
-        below=made.below,
-    )
+    }  # fmt: skip
+
+    def result(worth: dict[str, Any]) -> Circuit:
+        return Circuit(**about, **worth)
+
+    return sweeps.told(lambda: _worth(judging, made, seed, leave_out=leave_out), result)
 
 
 def _check(method: Method, size: float | None, threshold: float | None, metric: AnyMetric) -> None:
@@ -348,16 +343,31 @@ def _found(model: "Model", finding: Faithfulness, found: Measured, made: Found) 
         "group": model.n_heads // model.n_kv_heads,
         "total": len(finding.circuits.graph),
         "edges": tuple(Wire(sender=ends[0], receiver=ends[1], value=value) for ends, value in values.items()),
+        "below": made.below,
     }
 
 
-def _worth(judging: Faithfulness, kept: "Kept", seed: int, *, leave_out: bool) -> dict[str, Any]:
-    """The fields about what a circuit does."""
-    graph = judging.circuits.graph
+_UNTAKEN: dict[str, Any] = {"random": (), "curve": (), "cpr": None, "cmd": None, "without": ()}
+
+
+def _worth(judging: Faithfulness, made: Found, seed: int, *, leave_out: bool) -> dict[str, Any]:
+    """The fields about what a circuit does, one measure after the other."""
+    found: dict[str, Any] = {**_UNTAKEN, **_faithful(judging, made.kept)}
+    left: list[Callable[[], dict[str, Any]]] = [
+        lambda: {"random": tuple(each.mean for each in judging.random(int(made.kept.sum()), _RANDOM, seed))},
+        *([] if made.scored is None else [partial(_curve, judging, made.scored)]),
+        *([partial(_without, judging, made.kept)] if leave_out else []),
+    ]
+    with telling(lambda _: {**found, "missing": len(left)}):
+        while left:
+            found |= left[0]()
+            del left[0]
+    return found
+
+
+def _faithful(judging: Faithfulness, kept: "Kept") -> dict[str, Any]:
     faithful = judging.of(kept[None])[0]
     start, end = float(judging.corrupted.mean()), float(judging.clean.mean())
-    nodes = faithfulness.by_node(graph, kept) if leave_out else {}
-    losses = judging.without(kept, list(nodes.values()))
     return {
         "judged_on": len(judging.circuits),
         "clean_score": end,
@@ -365,23 +375,23 @@ def _worth(judging: Faithfulness, kept: "Kept", seed: int, *, leave_out: bool) -
         "score": start + faithful.mean * (end - start),
         "faithfulness": _share(faithful),
         "rest": _share(judging.completeness(kept)),
-        "random": tuple(each.mean for each in judging.random(int(kept.sum()), _RANDOM, seed)),
-        "without": tuple(Loss(node=node, loss=loss) for node, loss in zip(nodes, losses, strict=True)),
     }
 
 
-def _curve(judging: Faithfulness, scored: "Scored | None") -> dict[str, Any]:
+def _without(judging: Faithfulness, kept: "Kept") -> dict[str, Any]:
+    nodes = faithfulness.by_node(judging.circuits.graph, kept)
+    losses = judging.without(kept, list(nodes.values()))
+    return {"without": tuple(Loss(node=node, loss=loss) for node, loss in zip(nodes, losses, strict=True))}
+
+
+def _curve(judging: Faithfulness, scored: "Scored") -> dict[str, Any]:
     """The fields about circuits of all sizes."""
-    if scored is None:
-        return {"curve": (), "cpr": None, "cmd": None}
     kept = faithfulness.curve(scored, selection.top)
     faithful = judging.of(torch.stack(kept))
     cpr, cmd = faithfulness.areas(SIZES, [each.mean for each in faithful])
-    sizes = (
-        Size(share=share, edges=int(each.sum()), faithfulness=_share(worth))
-        for share, each, worth in zip(SIZES, kept, faithful, strict=True)
-    )
-    return {"curve": tuple(sizes), "cpr": cpr, "cmd": cmd}
+    rows = zip(SIZES, map(torch.sum, kept), map(_share, faithful), strict=True)
+    sizes = tuple(Size(share=share, edges=int(edges), faithfulness=worth) for share, edges, worth in rows)
+    return {"curve": sizes, "cpr": cpr, "cmd": cmd}
 
 
 def _share(worth: "Worth") -> Share:
