@@ -169,3 +169,70 @@ def test_a_tree_that_was_stopped_tells_its_edges(tiny_model, tokens):
     assert 0 < len(part.links) < len(whole.links)
     assert part.links == whole.links[: len(part.links)]
     assert part.summary().startswith("Partial, ")
+
+
+def _stopped_at(label, done, function, *args, **keywords):
+    """What there was when it was cancelled, once so much of this was done."""
+
+    def stop(told, count, _total):
+        return not (told == label and count == done)
+
+    with listening(stop), pytest.raises(Cancelled) as stopped:
+        function(*args, **keywords)
+    return stopped.value.partial
+
+
+@pytest.mark.parametrize("method", ["exact", "eap"])
+def test_edges_that_were_stopped_tell_those_that_were_patched(tiny_model, tokens, method):
+    asked = {"answer": tokens[0], "foil": tokens[1], "method": method, "top_k": 60}
+    whole = edges(tiny_model, *PAIR, **asked)
+    part = _stopped_at("edges", 1, edges, tiny_model, *PAIR, **asked)
+    found = {(each.sender, each.receiver): each.exact for each in whole.top}
+    assert 3 < len(part.top) < len(whole.top)
+    assert {each.receiver[:2] for each in part.top} <= {"L0", "ml"}
+    assert all(each.exact == found[each.sender, each.receiver] for each in part.top if each.exact)
+    every, some = (sum(value is not None for row in each.effects for value in row) for each in (whole, part))
+    assert part.missing == (every - some if method == "exact" else 60 - len(part.top))
+    assert part.summary().startswith(f"Partial, {part.missing} effects not measured. Of ")
+    assert _stopped_at("edges", 0, edges, tiny_model, *PAIR, **asked) is None
+
+
+def test_a_circuit_that_was_stopped_tells_what_it_is_worth_so_far(tiny_model, tokens):
+    asked = {"clean": PAIR[0], "corrupted": PAIR[1], "answer": tokens[0], "foil": tokens[1], "method": "exact"}
+    whole = circuit(tiny_model, **asked, leave_out=True)
+    runs = 0
+
+    def stop(label, done, total):
+        nonlocal runs
+        runs += label == "circuits" and done == total
+        return not (runs == 7 and label == "circuits")
+
+    with listening(stop), pytest.raises(Cancelled) as stopped:
+        circuit(tiny_model, **asked, leave_out=True)
+    part = stopped.value.partial
+    assert (part.edges, part.faithfulness, part.rest) == (whole.edges, whole.faithfulness, whole.rest)
+    assert part.missing == 1 + (not part.curve) + (not part.random)
+    assert not part.without
+    assert part.summary().startswith(f"Partial, {part.missing} measure")
+    assert len(part.views()) < len(whole.views())
+    assert _stopped_at("edges", 2, circuit, tiny_model, **asked) is None  # what was found is no circuit yet
+
+
+def test_what_restores_nothing_is_not_named(tiny_model, tokens):
+    found = head_patching(tiny_model, *PAIR, answer=tokens[0], foil=tokens[1])
+    nothing = found.model_copy(update={"effects": tuple(tuple(0.0 for _ in row) for row in found.effects)})
+    assert " single heads restore: none as much as 0.1 %; 0 of 6 heads reach" in nothing.summary()
+    into = path_patching(tiny_model, *PAIR, answer=tokens[0], foil=tokens[1], receivers=["L0H1"])
+    assert [each.label for each in into.senders] == ["token embedding"]
+
+
+def test_neurons_of_which_none_was_come_to_are_not_told_of(tiny_model, tokens):
+    found = neuron_patching(tiny_model, *PAIR, answer=tokens[0], foil=tokens[1], layers=[0])
+    none = tuple(tuple(None for _ in row) for row in found.effects)
+    part = found.model_copy(update={"effects": none, "missing": len(none[0])})
+    assert "single neurons restore: none was measured; all neurons of block 0 at once" in part.summary()
+
+
+def test_a_metric_that_this_analysis_has_not_is_known_elsewhere(tiny_model):
+    with pytest.raises(ArgumentError, match=r"\('kl'\)\. It is a metric of head_patching, activation_patching"):
+        causal_tracing(tiny_model, "abcabd", "bd", metric="kl")  # type: ignore[arg-type]

@@ -61,12 +61,13 @@ class HeadPatching(Patched):
 
     def summary(self) -> str:
         ranked = self.heads()
-        first = ", ".join(f"{self._label(site, place)} {share_text(share)}" for site, place, share in ranked[:3])
+        first = patched.most([(self._label(site, place), share) for site, place, share in ranked])
         many = sum(abs(share) >= _WORTH for _, _, share in ranked)
+        measured = "measured " if self.missing else ""
         counted = "heads" if self.positions is None else "heads and tokens"
         return (
             f"{self.partial()}Of the {self.asked()} ({self.gap()}), single heads {self.verb().removesuffix('s')}: "
-            f"{first}; {many} of {len(ranked)} {counted} reach {share_text(_WORTH)}.{self.doubts()}"
+            f"{first}; {many} of {len(ranked)} {counted} {measured}reach {share_text(_WORTH)}.{self.doubts()}"
         )
 
     def views(self) -> list[View]:

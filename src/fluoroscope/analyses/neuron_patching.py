@@ -55,7 +55,7 @@ class NeuronPatching(Patched):
 
     def summary(self) -> str:
         ranked = self.neurons()
-        first = ", ".join(f"{site.label} {share_text(value)}" for site, value in ranked[:3])
+        first = patched.most([(site.label, value) for site, value in ranked])
         many = sum(abs(value) >= _WORTH for _, value in ranked)
         where = "" if self.position is None else f" at {quoted(self.clean[self.position])} {self.position}"
         blocks = [(value, layer) for value, layer in zip(self.together, self.layers, strict=True) if value is not None]
@@ -63,10 +63,14 @@ class NeuronPatching(Patched):
             f"; all neurons of block {max(blocks, key=lambda each: abs(each[0]))[1]} at once "
             f"{share_text(max((value for value, _ in blocks), key=abs))}"
         )  # fmt: skip
+        alone = (
+            f": {first}; {many} of {len(ranked)} {'measured ' if self.missing else ''}reach {share_text(_WORTH)}{most}"
+            if ranked
+            else f": none was measured{most}"
+        )
         return (
             f"{self.partial()}Of the {self.asked()} ({self.gap()}), single neurons{where} "
-            f"{self.verb().removesuffix('s')}: {first}; {many} of {len(ranked)} reach "
-            f"{share_text(_WORTH)}{most}.{self.doubts()}"
+            f"{self.verb().removesuffix('s')}{alone}.{self.doubts()}"
         )
 
     def views(self) -> list[View]:

@@ -145,9 +145,7 @@ def patched_run(
     sweep = sweeps.Sweep(model, [(clean, corrupted)], names, direction, budget << 20)
     asked = contrast.asked(model, answer, foil)
     measured, told, against = sweeps.measure(model, sweep, metric, asked.target, asked.foil)
-    places = None if positions is None else tuple(dict.fromkeys(map(sweep.position, positions)))
-    if places == ():
-        raise ArgumentError("positions=[] names no token", "Leave it out for all tokens.")
+    places = sweep.positions(positions)
     variant = sweep.patched(sweeps.Part(tuple(chosen), places), 0)
     found = sweep.measured([variant], measured)
     logits = next(sweep.replay.logits([variant]))[1][0, 0]

@@ -13,7 +13,6 @@ from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import contrast, paths, sweeps
 from fluoroscope.patched import Patched
-from fluoroscope.render.text import share
 from fluoroscope.result import Record
 from fluoroscope.signature import AnyMetric, AnyPrompt, AnyToken, Direction, Precision
 from fluoroscope.sites import Site, by_layer
@@ -42,9 +41,8 @@ class Sender(Record):
 
     @property
     def label(self) -> str:
-        """L2H3, MLP 2 or embed."""
-        site = Site.parse(self.site)
-        return f"MLP {site.layer}" if site.name == "mlp_out" else site.label
+        """L2H3, MLP 2 or token embedding."""
+        return patched.part(Site.parse(self.site))
 
 
 class PathPatching(Patched):
@@ -70,7 +68,7 @@ class PathPatching(Patched):
         return sorted(self.senders, key=lambda sender: -abs(sender.effect))
 
     def summary(self) -> str:
-        first = ", ".join(f"{sender.label} {share(sender.effect)}" for sender in self.top()[:3])
+        first = patched.most([(sender.label, sender.effect) for sender in self.top()])
         does = self.verb().removesuffix("s")
         through = f"Through {self._through()}, single parts {does} of the {self.asked()} ({self.gap()}): {first}."
         return self.partial() + through + self.doubts()

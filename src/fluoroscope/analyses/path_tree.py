@@ -201,8 +201,7 @@ def _link(model: "Model", edge: path_trees.Edge) -> Link:
 
 
 def _label(name: str) -> str:
-    site = Site.parse(name)
-    return f"MLP {site.layer}" if site.name == "mlp_out" else site.label
+    return patched.part(Site.parse(name))
 
 
 def _node(name: str) -> Node:
@@ -210,4 +209,4 @@ def _node(name: str) -> Node:
     site = Site.parse(name)
     kinds = {"z": (2 * (site.layer or 0), "head"), "mlp_out": (2 * (site.layer or 0) + 1, "MLP")}
     rank, group = kinds.get(site.name, (-1, "embedding") if name == "embed" else (1 << 20, "answer"))
-    return Node(id=name, rank=rank, group=group, label=_label(name), site=name)
+    return Node(id=name, rank=rank, group=group, label=_label(name).removeprefix("token "), site=name)

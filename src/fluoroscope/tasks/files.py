@@ -57,6 +57,8 @@ def read(
         ArtifactError: a file that cannot be read, is of no known format, or a record of it that breaks it; by line.
     """
     path = Path(path)
+    if not path.exists():
+        raise ArtifactError(f"there is no file {str(path)!r}", KNOWN)
     rows, whole = _rows(path)
     found = formats.recognise(rows, whole)
     if found is None:
