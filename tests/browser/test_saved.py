@@ -258,17 +258,17 @@ def test_a_hostile_file_stays_text(open_lab, file):
     check(lab.page, OWN | {"pre"}, 1)  # pre: how the ablation that is shown is made in Python
 
 
-def test_a_hostile_prompt_is_text_in_the_file_that_is_saved(open_lab, browser, browser_context_args, folder):
+def test_a_hostile_prompt_is_text_in_the_file_that_is_saved(open_lab, browser, browser_context_args, tmp_path):
     prompt = f"</textarea></title></script><script>{RUN}</script> --><!--<script> <img src=x onerror={RUN}>"
     lab = open_lab("#p=" + quote(prompt))
     expect(lab.page.locator("#save-run")).to_be_enabled()
-    path = save(lab, folder)
+    path = save(lab, tmp_path)
     for scripts in (True, False):
         page = browser.new_context(**browser_context_args, java_script_enabled=scripts).new_page()
         other = Lab(page, path.as_uri())
         page.goto(other.address)
         if scripts:
-            assert page.input_value("#prompt-text") == prompt
+            expect(page.locator("#prompt-text")).to_have_value(prompt)
             check(page, OWN | {"style"}, 2)
             assert other.faults == []
         else:
