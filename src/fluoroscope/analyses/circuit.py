@@ -295,11 +295,8 @@ def circuit(
         "threshold": least if method == "acdc" else None, "metric": metrics.resolve(metric),
         **_found(model, finding, found, made),
     }  # fmt: skip
-
-    def result(worth: dict[str, Any]) -> Circuit:
-        return Circuit(**about, **worth)
-
-    return sweeps.told(lambda: _worth(judging, made, seed, leave_out=leave_out), result)
+    measures = partial(_worth, judging, made, seed, leave_out=leave_out)
+    return sweeps.told(measures, lambda worth: Circuit(**about, **worth))
 
 
 def _check(method: Method, size: float | None, threshold: float | None, metric: AnyMetric) -> None:

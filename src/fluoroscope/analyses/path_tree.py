@@ -5,7 +5,7 @@ and values, and so on. Every edge is patched in truth and measured at the answer
 the Wild", found the circuit of indirect object identification so.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fluoroscope import metrics, patched
 from fluoroscope.arguments import checked
@@ -163,23 +163,20 @@ def path_tree(
     asked = contrast.asked(model, answer, foil)
     measured, told, against = sweeps.measure(model, sweep, metric, asked.target, asked.foil)
     about = patched.fields(model, sweep, sweep.effects([], measured), told, against)
+    asks: dict[str, Any] = {"top_k": top_k, "depth": depth, "threshold": threshold, "hold_mlps": hold_mlps}
 
     def result(found: path_trees.Tree) -> PathTree:
         about["missing"] = found.missing
         return PathTree(
             **about,
+            **asks,
             metric=metrics.resolve(metric),
-            top_k=top_k,
-            depth=depth,
-            threshold=threshold,
-            hold_mlps=hold_mlps,
             links=tuple(_link(model, edge) for edge in found.edges),
             chain=tuple(found.edges.index(edge) for edge in path_trees.chain(found.edges)),
             measured=found.measured,
         )
 
-    growth = Growth(top_k, depth, threshold, hold_mlps)
-    return sweeps.told(lambda: path_trees.tree(sweep, measured, growth), result)
+    return sweeps.told(lambda: path_trees.tree(sweep, measured, Growth(*asks.values())), result)
 
 
 def _check(top_k: int, depth: int, threshold: float) -> None:
