@@ -122,7 +122,7 @@ def test_a_row_of_texts_is_the_text_alone():
     ("prompt", "message"),
     [
         ([], "list of nothing"),
-        ([[]], "prompt 0 gives zero tokens"),
+        ([[]], "the prompt gives zero tokens"),
         ([[1], []], "prompt 1 gives zero tokens"),
         (torch.zeros(0, dtype=torch.int64), "no prompt"),
         (torch.zeros(2, 0, dtype=torch.int64), "no prompt"),

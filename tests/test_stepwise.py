@@ -46,7 +46,8 @@ def test_a_step_that_is_kept_is_not_made_again(tmp_path):
     assert journal.step("two", Count, asking(made, 2.0)).number == 2.0
     kept = (tmp_path / "run" / "one.json").read_text()
     assert json.loads(kept)["result"] == "Count"
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["about.json", "one.json", "two.json"]
+    names = ["about.json", "one.json", "one.sha256", "two.json", "two.sha256"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == names
 
 
 def test_without_a_folder_nothing_is_kept(tmp_path, monkeypatch):
@@ -90,9 +91,13 @@ def test_a_damaged_step_is_an_error_and_not_made_anew(tmp_path):
     journal = Journal(str(tmp_path), about(RECIPE, "count"))
     journal.step("one", Count, asking([], 1.0))
     path = tmp_path / "one.json"
-    path.write_text(path.read_text()[:-30])
-    with pytest.raises(ArtifactError):
-        Journal(str(tmp_path), about(RECIPE, "count")).step("one", Count, asking([], 1.0))
+    whole = path.read_text()
+    for damaged in (whole[:-30], whole.replace("1.0", "2.0")):
+        path.write_text(damaged)
+        with pytest.raises(ArtifactError, match=r"one\.json.* Delete that file, and the step is made again"):
+            Journal(str(tmp_path), about(RECIPE, "count")).step("one", Count, asking([], 1.0))
+    path.unlink()
+    assert Journal(str(tmp_path), about(RECIPE, "count")).step("one", Count, asking([], 1.0)).number == 1.0
 
 
 def test_steps_by_name():

@@ -6,11 +6,12 @@ from functools import cache, wraps
 from numbers import Integral
 from pathlib import Path
 from reprlib import repr as short
-from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar, cast, get_args
 
 from fluoroscope.aliases import metric_name
 from fluoroscope.errors import ArgumentError, nearest
-from fluoroscope.signature import Parameter, Spec, read
+from fluoroscope.progress import telling
+from fluoroscope.signature import MetricName, Parameter, Spec, read
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -52,7 +53,8 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
             raise ArgumentError(
                 f"{spec.name} takes a model first, not {short(model)}", "fluoroscope.load(…) gives one."
             )
-        with torch.inference_mode(mode=False), torch.enable_grad():
+        own = telling(lambda found: found if type(found).__name__ == spec.result else None)  # no step's, no method's
+        with torch.inference_mode(mode=False), torch.enable_grad(), own:
             return cast("Callable[..., R]", function)(model, **given)
 
     return call
@@ -151,10 +153,12 @@ def _instead(item: Parameter, value: Any, *, python: bool) -> str:
     """What the parameter takes."""
     if item.form == "token" and isinstance(value, list | tuple) and value:
         return f"Write a set with bars between its tokens: {'|'.join(map(str, cast('Sequence[Any]', value)))!r}."
+    if item.name == "metric" and isinstance(value, str) and metric_name(value) in get_args(MetricName):
+        return "It is a metric of head_patching, activation_patching and others, not of this."
     if item.choices and isinstance(value, str):
         return nearest(value, item.choices)
     if item.name == "metric" and callable(value):
-        return "CausalTrace.metric takes a function."
+        return "head_patching, circuit and CausalTrace.metric, say, take a function; here it is a name."
     known = _FORMS.get(item.form or "") if python else None
     words = f"one of {', '.join(item.choices)}" if item.choices and known is None else known or _WORDS[item.type]
     none = " or None" if item.optional else ""

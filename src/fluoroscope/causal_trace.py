@@ -9,8 +9,8 @@ All patches act together in one copy of a run, of which only what they change is
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -20,7 +20,7 @@ from fluoroscope import metrics
 from fluoroscope.errors import ArgumentError, EditError
 from fluoroscope.interventions import Positions
 from fluoroscope.methods import contrast, readout, sweeps
-from fluoroscope.metrics import Metric
+from fluoroscope.metrics import Metric, Named
 from fluoroscope.replay import Replay
 from fluoroscope.rows import Patch
 from fluoroscope.signature import Direction
@@ -29,9 +29,6 @@ from fluoroscope.variants import Variant
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model, Prompt
-
-Named = str | Callable[[Float[Tensor, "row d_vocab"]], Float[Tensor, "row"]]
-"""A metric by its name, or a function of logits."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class CausalTrace:
         corrupted: one of as many tokens that is answered otherwise.
         direction: denoise puts clean values into the corrupted prompt (what is enough to bring the answer back), noise
             corrupted values into the clean one (what the answer cannot do without).
-        budget: bytes that the patched copy may hold beside the two runs.
+        budget: megabytes that the patched copy may hold beside the two runs.
 
     Raises:
         ArgumentError: several prompts, prompts of unequal length or of the same tokens, or no such direction.
@@ -81,7 +78,7 @@ class CausalTrace:
         corrupted: "Prompt",
         *,
         direction: Direction = "denoise",
-        budget: int = 1 << 30,
+        budget: int = 1024,
     ) -> None:
         if direction not in ("denoise", "noise"):
             raise ArgumentError(
@@ -217,14 +214,13 @@ class CausalTrace:
             raise ArgumentError("a function of your own takes no answer and no foil", "Let it know its tokens itself.")
         if isinstance(metric, Metric):
             return metric.at([0] * len(rows))
-        function: Callable[[Tensor], Tensor] = metric
-        return partial(_checked, function)
+        return metrics.make(metric)
 
     @cached_property
     def _replay(self) -> Replay:
         rows = [tokens.rows[0] for tokens in self._sides]
         sites = list(dict.fromkeys(site.whole for site, _ in self._patches))
-        return Replay(self.model, rows, sites, positions=range(self._length), budget=self._budget)
+        return Replay(self.model, rows, sites, positions=range(self._length), budget=self._budget << 20)
 
     @cached_property
     def _plain(self) -> Float[Tensor, "2 pos d_vocab"]:
@@ -269,11 +265,3 @@ def _entry(site: Site) -> Site:
 
 def _overlap(one: Site, other: Site) -> bool:
     return one.whole == other.whole and (None in (one.unit, other.unit) or one.unit == other.unit)
-
-
-def _checked(function: Callable[[Tensor], Any], logits: Tensor) -> Tensor:
-    scores = function(logits)
-    if not isinstance(scores, Tensor) or scores.shape != (len(logits),):
-        told = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-        raise ArgumentError(f"the metric gave {told} for {len(logits)} rows", "It gives one score a row, as a tensor.")
-    return scores

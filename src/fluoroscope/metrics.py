@@ -7,6 +7,7 @@ made here also say which logits they read and follow a prompt to the rows of a s
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast, get_args
 
 import torch
@@ -20,6 +21,8 @@ from fluoroscope.signature import MetricName
 
 Logits = Float[Tensor, "batch d_vocab"]
 Score = Float[Tensor, "batch"]
+Named = str | Callable[[Any], Any]
+"""A metric by its name, or a function from logits [row, d_vocab] to scores [row]."""
 
 NAMES: tuple[MetricName, ...] = get_args(MetricName)
 """What `make` knows; other people's names are resolved as well."""
@@ -214,31 +217,36 @@ _OF_TOKENS = (logit, logit_diff, probability, probability_diff, log_probability,
 _MAKERS: dict[str, Callable[..., Metric]] = {make.__name__: make for make in (*_OF_TOKENS, kl, js, l2, cosine, mse)}
 
 
-def resolve(name: str) -> MetricName:
-    """Our name of a metric of any known spelling.
+def resolve(name: Named) -> str:
+    """Our name of a metric of any known spelling; of a function its own.
 
     Raises:
         ArgumentError: there is none; the nearest is named.
     """
+    if not isinstance(name, str):
+        own: str = getattr(name, "name", "") or getattr(name, "__name__", type(name).__name__)
+        return own if own.isidentifier() and own not in NAMES else "own_metric"
     ours = aliases.metric_name(name)
     if ours not in NAMES:
         raise ArgumentError(f"unknown metric {name!r}", nearest(name, (*NAMES, *aliases.METRICS)))
     return ours
 
 
-def needs(name: str) -> tuple[str, ...]:
-    """What a metric is made of: some of answer, foil and reference."""
+def needs(name: Named) -> tuple[str, ...]:
+    """What a metric is made of: some of answer, foil and reference; a function of nothing."""
+    if not isinstance(name, str):
+        return ()
     ours = resolve(name)
     if ours in ("kl", "js", "l2", "cosine", "mse"):
         return ("reference",)
     return ("answer", "foil") if ours in ("logit_diff", "probability_diff") else ("answer",)
 
 
-def make(name: str, *, answer: Ids | None = None, foil: Ids | None = None, reference: Logits | None = None) -> Metric:
+def make(name: Named, *, answer: Ids | None = None, foil: Ids | None = None, reference: Logits | None = None) -> Metric:
     """The metric of a name, which takes what it needs of these and leaves the rest.
 
     Args:
-        name: one of `NAMES`, or another tool's name of it.
+        name: one of `NAMES`, or another tool's name of it; or a function from logits [row, d_vocab] to scores [row].
         answer: the token that is right, of each prompt.
         foil: the token that it is held against.
         reference: the logits that distances are measured from, those of the clean run.
@@ -246,6 +254,8 @@ def make(name: str, *, answer: Ids | None = None, foil: Ids | None = None, refer
     Raises:
         ArgumentError: unknown name, or without something that it needs.
     """
+    if not isinstance(name, str):
+        return name if isinstance(name, Metric) else Metric(resolve(name), partial(_scored, name))
     ours = resolve(name)
     given: dict[str, Any] = {"answer": answer, "foil": foil, "reference": reference}
     wanted = {key: given[key] for key in needs(ours)}
@@ -279,6 +289,26 @@ def recovered(
             "Nothing can be recovered: leave it out, corrupt what its answer depends on, or read the raw score.",
         )
     return (value - start) / gap
+
+
+def rounding(metric: Metric, logits: Float[Tensor, "... token"], scores: Float[Tensor, "... score"]) -> float:
+    """The size of a difference of scores that rounding of the logits can make by itself.
+
+    Args:
+        logits: those that were read.
+        scores: what they score; a probability is rounded as a share of itself.
+    """
+    eps = torch.finfo(torch.float64 if logits.dtype == torch.float64 else torch.float32).eps
+    wide, score = max(1.0, float(logits.abs().max())), float(scores.abs().max())
+    return 8 * eps * (wide * score if metric.name.startswith("probability") else max(wide, score))
+
+
+def _scored(function: Callable[[Tensor], Any], logits: Tensor) -> Tensor:
+    found = function(logits)
+    if not isinstance(found, Tensor) or found.shape != (len(logits),):
+        told = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise ArgumentError(f"the metric gave {told} for {len(logits)} rows", "It gives one score a row, as a tensor.")
+    return found
 
 
 def _linear(name: str, reads: Int[Tensor, "batch token"], weights: Float[Tensor, "batch token"]) -> Metric:

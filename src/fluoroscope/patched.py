@@ -3,10 +3,12 @@
 from typing import TYPE_CHECKING, Any
 
 from fluoroscope.contrasted import wording
+from fluoroscope.errors import TokenError
 from fluoroscope.methods import contrast
-from fluoroscope.render.text import counted, number, quoted
+from fluoroscope.render.text import counted, number, quoted, share
 from fluoroscope.result import Recipe, Result
 from fluoroscope.signature import Direction
+from fluoroscope.sites import Site
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +31,18 @@ OF_ANSWER = {
     "rank": "rank of",
 }  # fmt: skip
 
+_BETTER = {
+    "logit": 1, "logit_diff": 1, "probability": 1, "probability_diff": 1, "log_probability": 1, "cross_entropy": -1,
+    "rank": -1,
+}  # fmt: skip
+"""Which way the score of a better answer goes."""
+_SMALL, _SMALL_SHARE = {"logits": 0.05, "nats": 0.01, "tokens": 0.5, "logits²": 0.0}, 0.05
+"""Ways so short that shares of them say little; of any other unit, as a share of the larger score."""
+
+
+_NOTHING = 0.0005
+"""A share that is told as 0.0 %."""
+
 
 class Patched(Result):
     """What values of one prompt do in another.
@@ -43,6 +57,7 @@ class Patched(Result):
         clean_score: the metric at the end of the clean prompt; `corrupted_score` of the other.
         whole: why every copy ran whole, which is slower; None where only what differs was computed again.
         missing: how many effects a cancelled run had not come to.
+        likelier: the answer with a space before it, where that is another token and likelier after the clean prompt.
     """
 
     clean: tuple[str, ...]
@@ -58,6 +73,7 @@ class Patched(Result):
     corrupted_score: float
     whole: str | None
     missing: int = 0
+    likelier: str | None = None
 
     def partial(self) -> str:
         """What a sentence begins with where something is missing."""
@@ -69,9 +85,29 @@ class Patched(Result):
             return DISTANCES[self.metric]
         if self.metric in OF_ANSWER:
             return f"{OF_ANSWER[self.metric]} {quoted(self.answer or '')}"
+        if self.metric not in UNITS:
+            return f"score by {self.metric}"
         several = max(len(self.answer_ids), len(self.foil_ids)) > 1
         words = wording(self.answer or "", self.foil, several=several)
         return words.replace("lead", "lead in probability", 1) if self.metric == "probability_diff" else words
+
+    def doubts(self) -> str:
+        """What shares of this way are not worth, as last sentences; nothing where the way is as it should be."""
+        space = (
+            f" Doubt: {quoted(self.likelier)}, with its space, is likelier than the answer." if self.likelier else ""
+        )
+        return self._way() + space
+
+    def _way(self) -> str:
+        way, unit = self.clean_score - self.corrupted_score, UNITS.get(self.metric, "")
+        if self.metric in _BETTER and way * _BETTER[self.metric] < 0:
+            return " Doubt: the clean prompt is answered worse than the corrupted one, so that shares go the other way."
+        ends = max(abs(self.clean_score), abs(self.corrupted_score))
+        if abs(way) < _SMALL.get(unit, _SMALL_SHARE * ends):
+            return " Doubt: both prompts score almost the same, so that shares say little."
+        if self.metric == "logit_diff" and self.clean_score <= 0:
+            return " Doubt: after the clean prompt the model itself does not prefer the answer."
+        return ""
 
     def verb(self) -> str:
         """What a share of 1 does."""
@@ -79,7 +115,7 @@ class Patched(Result):
 
     def gap(self) -> str:
         """The two scores that shares lie between."""
-        unit = UNITS[self.metric]
+        unit = UNITS.get(self.metric, "")
         ends = f"{number(self.corrupted_score)} corrupted, {number(self.clean_score)} clean"
         return f"{ends}, in {unit}" if unit else ends
 
@@ -108,6 +144,17 @@ def recipe(sweep: "Sweep") -> Recipe:
     return found.model_copy(update={"dtype": computed})
 
 
+def part(site: Site) -> str:
+    """A sender of a path in words: L2H3, MLP 2 or token embedding."""
+    return {"mlp_out": f"MLP {site.layer}", "embed": "token embedding"}.get(site.name, site.label)
+
+
+def most(ranked: "Sequence[tuple[str, float]]") -> str:
+    """The first few of what does anything, with their shares; the largest comes first."""
+    named = ", ".join(f"{label} {share(value)}" for label, value in ranked[:3] if abs(value) >= _NOTHING)
+    return named or f"none as much as {share(_NOTHING)}"
+
+
 def fields(
     model: "Model", sweep: "Sweep", found: "Effects", answer: tuple[int, ...], foil: tuple[int, ...]
 ) -> dict[str, Any]:
@@ -127,4 +174,18 @@ def fields(
         "corrupted_score": float(found.corrupted[0]),
         "whole": sweep.replay.why_whole,
         "missing": int(found.scores.isnan().sum()),
+        "likelier": _likelier(model, sweep, answer),
     }
+
+
+def _likelier(model: "Model", sweep: "Sweep", answer: tuple[int, ...]) -> str | None:
+    """The answer with the space that most tokens of a text begin with."""
+    word = f" {contrast.label(model, answer)}"
+    if len(answer) != 1 or word[1:2] in ("#", " "):
+        return None
+    try:
+        spaced = model.single_token(word)
+    except TokenError:
+        return None
+    clean = sweep.logits()[0][0]
+    return word if clean[spaced] > clean[answer[0]] else None

@@ -10,6 +10,7 @@ from fluoroscope.architectures import Dims
 from fluoroscope.errors import ArgumentError
 from fluoroscope.sites import Site
 
+MEBIBYTE = 1 << 20
 _SMALL = 1 << 26  # bytes for which the system is not asked, which takes milliseconds
 ROWS = 512  # tokens at once: beyond, a block's activations leave the cache
 
@@ -37,8 +38,9 @@ def cut(rows: Sequence[int], row: int, end: int, budget: int) -> list[int]:
         needed = own * row + end
         if needed > budget:
             raise ArgumentError(
-                f"one variant of {own} tokens takes {needed:,} bytes, more than the budget of {budget:,}",
-                "Raise the budget, or edit later tokens.",
+                f"one variant of {own} tokens takes {needed / MEBIBYTE:.3g} MB, more than the budget of "
+                f"{budget / MEBIBYTE:.3g} MB",
+                "Raise the budget, shorten the prompt, or edit later tokens.",
             )
         if not sizes or held + needed > budget or tokens + own > ROWS:
             sizes.append(0)

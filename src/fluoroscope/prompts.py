@@ -115,7 +115,8 @@ def check_ids(rows: list[list[int]], d_vocab: int) -> None:
     """Refuses empty rows and ids that the embedding has no row for."""
     for r, row in enumerate(rows):
         if not row:
-            raise TokenError(f"prompt {r} gives zero tokens", "Every prompt needs a token to look at.")
+            which = f"prompt {r}" if len(rows) > 1 else "the prompt"
+            raise TokenError(f"{which} gives zero tokens", "Every prompt needs a token to look at.")
         for k, number in enumerate(row):
             if not 0 <= number < d_vocab:
                 raise TokenError(

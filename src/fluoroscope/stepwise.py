@@ -1,6 +1,7 @@
 """Workflows as steps, each a full result of its analysis, kept in a folder so that a run that was stopped goes on."""
 
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -94,12 +95,26 @@ class Journal:
         """
         if self._folder is None:
             return ask()
-        path = self._folder / f"{name}.json"
+        path, seal = self._folder / f"{name}.json", self._folder / f"{name}.sha256"
         if path.exists():
-            return kind.from_data(artifact.read_json(path))
+            return _kept(path, seal, kind)
         found = ask()
-        artifact.write(path, found.to_json().encode("utf8"))
+        data = found.to_json().encode("utf8")
+        artifact.write(seal, sha256(data).hexdigest().encode("ascii"))  # first, so that a step never lies there without
+        artifact.write(path, data)
         return found
+
+
+def _kept(path: Path, seal: Path, kind: type[R]) -> R:
+    """A step that was finished before, if it is as it was written."""
+    again = "Delete that file, and the step is made again."
+    try:
+        data = artifact.read_json(path)
+        if not seal.exists() or seal.read_bytes() != sha256(path.read_bytes()).hexdigest().encode("ascii"):
+            raise ArtifactError(f"{str(path)!r} is not as it was written")
+        return kind.from_data(data)
+    except ArtifactError as error:
+        raise ArtifactError(error.message, again) from error
 
 
 def about(recipe: "Recipe", workflow: str, **parameters: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import networkx
 
 _PLAIN = {"embed": "token embedding", "pos_embed": "position embedding", "logits": "logits"}
-_BRIEF = {"embed": "tokens", "pos_embed": "position"}
+_BRIEF = {"embed": "embedding", "pos_embed": "position"}
 _READ = {"q": "query", "k": "key", "v": "value"}
 _GROUPS = {"e": "embedding", "p": "embedding", "L": "head", "m": "MLP", "l": "logits"}
 

@@ -108,3 +108,9 @@ def test_refusals(specimen, arguments, error, why):
 def test_a_model_without_such_heads_is_refused():
     with pytest.raises(UnavailableError, match="offers z on no block"):
         head_patching(common.model("qwen3_next"), [IDS[0]], [IDS[1]])
+
+
+def test_an_answer_that_lost_its_space_is_said(specimen):
+    bare = head_patching(specimen, CLEAN, OTHER, answer="Mary", foil=" John")
+    assert bare.summary().endswith(" Doubt: ‘·Mary’, with its space, is likelier than the answer.")
+    assert "likelier" not in head_patching(specimen, CLEAN, OTHER, answer=" Mary", foil=" John").summary()

@@ -186,3 +186,10 @@ def test_what_is_measured_before_a_cancel_is_kept(specimen, monkeypatch):
         assert each.share == pytest.approx(whole[each.site].share, abs=1e-6)
     assert partial.summary().startswith(f"Partial, {partial.missing} not measured")
     assert partial.views()
+
+
+def test_a_file_of_fewer_pairs_is_read_whole(specimen, tmp_path):
+    path = str(tasks.make("ioi", specimen, 2).save(tmp_path / "two.json"))
+    assert len(task_patching(specimen, "mine", file=path).pairs) == 2
+    with pytest.raises(ArtifactError, match="there is no file '/nowhere'"):
+        task_patching(specimen, "mine", file="/nowhere")

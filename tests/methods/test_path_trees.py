@@ -22,7 +22,8 @@ def test_every_edge_is_measured_by_itself(case, hold_mlps):
     """Llama here has four heads on two kv heads; the parallel blocks of NeoX read no head of their own block."""
     found = model(case)
     sweep = Sweep(found, [PAIR], paths.needed(READ), "noise")
-    edges, measured = path_trees.tree(sweep, METRIC, Growth(5, 2, 0.0, hold_mlps))
+    grown = path_trees.tree(sweep, METRIC, Growth(5, 2, 0.0, hold_mlps))
+    edges, measured = grown.edges, grown.measured
     assert measured > len({(edge.sender, edge.receiver) for edge in edges}) > 10
     for edge in edges:
         slow = by_hand(found, PAIR, edge.sender, [edge.receiver], hold_mlps, list(range(8)), METRIC)
@@ -43,7 +44,7 @@ def grown(name, pair=0, growth=None):
     circuit = planted.circuit(name)
     sweep = Sweep(circuit.model, [(circuit.prompts[pair], circuit.corrupted[pair])], paths.needed(READ), "noise")
     metric = metrics.logit_diff([int(circuit.answers[pair])], [int(circuit.foils[pair])])
-    return path_trees.tree(sweep, metric, growth or Growth(3, 4, 0.02, True))[0]
+    return path_trees.tree(sweep, metric, growth or Growth(3, 4, 0.02, True)).edges
 
 
 def drawn(edges):
@@ -77,7 +78,7 @@ def test_breadth_depth_and_least_share_bound_the_tree():
     two = drawn(grown("names", growth=Growth(3, 2, 0.02, True)))
     assert ("L1H0", "L2H0.q") in two
     assert not any(receiver.startswith("L1H0") for _, receiver in two)
-    assert grown("names", growth=Growth(3, 3, 1.5, True)) == []
+    assert grown("names", growth=Growth(3, 3, 1.5, True)) == ()
     assert path_trees.chain([]) == []
     one = grown("names", growth=Growth(1, 4, 0.0, True))
     counts = {}

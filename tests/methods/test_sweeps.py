@@ -188,7 +188,9 @@ def test_refusals():
     with pytest.raises(TokenError):
         sweep.position(8)
     nothing = metrics.Metric("nothing", lambda logits: logits[:, 0] * 0)
-    effects = sweep.effects([Part((Site("z", 0, 0),))], nothing)
+    with pytest.raises(ArgumentError, match="score the same, up to rounding: 0 and 0"):
+        sweep.effects([Part((Site("z", 0, 0),))], nothing)
+    effects = Sweep(found, PAIRS[:2], ["z"]).effects([Part((Site("z", 0, 0),))], nothing)
     with pytest.raises(ArgumentError, match="score the same on prompt 0"):
         _ = effects.shares
 

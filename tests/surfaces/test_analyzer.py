@@ -175,7 +175,9 @@ def same_record(record, hf, text):
     assert list(record.layer_activations) == names
     assert "".join(record.tokens) == text
     for name, value in zip(names, found, strict=True):
-        torch.testing.assert_close(record.layer_activations[name], value, rtol=1e-5, atol=1e-5 * float(value.abs().max()))
+        torch.testing.assert_close(
+            record.layer_activations[name], value, rtol=1e-5, atol=1e-5 * float(value.abs().max())
+        )
 
 
 def same_lens(predictions, hf, text):

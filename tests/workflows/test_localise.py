@@ -104,8 +104,14 @@ def test_a_run_that_was_stopped_goes_on_and_gives_the_same(specimen, found, tmp_
     def stop(label, done, _total):
         return not (label == "localise" and done == 3)
 
-    with listening(stop), pytest.raises(Cancelled):
+    with listening(stop), pytest.raises(Cancelled) as stopped:
         localise(specimen, CLEAN, OTHER, top_k=6, resume=folder)
+    partial = stopped.value.partial
+    assert isinstance(partial, Localisation)
+    assert [name for name, _ in partial.steps] == ["estimates", "stream", "heads"]
+    assert partial.heads == found.heads
+    assert partial.summary().startswith("Partial, 2 steps of 5 not made. Of the lead")
+    assert partial.refused == ("Not made, as the run was cancelled: mlps, direct.",)
     kept = {path.stem for path in (tmp_path / "run").iterdir()}
     assert kept == {"about", "estimates", "stream", "heads"}
 

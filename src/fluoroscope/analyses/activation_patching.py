@@ -7,13 +7,13 @@ in one sweep (`replay.py`). Meng et al. 2022, "Locating and Editing Factual Asso
 
 from typing import TYPE_CHECKING, Literal
 
-from fluoroscope import patched
+from fluoroscope import metrics, patched
 from fluoroscope.arguments import checked
 from fluoroscope.methods import contrast, sweeps
 from fluoroscope.patched import Patched
-from fluoroscope.render.text import quoted, share
+from fluoroscope.render.text import counted, quoted, share
 from fluoroscope.result import number as finite
-from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName, Precision
+from fluoroscope.signature import AnyMetric, AnyPrompt, AnyToken, Direction, Precision
 from fluoroscope.sites import Site
 from fluoroscope.views import Bar, Bars, Heatmap, Mark, View
 
@@ -29,6 +29,7 @@ _SAID = {
     "z": "the heads of block", "q": "the queries of block", "k": "the keys of block", "v": "the values of block",
     "pattern": "the patterns of block", "neurons": "the neurons of block",
 }  # fmt: skip
+_SEVERAL = ("z", "q", "k", "v", "pattern", "neurons")  # of which a sentence speaks as of many
 _NAMED = 10
 Grid = tuple[tuple[float | None, ...], ...]
 
@@ -61,10 +62,14 @@ class ActivationPatching(Patched):
         return sorted(found, key=lambda cell: -abs(cell[2]))
 
     def summary(self) -> str:
-        layer, place, value = self.cells()[0]
-        most = f"{_SAID[self.site]} {layer} at {self._place(place)} {self.verb()} {share(value)}"
+        (layer, place, value), count = self.cells()[0], len(self.cells())
+        ties = sum(abs(each) >= abs(value) for _, _, each in self.cells()) - 1
+        verb = self.verb().removesuffix("s") if self.site in _SEVERAL else self.verb()
+        most = f"{_SAID[self.site]} {layer} at {self._place(place)} {verb} {share(value)}"
         first = f"{self.partial()}Of the {self.asked()} ({self.gap()}), {most}"
-        return f"{first}, more than any other of {len(self.cells())}.{self._path()}"
+        others = f"as much as {counted(ties, 'other')}, and no other does more" if ties else "more than any other"
+        measured = f"{count} measured" if self.missing else str(count)
+        return f"{first}, {others} of {measured}.{self._path()}{self.doubts()}"
 
     def _path(self) -> str:
         """Where a stream's largest share lies in the first and in the last block."""
@@ -127,7 +132,7 @@ def activation_patching(
     ] = "resid_pre",
     positions: list[int] | None = None,
     together: bool = False,
-    metric: MetricName = "logit_diff",
+    metric: AnyMetric = "logit_diff",
     direction: Direction = "denoise",
     precision: Precision = "float32",
     budget: int = 1024,
@@ -158,14 +163,14 @@ def activation_patching(
     sweep = sweeps.Sweep(model, [(clean, corrupted)], [site], direction, budget << 20, precision)
     asked = contrast.asked(model, answer, foil)
     measured, told, against = sweeps.measure(model, sweep, metric, asked.target, asked.foil)
-    places = tuple(map(sweep.position, range(sweep.length) if positions is None else positions))
+    places = sweep.positions(range(sweep.length) if positions is None else positions) or ()
     groups = [places] if together else [(place,) for place in places]
     parts = [sweeps.Part((each,), group) for each in sites for group in groups]
 
     def result(found: sweeps.Effects) -> ActivationPatching:
         return ActivationPatching(
             **patched.fields(model, sweep, found, told, against),
-            metric=metric,
+            metric=metrics.resolve(metric),
             site=site,
             layers=tuple(each.layer or 0 for each in sites),
             positions=places,

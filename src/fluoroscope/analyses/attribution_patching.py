@@ -22,7 +22,7 @@ from fluoroscope.metrics import Metric
 from fluoroscope.patched import Patched
 from fluoroscope.render.text import number, quoted, share
 from fluoroscope.result import Record
-from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName
+from fluoroscope.signature import AnyMetric, AnyPrompt, AnyToken, Direction
 from fluoroscope.sites import SITES, Site
 from fluoroscope.views import Bar, Bars, Heatmap, Mark, View
 
@@ -96,17 +96,17 @@ class AttributionPatching(Patched):
         asked = f"of the {self.asked()} ({self.gap()})"
         if not self.checked:
             estimated = f"What each part {self.verb()} {asked} is estimated by {_BY[self.method]}"
-            return f"{self.partial()}{estimated}; nothing was checked."
+            return f"{self.partial()}{estimated}; nothing was checked.{self.doubts()}"
         first, verb = self.checked[0], self.verb()
         told = (
             f"{self.partial()}{self._label(first)} {verb} {share(first.exact)} {asked}, estimated at "
             f"{share(first.estimate)} by {_BY[self.method]}"
         )
         if self.agreement is None:
-            return f"{told}."
+            return f"{told}.{self.doubts()}"
         return (
             f"{told}; the {len(self.checked)} largest estimates and their exact effects have a rank correlation of "
-            f"{number(self.agreement)}."
+            f"{number(self.agreement)}.{self.doubts()}"
         )
 
     def views(self) -> list[View]:
@@ -155,7 +155,7 @@ def attribution_patching(
     foil: AnyToken | None = None,
     sites: list[str] | None = None,
     by_position: bool = False,
-    metric: MetricName = "logit_diff",
+    metric: AnyMetric = "logit_diff",
     direction: Direction = "denoise",
     method: Literal["linear", "softmax", "atp-star", "inputs", "values"] = "linear",
     steps: int = 10,
@@ -198,7 +198,7 @@ def attribution_patching(
         way = float((effects.clean - effects.corrupted)[0]) * (1 if direction == "denoise" else -1)
         return AttributionPatching(
             **patched.fields(model, sweep, effects, told, against),
-            metric=metric,
+            metric=metrics.resolve(metric),
             method=method,
             steps=steps if method in _INTEGRATED else None,
             kinds=tuple(_kind(found, name, way, by_position=by_position) for name in names),
@@ -236,13 +236,13 @@ def _names(model: "Model", sites: list[str] | None) -> list[str]:
         raise ArgumentError("no kind of part was given", f"Known: {', '.join(KINDS)}.")
     for name in names:
         if name not in KINDS:
-            raise ArgumentError(f"{name!r} is no kind of part", f"{nearest(name, KINDS)} Known: {', '.join(KINDS)}.")
+            raise ArgumentError(f"{name!r} is no kind of part", nearest(name, KINDS))
         if not model.sites(name):
             raise UnavailableError(f"{model.name} offers {name} on no block", f"{model.unavailable.get((name, 0), '')}")
     return names
 
 
-def _check(metric: str, direction: Direction, method: Method, top_k: int) -> None:
+def _check(metric: AnyMetric, direction: Direction, method: Method, top_k: int) -> None:
     """Refuses fewer than no parts, and a distance from the clean prediction at the clean prompt, where it is least."""
     if top_k < 0:
         raise ArgumentError(f"top_k={top_k} checks nothing", "Give 0 or more.")

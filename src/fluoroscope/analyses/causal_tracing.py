@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 THEME = "Causes"
 
+_MOST = 1000
+
 _SAID = {"resid_post": "stream leaving block", "attn_out": "attention of block", "mlp_out": "MLP of block"}
 
 
@@ -82,7 +84,9 @@ class CausalTracing(Result):
         layer, place, value = self.cells()[0]
         error = self.errors[self.layers.index(layer)][place]
         back = f"the {_SAID[self.site]} {layer} at {self._token(place)}, restored alone, brings back "
-        told = f"{self._size(value)} ± {self._size(error or 0.0)}, more than any other"
+        ties = sum(each >= value for _, _, each in self.cells()) > 1
+        most = "; no other that was measured does more" if ties or self.missing else ", more than any other"
+        told = f"{self._size(value)} ± {self._size(error or 0.0)}{most}"
         return f"{lost}{self._size(self.corrupted)}; {back}{told}."
 
     def views(self) -> list[View]:
@@ -192,6 +196,11 @@ def _sites(model: "Model", site: str, samples: int, window: int, strength: float
         raise ArgumentError(
             f"samples={samples}, window={window}, strength={strength} trace nothing",
             "All are above 0; 10, 1 and 3, say.",
+        )
+    if samples > _MOST:
+        raise ArgumentError(
+            f"samples={samples:,} are more draws than the {_MOST:,} that are made at most",
+            "A mean over 100 is exact to a tenth of their spread.",
         )
     sites = model.sites(site)
     if not sites:

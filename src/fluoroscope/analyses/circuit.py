@@ -6,6 +6,8 @@ Held against the whole model, against the rest of it, and against random circuit
 Faithfulness"; Mueller et al. 2025, "MIB"; Wang et al. 2022).
 """
 
+from collections.abc import Callable
+from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,15 +17,16 @@ from fluoroscope import metrics, tasks, wiring
 from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.marks import Series
-from fluoroscope.methods import discovery, faithfulness, selection
+from fluoroscope.methods import discovery, faithfulness, selection, sweeps
 from fluoroscope.methods.circuits import Ablation, Circuits
-from fluoroscope.methods.discovery import Found, Method
+from fluoroscope.methods.discovery import FAITHFUL, Found, Method
 from fluoroscope.methods.faithfulness import SIZES, Faithfulness
 from fluoroscope.patched import UNITS
+from fluoroscope.progress import telling
 from fluoroscope.render.text import counted, number, percent
 from fluoroscope.render.text import share as share_text
 from fluoroscope.result import Record, Result
-from fluoroscope.signature import AnyPrompt, AnyToken, MetricName
+from fluoroscope.signature import AnyMetric, AnyPrompt, AnyToken
 from fluoroscope.tasks import measured
 from fluoroscope.tasks.measured import Measured
 from fluoroscope.views import Bar, Bars, Graph, Lines, Mark, Table, View
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 THEME = "Causes"
 
 _RANDOM = 5
+_THRESHOLD = 0.1
 _DRAWN = 40
 _CUT = {
     "resample": "what the corrupted prompt gives",
@@ -101,6 +105,9 @@ class Circuit(Result):
         curve: circuits of all sizes; empty for ACDC, which has one. `cpr` is the area under it, `cmd` the area between
             it and 1, as MIB defines them.
         without: what the circuit loses without each node, if asked for.
+        below: the largest share of all edges that was tried and did less than 95 % where the circuit was found; None
+            where the size was given, and for ACDC.
+        missing: how many of its further measures a cancelled run had not taken: `random`, `curve` and `without`.
     """
 
     task: str | None
@@ -125,20 +132,27 @@ class Circuit(Result):
     cpr: float | None
     cmd: float | None
     without: tuple[Loss, ...]
+    below: float | None = None
+    missing: int = 0
 
     def summary(self) -> str:
         many = f"{len(self.edges):,} of {self.total:,} edges ({percent(len(self.edges) / self.total)})"
         new = counted(self.judged_on, "new pair")
         where = f"on {new} of {self.task}" if self.task else "on this pair, which it was found on"
         chance = f"; random circuits of its size do {share_text(fmean(self.random))}" if self.random else ""
+        none = self.below is not None and len(self.edges) == self.total
+        found = (
+            f"No circuit of {percent(self.below or 0)} of the edges or less does {percent(FAITHFUL)}: " if none else ""
+        )
+        stopped = f"Partial, {counted(self.missing, 'measure')} of the circuit not taken. " if self.missing else ""
         return (
-            f"{many} do {self.faithfulness.told()} of what the model does {where}, in {self.measured()}"
+            f"{stopped}{found}{many} do {self.faithfulness.told()} of what the model does {where}, in {self.measured()}"
             f"{chance}; without them {self.rest.told()} is left."
         )
 
     def measured(self) -> str:
         """The metric with its two ends."""
-        unit = UNITS[self.metric]
+        unit = UNITS.get(self.metric, "")
         ends = f"{number(self.clean_score)} with all edges, {number(self.corrupted_score)} with none"
         return f"{self.metric.replace('_', ' ')} ({ends}{f', in {unit}' if unit else ''})"
 
@@ -151,14 +165,8 @@ class Circuit(Result):
 
     def _graph(self, most: int) -> Graph:
         drawn = "" if len(self.edges) <= most else f" Drawn are the {most} largest that hang together."
-        return wiring.picture(
-            "The circuit",
-            f"{self._valued()} Query, key and value of one head are one node.{drawn}",
-            "share",
-            self.edges,
-            self.group,
-            most,
-        )
+        caption = f"{self._valued()} Query, key and value of one head are one node.{drawn}"
+        return wiring.picture("The circuit", caption, "share", self.edges, self.group, most)
 
     def _valued(self) -> str:
         if self.method == "acdc":
@@ -168,14 +176,13 @@ class Circuit(Result):
 
     def _worth(self) -> Bars:
         """The circuit beside what is left without it, and beside chance."""
-        bars = [("the circuit", self.faithfulness), ("the model without it", self.rest)]
         items = [
             Bar(label=label, value=each.mean, remark="" if each.low is None else f"95 %: {each.ends()}")
-            for label, each in bars
+            for label, each in (("the circuit", self.faithfulness), ("the model without it", self.rest))
         ]
         if self.random:
-            reach = f"{share_text(min(self.random))} to {share_text(max(self.random))}"
-            remark = f"{len(self.random)} of them: {reach}"
+            least, largest = share_text(min(self.random)), share_text(max(self.random))
+            remark = f"{len(self.random)} of them: {least} to {largest}"
             items.append(Bar(label="random circuits of its size", value=fmean(self.random), remark=remark))
         return Bars(
             title="What a circuit does of what the model does",
@@ -191,29 +198,27 @@ class Circuit(Result):
     def _sizes(self) -> list[View]:
         if not self.curve:
             return []
-        lines = Lines(
+        return [Lines(
             title="Faithfulness by size",
             caption=f"Circuits of the best edges, by share of all {self.total:,}. Area under the curve (CPR) "
             f"{number(self.cpr)}, between it and 1 (CMD) {number(self.cmd)}.",
             unit="share",
             x=tuple(Mark(label=f"{100 * size.share:g} %") for size in self.curve),
             series=(Series(label="faithfulness", values=tuple(size.faithfulness.mean for size in self.curve)),),
-        )
-        return [lines]
+        )]  # fmt: skip
 
     def _losses(self) -> list[View]:
         if not self.without:
             return []
         ranked = sorted(self.without, key=lambda each: -abs(each.loss))
-        bars = Bars(
+        return [Bars(
             title="What the circuit loses without a node",
             caption="All edges that it sends are cut. A node that loses nothing may still be needed with another, as "
             "a backup is.",
             unit="share",
             signed=True,
             items=tuple(Bar(label=wiring.label(each.node), value=each.loss) for each in ranked),
-        )
-        return [bars]
+        )]  # fmt: skip
 
     def _table(self) -> Table:
         ranked = sorted(self.edges, key=lambda wire: -abs(wire.value))[:_DRAWN]
@@ -244,9 +249,9 @@ def circuit(
     pairs: int = 8,
     method: Literal["eap-ig", "eap", "exact", "acdc"] = "eap-ig",
     size: float | None = None,
-    threshold: float = 0.1,
+    threshold: float | None = None,
     ablation: Literal["resample", "mean", "zero"] = "resample",
-    metric: MetricName = "logit_diff",
+    metric: AnyMetric = "logit_diff",
     leave_out: bool = False,
     seed: int = 0,
     budget: int = 1024,
@@ -265,7 +270,8 @@ def circuit(
         method: how edges are ranked (eap-ig, eap, or exact patching of each), or acdc, which cuts them one by one.
         size: of the circuit, as a share of all edges below 1 or as a number of edges; without it the smallest of a
             few sizes that does 95 % on the pairs it is found on.
-        threshold: by how much, in units of the metric, a cut has to make it worse for acdc to keep the edge.
+        threshold: by how much, in units of the metric, a cut has to make it worse for acdc to keep the edge; without
+            it 0.1. The other methods have a size instead.
         ablation: what cut edges carry: what the corrupted prompt gives (resample), the mean of that over all tokens,
             or nothing (zero). Ranking by eap and eap-ig is always about the corrupted prompt.
         metric: what is measured at the end of the prompt.
@@ -278,34 +284,35 @@ def circuit(
         TokenError: answer or foil is not one token or a set of them.
         UnavailableError: what the parts of this model write or read cannot be told apart.
     """
-    _check(method, size, metric, pairs)
+    _check(method, size, threshold, metric)
+    tasks.check_count(pairs)
     found, judged = _prompts(model, (task, clean, corrupted, answer, foil), metric, pairs, seed)
     finding, judging = (_judge(model, each, ablation, budget) for each in (found, judged))
-    made = discovery.find(finding, method, size=size, threshold=threshold)
-    return Circuit(
-        recipe=model.recipe(judged.clean, seed=seed),
-        task=task,
-        method=method,
-        threshold=threshold if method == "acdc" else None,
-        ablation=ablation,
-        metric=metrics.resolve(metric),
+    least = _THRESHOLD if threshold is None else threshold
+    made = discovery.find(finding, method, size=size, threshold=least)
+    about: dict[str, Any] = {
+        "recipe": model.recipe(judged.clean, seed=seed), "task": task, "method": method, "ablation": ablation,
+        "threshold": least if method == "acdc" else None, "metric": metrics.resolve(metric),
         **_found(model, finding, found, made),
-        **_worth(judging, made.kept, seed, leave_out=leave_out),
-        **_curve(judging, made.scored),
-    )
+    }  # fmt: skip
+    measures = partial(_worth, judging, made, seed, leave_out=leave_out)
+    return sweeps.told(measures, lambda worth: Circuit(**about, **worth))
 
 
-def _check(method: Method, size: float | None, metric: str, pairs: int) -> None:
+def _check(method: Method, size: float | None, threshold: float | None, metric: AnyMetric) -> None:
+    if method != "acdc" and threshold is not None:
+        raise ArgumentError(f"{method} has no threshold", "Leave it out, and give a size; or take method='acdc'.")
     if method == "acdc" and size is not None:
         raise ArgumentError("acdc finds its own size", "Leave size out; a larger threshold leaves fewer edges.")
     if method == "eap" and "reference" in metrics.needs(metric):
         raise ArgumentError(
             f"{metric} is measured from the clean prediction, where it has no slope", "Take method='eap-ig'."
         )
-    tasks.check_count(pairs)
 
 
-def _prompts(model: "Model", asked: tuple[Any, ...], metric: str, pairs: int, seed: int) -> tuple[Measured, Measured]:
+def _prompts(
+    model: "Model", asked: tuple[Any, ...], metric: AnyMetric, pairs: int, seed: int
+) -> tuple[Measured, Measured]:
     """What a circuit is found on, and what it is judged on: for a pair of one's own the same."""
     task, clean, corrupted, answer, foil = asked
     if task is not None:
@@ -333,16 +340,31 @@ def _found(model: "Model", finding: Faithfulness, found: Measured, made: Found) 
         "group": model.n_heads // model.n_kv_heads,
         "total": len(finding.circuits.graph),
         "edges": tuple(Wire(sender=ends[0], receiver=ends[1], value=value) for ends, value in values.items()),
+        "below": made.below,
     }
 
 
-def _worth(judging: Faithfulness, kept: "Kept", seed: int, *, leave_out: bool) -> dict[str, Any]:
-    """The fields about what a circuit does."""
-    graph = judging.circuits.graph
+_UNTAKEN: dict[str, Any] = {"random": (), "curve": (), "cpr": None, "cmd": None, "without": ()}
+
+
+def _worth(judging: Faithfulness, made: Found, seed: int, *, leave_out: bool) -> dict[str, Any]:
+    """The fields about what a circuit does, one measure after the other."""
+    found: dict[str, Any] = {**_UNTAKEN, **_faithful(judging, made.kept)}
+    left: list[Callable[[], dict[str, Any]]] = [
+        lambda: {"random": tuple(each.mean for each in judging.random(int(made.kept.sum()), _RANDOM, seed))},
+        *([] if made.scored is None else [partial(_curve, judging, made.scored)]),
+        *([partial(_without, judging, made.kept)] if leave_out else []),
+    ]
+    with telling(lambda _: {**found, "missing": len(left)}):
+        while left:
+            found |= left[0]()
+            del left[0]
+    return found
+
+
+def _faithful(judging: Faithfulness, kept: "Kept") -> dict[str, Any]:
     faithful = judging.of(kept[None])[0]
     start, end = float(judging.corrupted.mean()), float(judging.clean.mean())
-    nodes = faithfulness.by_node(graph, kept) if leave_out else {}
-    losses = judging.without(kept, list(nodes.values()))
     return {
         "judged_on": len(judging.circuits),
         "clean_score": end,
@@ -350,23 +372,23 @@ def _worth(judging: Faithfulness, kept: "Kept", seed: int, *, leave_out: bool) -
         "score": start + faithful.mean * (end - start),
         "faithfulness": _share(faithful),
         "rest": _share(judging.completeness(kept)),
-        "random": tuple(each.mean for each in judging.random(int(kept.sum()), _RANDOM, seed)),
-        "without": tuple(Loss(node=node, loss=loss) for node, loss in zip(nodes, losses, strict=True)),
     }
 
 
-def _curve(judging: Faithfulness, scored: "Scored | None") -> dict[str, Any]:
+def _without(judging: Faithfulness, kept: "Kept") -> dict[str, Any]:
+    nodes = faithfulness.by_node(judging.circuits.graph, kept)
+    losses = judging.without(kept, list(nodes.values()))
+    return {"without": tuple(Loss(node=node, loss=loss) for node, loss in zip(nodes, losses, strict=True))}
+
+
+def _curve(judging: Faithfulness, scored: "Scored") -> dict[str, Any]:
     """The fields about circuits of all sizes."""
-    if scored is None:
-        return {"curve": (), "cpr": None, "cmd": None}
     kept = faithfulness.curve(scored, selection.top)
     faithful = judging.of(torch.stack(kept))
     cpr, cmd = faithfulness.areas(SIZES, [each.mean for each in faithful])
-    sizes = (
-        Size(share=share, edges=int(each.sum()), faithfulness=_share(worth))
-        for share, each, worth in zip(SIZES, kept, faithful, strict=True)
-    )
-    return {"curve": tuple(sizes), "cpr": cpr, "cmd": cmd}
+    rows = zip(SIZES, map(torch.sum, kept), map(_share, faithful), strict=True)
+    sizes = tuple(Size(share=share, edges=int(edges), faithfulness=worth) for share, edges, worth in rows)
+    return {"curve": sizes, "cpr": cpr, "cmd": cmd}
 
 
 def _share(worth: "Worth") -> Share:

@@ -7,6 +7,7 @@ patched one by one (exact), or estimated by edge attribution patching (eap: Syed
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -16,14 +17,15 @@ from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import contrast, edge_patching, sweeps
 from fluoroscope.methods import edges as methods
-from fluoroscope.methods.graph import Edge
+from fluoroscope.methods.graph import Edge, graph
 from fluoroscope.methods.ranks import spearman
 from fluoroscope.methods.sweeps import Sweep
 from fluoroscope.patched import Patched
+from fluoroscope.progress import telling
 from fluoroscope.render.text import number
 from fluoroscope.render.text import share as share_text
 from fluoroscope.result import Record
-from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName
+from fluoroscope.signature import AnyMetric, AnyPrompt, AnyToken, Direction
 from fluoroscope.views import Column, Graph, Row, Table, View
 from fluoroscope.wiring import Wire
 
@@ -86,11 +88,12 @@ class Edges(Patched):
             f"{wiring.label(each.sender)} → {wiring.label(each.receiver, self.group)} {share_text(each.effect)}"
             for each in self.top[:3]
         )
-        first = f"Of {total:,} edges, {_BY[self.method]}, the largest {self.verb().removesuffix('s')} {asked}: {told}"
+        by, does = _BY[self.method], self.verb().removesuffix("s")
+        first = f"{self.partial()}Of {total:,} edges, {by}, the largest {does} {asked}: {told}"
         if self.agreement is None or self.method == "exact":
-            return f"{first}."
+            return f"{first}.{self.doubts()}"
         return f"{first}; over these {len(self.top)} it agrees with exact patching at a rank correlation of " + (
-            f"{number(self.agreement)}."
+            f"{number(self.agreement)}.{self.doubts()}"
         )
 
     def views(self) -> list[View]:
@@ -139,7 +142,7 @@ def edges(
     answer: AnyToken | None = None,
     foil: AnyToken | None = None,
     method: Literal["exact", "eap", "eap-ig"] = "eap-ig",
-    metric: MetricName = "logit_diff",
+    metric: AnyMetric = "logit_diff",
     direction: Direction = "noise",
     steps: int = 5,
     top_k: int = 20,
@@ -176,20 +179,24 @@ def edges(
     unit = (1 if direction == "denoise" else -1) / float(ends.clean[0] - ends.corrupted[0])
     sides = reversed(sweep.sides) if direction == "denoise" else sweep.sides
     base, donor = (side[0] for side in sides)
-    scored = _scored(model, base, donor, measured, method, steps, budget)
-    top = scored.ranked(min(top_k, len(scored)))
-    exact = scored if method == "exact" else _checked(model, base, donor, measured, scored, top, budget)
-    return Edges(
-        **patched.fields(model, sweep, ends, told, against),
-        metric=metric,
-        method=method,
-        steps=steps if method == "eap-ig" else None,
-        group=model.n_heads // model.n_kv_heads,
-        **_effects(scored, exact, top, unit),
-    )
+    about = patched.fields(model, sweep, ends, told, against)
+
+    def result(found: _Found) -> Edges:
+        about["missing"] = _missing(model, found, method, top_k)
+        return Edges(
+            **about,
+            metric=metrics.resolve(metric),
+            method=method,
+            steps=steps if method == "eap-ig" else None,
+            group=model.n_heads // model.n_kv_heads,
+            **_effects(found, top_k, unit),
+        )
+
+    runs = _Runs(model, base, donor, measured, budget << 20)
+    return sweeps.told(lambda: _exactly(runs) if method == "exact" else _checked(runs, method, steps, top_k), result)
 
 
-def _check(method: Method, metric: str, direction: Direction, top_k: int) -> None:
+def _check(method: Method, metric: AnyMetric, direction: Direction, top_k: int) -> None:
     if top_k < 1:
         raise ArgumentError(f"top_k={top_k} shows nothing", "Give at least 1.")
     if method == "eap" and direction == "noise" and "reference" in metrics.needs(metric):
@@ -199,30 +206,61 @@ def _check(method: Method, metric: str, direction: Direction, top_k: int) -> Non
         )
 
 
-def _scored(
-    model: "Model", base: "Tokens", donor: "Tokens", metric: "Metric", method: Method, steps: int, budget: int
-) -> "Scored":
-    if method == "exact":
-        return edge_patching.exact(model, base, donor, metric, budget=budget << 20)
-    if method == "eap":
-        return methods.linear(model, base, donor, metric)
-    return methods.integrated(model, base, donor, metric, steps=steps)
+@dataclass(frozen=True)
+class _Runs:
+    """Two runs, what is measured at the end of the first, and the bytes that a sweep may hold beside them."""
+
+    model: "Model"
+    base: "Tokens"
+    donor: "Tokens"
+    metric: "Metric"
+    budget: int
+
+    def exact(self, only: torch.Tensor | None = None) -> "Scored":
+        return edge_patching.exact(self.model, self.base, self.donor, self.metric, only=only, budget=self.budget)
 
 
-def _checked(
-    model: "Model", base: "Tokens", donor: "Tokens", metric: "Metric", scored: "Scored", top: Ranked, budget: int
-) -> "Scored":
-    """The largest estimates, patched."""
+@dataclass(frozen=True)
+class _Found:
+    """Edges with the scores that the method gives them, and those that were patched."""
+
+    scored: "Scored"
+    exact: "Scored"
+
+    def top(self, count: int) -> Ranked:
+        """The largest that were patched."""
+        known = set(self.exact.edges)
+        return [each for each in self.scored.ranked(count) if each[0] in known]
+
+
+def _exactly(runs: _Runs) -> _Found:
+    with telling(lambda found: found and _Found(found, found)):
+        scored = runs.exact()
+    return _Found(scored, scored)
+
+
+def _checked(runs: _Runs, method: Method, steps: int, top_k: int) -> _Found:
+    """Estimates, of which the largest are patched."""
+    asked = runs.model, runs.base, runs.donor, runs.metric
+    scored = methods.linear(*asked) if method == "eap" else methods.integrated(*asked, steps=steps)
     only = torch.zeros_like(scored.exists)
-    for edge, _ in top:
+    for edge, _ in scored.ranked(top_k):
         only[scored.place(edge)] = True
-    return edge_patching.exact(model, base, donor, metric, only=only, budget=budget << 20)
+    with telling(lambda found: found and _Found(scored, found)):
+        return _Found(scored, runs.exact(only))
 
 
-def _effects(scored: "Scored", exact: "Scored", top: Ranked, unit: float) -> dict[str, Any]:
+def _missing(model: "Model", found: _Found, method: Method, top_k: int) -> int:
+    """How many edges a cancelled run had not patched of those that it was to patch."""
+    wanted = len(graph(model)) if method == "exact" else min(top_k, len(found.scored))
+    return max(0, wanted - len(found.exact))
+
+
+def _effects(found: _Found, top_k: int, unit: float) -> dict[str, Any]:
     """The fields about edges; `unit` makes a change of the metric a share."""
+    scored, top = found.scored, found.top(top_k)
     rows = zip((scored.mean.double() * unit).tolist(), scored.exists.tolist(), strict=True)
-    truth = [exact.score(edge) for edge, _ in top]
+    truth = [found.exact.score(edge) for edge, _ in top]
     told = zip(top, truth, strict=True)
     guessed = torch.tensor([value for _, value in top])
     return {

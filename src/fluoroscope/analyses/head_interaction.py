@@ -7,7 +7,7 @@ that it stands in for is gone, so both together do less than the sum where each 
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from fluoroscope import offer, patched
+from fluoroscope import metrics, offer, patched
 from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import contrast, interactions, sweeps
@@ -15,7 +15,7 @@ from fluoroscope.patched import Patched
 from fluoroscope.render.text import counted
 from fluoroscope.render.text import share as share_text
 from fluoroscope.result import number as finite
-from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName, Precision
+from fluoroscope.signature import AnyMetric, AnyPrompt, AnyToken, Direction, Precision
 from fluoroscope.sites import Site
 from fluoroscope.views import Bar, Bars, Heatmap, Mark, View
 
@@ -90,7 +90,7 @@ class HeadInteraction(Patched):
         )  # fmt: skip
         told = [*self._told(1), *self._told(-1)]
         pairs = "; ".join(told) or f"no two differ from their sum by {share_text(_WORTH)}"
-        return f"{self.partial()}Of the {self.asked()} ({self.gap()}), {whole}{pairs}."
+        return f"{self.partial()}Of the {self.asked()} ({self.gap()}), {whole}{pairs}.{self.doubts()}"
 
     def _told(self, sign: int) -> list[str]:
         """The pairs that do more, or less, than their sum, in words; nothing where none does."""
@@ -151,7 +151,7 @@ def head_interaction(
     position: int | None = None,
     answer: AnyToken | None = None,
     foil: AnyToken | None = None,
-    metric: MetricName = "logit_diff",
+    metric: AnyMetric = "logit_diff",
     direction: Direction = "denoise",
     precision: Precision = "float32",
     budget: int = 1024,
@@ -194,7 +194,7 @@ def head_interaction(
     def result(found: "Effects") -> HeadInteraction:
         about = patched.fields(model, sweep, found, told, against)
         position = None if places is None else places[0]
-        return HeadInteraction(**about, metric=metric, position=position, **_numbers(group, found))
+        return HeadInteraction(**about, metric=metrics.resolve(metric), position=position, **_numbers(group, found))
 
     return sweeps.told(lambda: sweep.effects(interactions.parts(group, places), measured), result)
 

@@ -7,14 +7,14 @@ al. 2022, "Interpretability in the Wild".
 
 from typing import TYPE_CHECKING, Literal, cast
 
-from fluoroscope import patched
+from fluoroscope import metrics, patched
 from fluoroscope.arguments import checked
 from fluoroscope.methods import contrast, sweeps
 from fluoroscope.patched import Patched
 from fluoroscope.render.text import quoted
 from fluoroscope.render.text import share as share_text
 from fluoroscope.result import number as finite
-from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName, Precision
+from fluoroscope.signature import AnyMetric, AnyPrompt, AnyToken, Direction, Precision
 from fluoroscope.sites import Site, by_layer
 from fluoroscope.views import Bar, Bars, HeadGrid, Heatmap, Mark, View
 
@@ -61,12 +61,13 @@ class HeadPatching(Patched):
 
     def summary(self) -> str:
         ranked = self.heads()
-        first = ", ".join(f"{self._label(site, place)} {share_text(share)}" for site, place, share in ranked[:3])
+        first = patched.most([(self._label(site, place), share) for site, place, share in ranked])
         many = sum(abs(share) >= _WORTH for _, _, share in ranked)
+        measured = "measured " if self.missing else ""
         counted = "heads" if self.positions is None else "heads and tokens"
         return (
             f"{self.partial()}Of the {self.asked()} ({self.gap()}), single heads {self.verb().removesuffix('s')}: "
-            f"{first}; {many} of {len(ranked)} {counted} reach {share_text(_WORTH)}."
+            f"{first}; {many} of {len(ranked)} {counted} {measured}reach {share_text(_WORTH)}.{self.doubts()}"
         )
 
     def views(self) -> list[View]:
@@ -118,7 +119,7 @@ def head_patching(
     foil: AnyToken | None = None,
     positions: list[int] | None = None,
     part: Literal["z", "q", "k", "v", "pattern"] = "z",
-    metric: MetricName = "logit_diff",
+    metric: AnyMetric = "logit_diff",
     direction: Direction = "denoise",
     precision: Precision = "float32",
     budget: int = 1024,
@@ -149,16 +150,16 @@ def head_patching(
     sweep = sweeps.Sweep(model, [(clean, corrupted)], [part], direction, budget << 20, precision)
     asked = contrast.asked(model, answer, foil)
     measured, told, against = sweeps.measure(model, sweep, metric, asked.target, asked.foil)
-    places = None if positions is None else [sweep.position(position) for position in positions]
+    places = sweep.positions(positions)
     parts = [sweeps.Part((site,), None if place is None else (place,)) for site in sites for place in places or [None]]
     each = len(places or [None])
 
     def result(found: sweeps.Effects) -> HeadPatching:
         return HeadPatching(
             **patched.fields(model, sweep, found, told, against),
-            metric=metric,
+            metric=metrics.resolve(metric),
             part=part,
-            positions=None if places is None else tuple(places),
+            positions=places,
             effects=_grid(sites, found.shares[:, 0].tolist(), each, apart=places is not None),
             scores=_grid(sites, found.scores[:, 0].tolist(), each, apart=places is not None),
         )

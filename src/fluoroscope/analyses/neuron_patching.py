@@ -6,7 +6,7 @@ Every neuron of the MLPs is patched alone, in a run of its own, and each block's
 
 from typing import TYPE_CHECKING, Any
 
-from fluoroscope import patched
+from fluoroscope import metrics, patched
 from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import contrast, sweeps
@@ -14,7 +14,7 @@ from fluoroscope.patched import Patched
 from fluoroscope.render.text import quoted
 from fluoroscope.render.text import share as share_text
 from fluoroscope.result import number as finite
-from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName, Precision
+from fluoroscope.signature import AnyMetric, AnyPrompt, AnyToken, Direction, Precision
 from fluoroscope.sites import Site
 from fluoroscope.views import Bar, Bars, View
 
@@ -55,7 +55,7 @@ class NeuronPatching(Patched):
 
     def summary(self) -> str:
         ranked = self.neurons()
-        first = ", ".join(f"{site.label} {share_text(value)}" for site, value in ranked[:3])
+        first = patched.most([(site.label, value) for site, value in ranked])
         many = sum(abs(value) >= _WORTH for _, value in ranked)
         where = "" if self.position is None else f" at {quoted(self.clean[self.position])} {self.position}"
         blocks = [(value, layer) for value, layer in zip(self.together, self.layers, strict=True) if value is not None]
@@ -63,9 +63,14 @@ class NeuronPatching(Patched):
             f"; all neurons of block {max(blocks, key=lambda each: abs(each[0]))[1]} at once "
             f"{share_text(max((value for value, _ in blocks), key=abs))}"
         )  # fmt: skip
+        alone = (
+            f": {first}; {many} of {len(ranked)} {'measured ' if self.missing else ''}reach {share_text(_WORTH)}{most}"
+            if ranked
+            else f": none was measured{most}"
+        )
         return (
             f"{self.partial()}Of the {self.asked()} ({self.gap()}), single neurons{where} "
-            f"{self.verb().removesuffix('s')}: {first}; {many} of {len(ranked)} reach {share_text(_WORTH)}{most}."
+            f"{self.verb().removesuffix('s')}{alone}.{self.doubts()}"
         )
 
     def views(self) -> list[View]:
@@ -105,7 +110,7 @@ def neuron_patching(
     answer: AnyToken | None = None,
     foil: AnyToken | None = None,
     top_k: int = 20,
-    metric: MetricName = "logit_diff",
+    metric: AnyMetric = "logit_diff",
     direction: Direction = "denoise",
     precision: Precision = "float32",
     budget: int = 1024,
@@ -147,7 +152,7 @@ def neuron_patching(
         about = patched.fields(model, sweep, found, told, against)
         position = None if places is None else places[0]
         numbers = _numbers(blocks, units, found)
-        return NeuronPatching(**about, metric=metric, position=position, top_k=top_k, **numbers)
+        return NeuronPatching(**about, metric=metrics.resolve(metric), position=position, top_k=top_k, **numbers)
 
     return sweeps.told(lambda: sweep.effects(parts, measured), result)
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from fluoroscope import offer, patched
+from fluoroscope import metrics, offer, patched
 from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import contrast, readout, sweeps
 from fluoroscope.patched import UNITS, Patched
 from fluoroscope.render.text import counted, number, percent, quoted, share
 from fluoroscope.result import Record
-from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName
+from fluoroscope.signature import AnyMetric, AnyPrompt, AnyToken, Direction
 from fluoroscope.sites import Site
 from fluoroscope.views import Bar, Bars, Column, Row, Table, View
 
@@ -58,7 +58,7 @@ class PatchedRun(Patched):
     tokens: tuple[Told, ...]
 
     def summary(self) -> str:
-        unit = UNITS[self.metric]
+        unit = UNITS.get(self.metric, "")
         first = max(self.tokens, key=lambda token: token.before)
         then = self.tokens[0]
         leads = f"{quoted(then.piece)} leads still" if then.id == first.id else (
@@ -67,7 +67,7 @@ class PatchedRun(Patched):
         return (
             f"{self._named()}{self._where()} {self._does()} {share(self.effect)} of the {self.asked()}: from "
             f"{number(self.before)} to {number(self.after)}{f' {unit}' if unit else ''}, where the other prompt has "
-            f"{number(self._end())}; {leads}, with {percent(then.after)}."
+            f"{number(self._end())}; {leads}, with {percent(then.after)}.{self.doubts()}"
         )
 
     def _does(self) -> str:
@@ -90,7 +90,7 @@ class PatchedRun(Patched):
         scores = Bars(
             title=f"The {self.asked()}",
             caption=f"After the {ends[0]} prompt as it is, with the patch, and after the {ends[1]} prompt.",
-            unit=UNITS[self.metric],
+            unit=UNITS.get(self.metric, ""),
             signed=True,
             items=(
                 Bar(label=ends[0], value=self.before),
@@ -117,7 +117,7 @@ def patched_run(
     positions: list[int] | None = None,
     answer: AnyToken | None = None,
     foil: AnyToken | None = None,
-    metric: MetricName = "logit_diff",
+    metric: AnyMetric = "logit_diff",
     direction: Direction = "denoise",
     budget: int = 1024,
 ) -> PatchedRun:
@@ -145,9 +145,7 @@ def patched_run(
     sweep = sweeps.Sweep(model, [(clean, corrupted)], names, direction, budget << 20)
     asked = contrast.asked(model, answer, foil)
     measured, told, against = sweeps.measure(model, sweep, metric, asked.target, asked.foil)
-    places = None if positions is None else tuple(dict.fromkeys(map(sweep.position, positions)))
-    if places == ():
-        raise ArgumentError("positions=[] names no token", "Leave it out for all tokens.")
+    places = sweep.positions(positions)
     variant = sweep.patched(sweeps.Part(tuple(chosen), places), 0)
     found = sweep.measured([variant], measured)
     logits = next(sweep.replay.logits([variant]))[1][0, 0]
@@ -155,7 +153,7 @@ def patched_run(
     base, donor = reversed(ends) if direction == "denoise" else ends
     return PatchedRun(
         **patched.fields(model, sweep, found, told, against),
-        metric=metric,
+        metric=metrics.resolve(metric),
         sites=tuple(map(str, chosen)),
         positions=places,
         before=float((found.corrupted if direction == "denoise" else found.clean)[0]),

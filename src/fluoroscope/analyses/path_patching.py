@@ -8,14 +8,13 @@ with Path Patching".
 from math import isfinite
 from typing import TYPE_CHECKING, Literal
 
-from fluoroscope import patched
+from fluoroscope import metrics, patched
 from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import contrast, paths, sweeps
 from fluoroscope.patched import Patched
-from fluoroscope.render.text import share
 from fluoroscope.result import Record
-from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName, Precision
+from fluoroscope.signature import AnyMetric, AnyPrompt, AnyToken, Direction, Precision
 from fluoroscope.sites import Site, by_layer
 from fluoroscope.views import Bar, Bars, HeadGrid, View
 
@@ -42,9 +41,8 @@ class Sender(Record):
 
     @property
     def label(self) -> str:
-        """L2H3, MLP 2 or embed."""
-        site = Site.parse(self.site)
-        return f"MLP {site.layer}" if site.name == "mlp_out" else site.label
+        """L2H3, MLP 2 or token embedding."""
+        return patched.part(Site.parse(self.site))
 
 
 class PathPatching(Patched):
@@ -70,10 +68,10 @@ class PathPatching(Patched):
         return sorted(self.senders, key=lambda sender: -abs(sender.effect))
 
     def summary(self) -> str:
-        first = ", ".join(f"{sender.label} {share(sender.effect)}" for sender in self.top()[:3])
+        first = patched.most([(sender.label, sender.effect) for sender in self.top()])
         does = self.verb().removesuffix("s")
         through = f"Through {self._through()}, single parts {does} of the {self.asked()} ({self.gap()}): {first}."
-        return self.partial() + through
+        return self.partial() + through + self.doubts()
 
     def _through(self) -> str:
         if self.receivers == ("logits",):
@@ -112,7 +110,7 @@ def path_patching(
     foil: AnyToken | None = None,
     positions: list[int] | None = None,
     hold_mlps: bool = False,
-    metric: MetricName = "logit_diff",
+    metric: AnyMetric = "logit_diff",
     direction: Direction = "noise",
     precision: Precision = "float32",
     budget: int = 1024,
@@ -145,14 +143,14 @@ def path_patching(
     sweep = sweeps.Sweep(model, [(clean, corrupted)], paths.needed(reading), direction, budget << 20, precision)
     asked = contrast.asked(model, answer, foil)
     measured, told, against = sweeps.measure(model, sweep, metric, asked.target, asked.foil)
-    places = None if positions is None else tuple(sweep.position(position) for position in positions)
+    places = sweep.positions(positions)
     sending = paths.senders(model, reading)
     parts = [sweeps.Part((site,), places) for site in sending]
 
     def result(found: sweeps.Effects) -> PathPatching:
         return PathPatching(
             **patched.fields(model, sweep, found, told, against),
-            metric=metric,
+            metric=metrics.resolve(metric),
             receivers=tuple(map(str, reading)),
             readers=tuple(tuple(head.label for head in paths.readers(model, site)) for site in reading),
             hold_mlps=hold_mlps,

@@ -5,9 +5,9 @@ and values, and so on. Every edge is patched in truth and measured at the answer
 the Wild", found the circuit of indirect object identification so.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fluoroscope import patched
+from fluoroscope import metrics, patched
 from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import contrast, path_trees, paths, sweeps
@@ -15,7 +15,7 @@ from fluoroscope.methods.path_trees import Growth
 from fluoroscope.patched import Patched
 from fluoroscope.render.text import counted, share
 from fluoroscope.result import Record
-from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName, Precision
+from fluoroscope.signature import AnyMetric, AnyPrompt, AnyToken, Direction, Precision
 from fluoroscope.sites import Site
 from fluoroscope.views import Edge, Graph, Node, View
 
@@ -75,9 +75,11 @@ class PathTree(Patched):
 
     def summary(self) -> str:
         what, measured = f"the {self.asked()} ({self.gap()})", counted(self.measured, "edge")
+        partial = f"Partial, {counted(self.missing, 'receiver')} not looked into. " if self.missing else ""
         if not self.links:
             least = share(self.threshold)
-            return f"Of {what}, no part {self.verb()} {least} by the direct path to the logits, of {measured} measured."
+            none = f"no part {self.verb()} {least} by the direct path to the logits"
+            return f"{partial}Of {what}, {none}, of {measured} measured.{self.doubts()}"
         told = [f"{self.verb()} {share(self.links[self.chain[0]].effect)} by the direct path to the logits"]
         names = [_label(self.links[index].sender) for index in self.chain]
         for link, read in zip((self.links[index] for index in self.chain[1:]), names, strict=False):
@@ -85,8 +87,8 @@ class PathTree(Patched):
             told.append(f"{share(link.effect)} through {through}")
         steps = ", ".join(f"{name} {step}" for name, step in zip(names, told, strict=True))
         return (
-            f"The strongest chain back from {what}: {steps}; {len(self.links)} of {measured} reach "
-            f"{share(self.threshold)} and are drawn."
+            f"{partial}The strongest chain back from {what}: {steps}; {len(self.links)} of {measured} reach "
+            f"{share(self.threshold)} and are drawn.{self.doubts()}"
         )
 
     def views(self) -> list[View]:
@@ -126,7 +128,7 @@ def path_tree(
     depth: int = 3,
     threshold: float = 0.05,
     hold_mlps: bool = True,
-    metric: MetricName = "logit_diff",
+    metric: AnyMetric = "logit_diff",
     direction: Direction = "noise",
     precision: Precision = "float32",
     budget: int = 1024,
@@ -160,19 +162,21 @@ def path_tree(
     sweep = sweeps.Sweep(model, [(clean, corrupted)], names, direction, budget << 20, precision)
     asked = contrast.asked(model, answer, foil)
     measured, told, against = sweeps.measure(model, sweep, metric, asked.target, asked.foil)
-    edges, count = path_trees.tree(sweep, measured, Growth(top_k, depth, threshold, hold_mlps))
-    ends = sweep.effects([], measured)
-    return PathTree(
-        **patched.fields(model, sweep, ends, told, against),
-        metric=metric,
-        top_k=top_k,
-        depth=depth,
-        threshold=threshold,
-        hold_mlps=hold_mlps,
-        links=tuple(_link(model, edge) for edge in edges),
-        chain=tuple(edges.index(edge) for edge in path_trees.chain(edges)),
-        measured=count,
-    )
+    about = patched.fields(model, sweep, sweep.effects([], measured), told, against)
+    asks: dict[str, Any] = {"top_k": top_k, "depth": depth, "threshold": threshold, "hold_mlps": hold_mlps}
+
+    def result(found: path_trees.Tree) -> PathTree:
+        about["missing"] = found.missing
+        return PathTree(
+            **about,
+            **asks,
+            metric=metrics.resolve(metric),
+            links=tuple(_link(model, edge) for edge in found.edges),
+            chain=tuple(found.edges.index(edge) for edge in path_trees.chain(found.edges)),
+            measured=found.measured,
+        )
+
+    return sweeps.told(lambda: path_trees.tree(sweep, measured, Growth(*asks.values())), result)
 
 
 def _check(top_k: int, depth: int, threshold: float) -> None:
@@ -194,8 +198,7 @@ def _link(model: "Model", edge: path_trees.Edge) -> Link:
 
 
 def _label(name: str) -> str:
-    site = Site.parse(name)
-    return f"MLP {site.layer}" if site.name == "mlp_out" else site.label
+    return patched.part(Site.parse(name))
 
 
 def _node(name: str) -> Node:
@@ -203,4 +206,4 @@ def _node(name: str) -> Node:
     site = Site.parse(name)
     kinds = {"z": (2 * (site.layer or 0), "head"), "mlp_out": (2 * (site.layer or 0) + 1, "MLP")}
     rank, group = kinds.get(site.name, (-1, "embedding") if name == "embed" else (1 << 20, "answer"))
-    return Node(id=name, rank=rank, group=group, label=_label(name), site=name)
+    return Node(id=name, rank=rank, group=group, label=_label(name).removeprefix("token "), site=name)

@@ -227,7 +227,7 @@ def task_patching(
         task: whose pairs to make, such as ioi, induction, facts or greater_than; with a file, what to call its pairs.
         variant: another form of the task, such as abc of ioi, or another reading of a file.
         file: text file of pairs to read: CSV, TSV, JSON or JSON lines, in any of the field's formats.
-        pairs: how many.
+        pairs: how many; of a file at most, where it has fewer.
         seed: of the draw of pairs, and of which pair gives values to which.
         part: what is patched: a head's output z, its q, k, v or pattern, or a whole block's stream, attention or MLP.
         positions: the tokens at which, each apart: indices (-1 is the last) or roles that the task names, such as S2;
@@ -296,7 +296,7 @@ def _dataset(model: "Model", task: str, variant: str | None, file: str | None, p
     tasks.check_count(pairs)
     if file is None:
         return tasks.make(task, model, pairs, seed=seed, variant=variant)
-    return replace(tasks.read(file, model, n=pairs, seed=seed, variant=variant), name=task)
+    return replace(tasks.read(file, model, n=pairs, seed=seed, variant=variant, fewer=True), name=task)
 
 
 def _places(dataset: tasks.Dataset, sweep: Sweep, positions: list[str] | None, part: str) -> "list[Place]":

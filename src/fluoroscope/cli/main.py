@@ -89,8 +89,8 @@ def outcome(arguments: list[str], command: click.Command = cli) -> int:
         _check_text(arguments)
         command.main(arguments, prog_name=command.name, standalone_mode=False)
     except Cancelled as stopped:
-        hint = "What was printed is partial: it is what was measured before. No file was written."
-        derived.complain("stopped", "" if stopped.partial is None else hint)
+        printed = "What was printed is partial: it is what was measured before. No file was written."
+        derived.complain("stopped", f"{stopped.message}." if stopped.partial is None else printed)
         return 130
     except (click.Abort, KeyboardInterrupt):
         derived.complain("stopped", "")

@@ -17,6 +17,8 @@ Method = Literal["eap-ig", "eap", "exact", "acdc"]
 
 FAITHFUL = 0.95
 """What a circuit has to do, by default, of what the model does."""
+LADDER = (*SIZES[:-2], 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""The sizes among which one is chosen: MIB's, and finer ones where those are far apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,17 +27,19 @@ class Found:
 
     Args:
         scored: the graph with what cutting each edge adds to the metric; None for ACDC, which scores none.
+        below: the largest share of all edges that was looked at and did too little; None where no size was chosen.
     """
 
     kept: Kept
     scored: Graph | None
+    below: float | None = None
 
 
 def find(finding: Faithfulness, method: Method, *, size: float | None, threshold: float, steps: int = 5) -> Found:
     """The circuit of some pairs of prompts.
 
     Args:
-        size: as `selection.size` takes it; None for the smallest of `faithfulness.SIZES` that does 95 %. ACDC has none.
+        size: as `selection.size` takes it; None for the smallest of `LADDER` that does 95 %. ACDC has none.
         threshold: of ACDC, in units of the metric.
         steps: of integrated gradients.
 
@@ -48,9 +52,14 @@ def find(finding: Faithfulness, method: Method, *, size: float | None, threshold
         found = Found(acdc(runs, finding.metric, threshold, larger_is_worse=worse), None)
     else:
         scored = scores(finding, method, steps)
-        found = Found(selection.top(scored, _count(scored, finding, size)), scored)
+        count, below = (selection.size(scored, size), None) if size is not None else _count(scored, finding)
+        found = Found(selection.top(scored, count), scored, below)
     if not bool(found.kept.any()):
-        raise ArgumentError("no edge is left in the circuit", "Ask for a larger size, or a smaller threshold.")
+        one = " From 1 on a size is a number of edges: 0.1 is a tenth of all." if size is not None and size >= 1 else ""
+        raise ArgumentError(
+            "no edge is left in the circuit: none of those chosen lie on a way from an embedding to the logits",
+            f"Ask for {'a smaller threshold' if method == 'acdc' else 'a larger size'}.{one}",
+        )
     return found
 
 
@@ -76,10 +85,8 @@ def values(finding: Faithfulness, found: Found) -> dict[Edge, float]:
     return {edge: -found.scored.score(edge) / way for edge in parts}
 
 
-def _count(scored: Graph, finding: Faithfulness, size: float | None) -> int:
-    """How many edges: as asked for, or those of the first circuit on the curve that does enough."""
-    if size is not None:
-        return selection.size(scored, size)
-    faithful = finding.of(torch.stack(faithfulness.curve(scored, selection.top)))
-    enough = next((share for share, each in zip(SIZES, faithful, strict=True) if each.mean >= FAITHFUL), 1.0)
-    return max(1, int(enough * len(scored)))
+def _count(scored: Graph, finding: Faithfulness) -> tuple[int, float]:
+    """How many edges the first circuit on the ladder has that does enough, and the share that did too little."""
+    faithful = finding.of(torch.stack(faithfulness.curve(scored, selection.top, LADDER)))
+    step = next((step for step, each in enumerate(faithful) if each.mean >= FAITHFUL), len(LADDER) - 1)
+    return max(1, int(LADDER[step] * len(scored))), LADDER[step - 1] if step else 0.0

@@ -7,6 +7,7 @@ Patching"; Syed et al. 2023).
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ from fluoroscope.methods import slopes
 from fluoroscope.methods.graph import Graph, graph, outputs, written
 from fluoroscope.metrics import Metric
 from fluoroscope.modules import submodule
-from fluoroscope.progress import track
+from fluoroscope.progress import telling, track
 from fluoroscope.replay import Replay
 from fluoroscope.rows import Patch
 from fluoroscope.run import outside
@@ -67,6 +68,7 @@ def exact(
         ArgumentError: prompts of unequal length, or one copy alone is beyond the budget.
         TokenError: a prompt has no such position.
         UnavailableError: what the parts of this model write or read cannot be told apart.
+        Cancelled: with the graph of the edges that were patched, if there are any.
     """
     whole = graph(model)
     end = Site("resid_post", model.n_layers - 1)
@@ -76,11 +78,20 @@ def exact(
     sweep = _Edges(replay, whole, wanted, _added(model, base, donor))
     plain = _plain(replay, metric)
     scores = torch.zeros(len(base), *whole.exists.shape, dtype=torch.float64)
-    for layer in track(range(model.n_layers + 1), "edges"):
-        edges = list(sweep.into_logits() if layer == model.n_layers else sweep.into(layer))
-        for edge, score in zip(edges, _scored(replay, edges, metric).tolist(), strict=True):
-            scores[edge.pair, edge.sender, edge.receiver] = score - plain[edge.pair]
+    done = torch.zeros_like(wanted)
+    with telling(lambda _: replace(whole, exists=done.clone(), scores=scores.clone()) if bool(done.any()) else None):
+        for layer in track(range(model.n_layers + 1), "edges"):
+            edges = list(sweep.into_logits() if layer == model.n_layers else sweep.into(layer))
+            for edge, score in zip(edges, _scored(replay, edges, metric).tolist(), strict=True):
+                scores[edge.pair, edge.sender, edge.receiver] = score - plain[edge.pair]
+            done |= wanted & _of_block(whole, layer, model.n_layers)
     return whole.scored(scores)
+
+
+def _of_block(whole: Graph, layer: int, n_layers: int) -> Bool[Tensor, "receiver"]:
+    """The receivers of a block; of the one behind the last, the logits."""
+    names = ("logits",) if layer == n_layers else (f"L{layer}H", f"mlp.{layer}")
+    return torch.tensor([each.startswith(names[0]) or each == names[-1] for each in whole.receivers])
 
 
 def _added(model: "Model", base: Tokens, donor: Tokens | Added) -> Added:

@@ -11,7 +11,7 @@ from typing import get_args
 from fluoroscope.methods import paths
 from fluoroscope.methods.sweeps import Part, Sweep
 from fluoroscope.metrics import Metric
-from fluoroscope.progress import report
+from fluoroscope.progress import report, telling
 from fluoroscope.sites import Site
 
 LOGITS = Site("logits")
@@ -52,33 +52,52 @@ class Growth:
     hold_mlps: bool
 
 
-def tree(sweep: Sweep, metric: Metric, growth: Growth) -> tuple[list[Edge], int]:
-    """The edges, level by level and the largest first, and how many were measured.
+@dataclass(frozen=True)
+class Tree:
+    """What was found.
 
-    Every node is looked into once, from the level where it is first met.
+    Args:
+        edges: level by level and the largest first.
+        measured: how many were measured.
+        missing: how many receivers of the last level a cancelled run had not looked into.
+    """
+
+    edges: tuple[Edge, ...]
+    measured: int
+    missing: int = 0
+
+
+def tree(sweep: Sweep, metric: Metric, growth: Growth) -> Tree:
+    """The edges back from the logits. Every node is looked into once, from the level where it is first met.
 
     Raises:
-        Cancelled: between blocks.
+        Cancelled: between blocks, with what was found, if that is anything.
         ArgumentError: beyond the budget.
     """
     found: list[Edge] = []
-    level, known, measured = [LOGITS], {LOGITS}, 0
+    level, known = [LOGITS], {LOGITS}
     shared: dict[Site, list[Edge]] = {}
-    for depth in range(growth.depth):
-        reading = [(node, receiver) for node in level for receiver in receivers(sweep, node)]
-        level = []
-        for done, (node, receiver) in enumerate(reading):
+    reading: list[tuple[Site, Site]] = []
+    done = 0
+
+    def so_far() -> Tree:
+        return Tree(tuple(found), sum(map(len, shared.values())), len(reading) - done)
+
+    with telling(lambda _: so_far() if found else None):
+        for depth in range(growth.depth):
+            reading, level = [(node, receiver) for node in level for receiver in receivers(sweep, node)], []
+            for done, (node, receiver) in enumerate(reading):
+                report(f"level {depth + 1}", done, len(reading))
+                if receiver not in shared:
+                    shared[receiver] = _into(sweep, metric, receiver, growth.hold_mlps)
+                for edge in _largest(shared[receiver], growth):
+                    found.append(Edge(edge.sender, receiver, node, edge.share, edge.score))
+                    if edge.sender not in known and edge.sender.layer is not None:
+                        known.add(edge.sender)
+                        level.append(edge.sender)
+            done = len(reading)
             report(f"level {depth + 1}", done, len(reading))
-            if receiver not in shared:
-                shared[receiver] = _into(sweep, metric, receiver, growth.hold_mlps)
-                measured += len(shared[receiver])
-            for edge in _largest(shared[receiver], growth):
-                found.append(Edge(edge.sender, receiver, node, edge.share, edge.score))
-                if edge.sender not in known and edge.sender.layer is not None:
-                    known.add(edge.sender)
-                    level.append(edge.sender)
-        report(f"level {depth + 1}", len(reading), len(reading))
-    return found, measured
+    return so_far()
 
 
 def receivers(sweep: Sweep, node: Site) -> list[Site]:

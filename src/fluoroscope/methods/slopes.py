@@ -32,6 +32,7 @@ Way = tuple[Site, Tensor, Tensor]
 """A site, its values at the start, and the difference to those at the end."""
 
 _TOKENS_AT_ONCE = 1024
+MOST_STEPS = 1024
 
 
 class Slopes:
@@ -150,8 +151,11 @@ def along(model: "Model", base: Tokens, sites: Sequence[Site], metric: Score, wa
     Raises:
         ArgumentError: fewer than one step.
     """
-    if steps < 1:
-        raise ArgumentError(f"{steps} steps are no way from one run to the other", "Give at least 1.")
+    if not 1 <= steps <= MOST_STEPS:
+        raise ArgumentError(
+            f"{steps:,} steps are no way from one run to the other",
+            f"Give 1 to {MOST_STEPS:,}; the error falls as the square of their number.",
+        )
     moved, start, difference = way
     together = max(1, _TOKENS_AT_ONCE // base.ids.numel())
     for first in track(range(0, steps, together), "integrated gradients"):

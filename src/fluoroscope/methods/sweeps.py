@@ -16,7 +16,7 @@ from torch import Tensor
 from fluoroscope import metrics
 from fluoroscope.errors import ArgumentError, UnavailableError
 from fluoroscope.methods import readout
-from fluoroscope.metrics import Metric
+from fluoroscope.metrics import Metric, Named
 from fluoroscope.progress import telling
 from fluoroscope.replay import Replay
 from fluoroscope.rows import Patch
@@ -117,6 +117,17 @@ class Sweep:
         """
         return self.sides[0][0].slots(0, position)[0]
 
+    def positions(self, positions: Sequence[int] | None) -> tuple[int, ...] | None:
+        """Several token indices, from 0 and each once; None for all tokens together.
+
+        Raises:
+            ArgumentError: the list is empty.
+            TokenError: there is no such token.
+        """
+        if positions is not None and not len(positions):
+            raise ArgumentError("positions=[] names no token", "Leave positions out, or name one at least.")
+        return None if positions is None else tuple(dict.fromkeys(map(self.position, positions)))
+
     def base(self, pair: int) -> int:
         """The row of the prompt that is patched."""
         return self._own + pair
@@ -148,6 +159,8 @@ class Sweep:
         reads = None if metric.weights is None or metric.reads is None else metric.reads.repeat(2, 1)
         ends = self.replay.base_logits(reads)[:, 0]
         clean, corrupted = (metric(side) if reads is None else metric.of_read(side) for side in ends.split(count))
+        if count == 1:
+            _check_gap(metric, ends, torch.cat([clean, corrupted]))
         effects = Effects(scores.view(-1, count), clean.to(scores), corrupted.to(scores), self.direction)
         with telling(lambda _: None if bool(scores.isnan().all()) else effects):
             for indices, logits in self.replay.logits(variants, reads):
@@ -227,7 +240,7 @@ def offered(model: "Model", name: str, *, whole: bool = False) -> list[Site]:
 
 
 def measure(
-    model: "Model", sweep: Sweep, metric: str, answer: tuple[int, ...], foil: tuple[int, ...]
+    model: "Model", sweep: Sweep, metric: Named, answer: tuple[int, ...], foil: tuple[int, ...]
 ) -> tuple[Metric, tuple[int, ...], tuple[int, ...]]:
     """The metric of one pair, and the tokens that it is about: without names, what the two runs say themselves.
 
@@ -241,13 +254,15 @@ def measure(
 def between(
     model: "Model",
     ends: tuple[Float[Tensor, "d_vocab"], Float[Tensor, "d_vocab"]],
-    metric: str,
+    metric: Named,
     answer: tuple[int, ...],
     foil: tuple[int, ...],
 ) -> tuple[Metric, tuple[int, ...], tuple[int, ...]]:
     """The same from the logits of the clean and of the corrupted run; raises as `measure` does."""
     clean, corrupted = ends
     needs = metrics.needs(metric)
+    if not isinstance(metric, str) and (answer or foil):
+        raise ArgumentError("a function of your own takes no answer and no foil", "Let it know its tokens itself.")
     if "answer" in needs and not answer:
         answer = (int(clean.argmax()),)
     if "foil" in needs and not foil:
@@ -260,6 +275,16 @@ def between(
     answer, foil = (ids if name in needs else () for name, ids in (("answer", answer), ("foil", foil)))
     of_pair = {name: [list(ids)] for name, ids in (("answer", answer), ("foil", foil)) if ids}
     return metrics.make(metric, reference=clean[None], **of_pair), answer, foil
+
+
+def _check_gap(metric: Metric, logits: Float[Tensor, "2 token"], ends: Float[Tensor, "2"]) -> None:
+    """Refuses a pair between whose scores lies nothing but rounding."""
+    clean, corrupted = ends.tolist()
+    if not abs(clean - corrupted) > metrics.rounding(metric, logits, ends):
+        raise ArgumentError(
+            f"clean and corrupted score the same, up to rounding: {clean:.6g} and {corrupted:.6g} in {metric.name}",
+            "Nothing can be recovered: take another metric, or corrupt what the answer depends on.",
+        )
 
 
 def _changed(clean: Tokens, corrupted: Tokens) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fluoroscope.errors import ArgumentError
 from fluoroscope.interventions import at, noise
 from fluoroscope.metrics import Metric
 from fluoroscope.progress import telling
@@ -78,7 +79,7 @@ def traced(
         budget: bytes that the sweep may hold beside the base runs.
 
     Raises:
-        ArgumentError: beyond the budget, before anything is restored.
+        ArgumentError: beyond the budget, before anything is restored, or so much noise that nothing is finite.
         Cancelled: with what there is, if that is anything.
     """
     drawn: list[Edits] = [{"embed": at(noise(noisy.std, noisy.seed + draw), subject)} for draw in range(noisy.samples)]
@@ -91,6 +92,12 @@ def traced(
     ]
     scores = torch.full((len(variants),), torch.nan, dtype=torch.float64)
     ends = metric.at([0] * (noisy.samples + 1))(replay.base_logits()[:, 0]).to(scores)
+
+    if not bool(ends.isfinite().all()):
+        raise ArgumentError(
+            f"with noise of standard deviation {noisy.std:.3g} the model gives no finite scores",
+            "Take a smaller strength; 3 is usual.",
+        )
 
     def found() -> Traced:
         effects = scores.view(len(sites), len(ids), noisy.samples) - ends[:-1]

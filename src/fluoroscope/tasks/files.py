@@ -34,7 +34,13 @@ KNOWN = "Known are CSV, TSV, JSON and JSON lines of the formats that fluoroscope
 
 
 def read(
-    path: str | Path, model: "Model", *, n: int | None = None, seed: int = 0, variant: str | None = None
+    path: str | Path,
+    model: "Model",
+    *,
+    n: int | None = None,
+    seed: int = 0,
+    variant: str | None = None,
+    fewer: bool = False,
 ) -> Dataset:
     """The pairs of a file that fit the tokenizer of a model; the others are dropped with the reason, by record.
 
@@ -44,12 +50,15 @@ def read(
         n: the first so many that fit; None takes all.
         seed: for formats that draw something.
         variant: another reading of formats that have one.
+        fewer: whether a file with less than `n` of them will do.
 
     Raises:
-        ArgumentError: a variant that the format does not have, or not one pair that fits, or fewer than `n`.
+        ArgumentError: a variant that the format does not have, or not one pair that fits, or too few.
         ArtifactError: a file that cannot be read, is of no known format, or a record of it that breaks it; by line.
     """
     path = Path(path)
+    if not path.exists():
+        raise ArtifactError(f"there is no file {str(path)!r}", KNOWN)
     rows, whole = _rows(path)
     found = formats.recognise(rows, whole)
     if found is None:
@@ -62,7 +71,7 @@ def read(
     pairs: list[Pair] = []
     for pair in islice(_fitting(path, found, rows, vocabulary, variant), n):
         pairs.append(pair)
-    if len(pairs) < (n or 1):
+    if len(pairs) < (1 if fewer else n or 1):
         raise ArgumentError(
             f"{path.name} has {len(pairs)} pairs for this tokenizer, {n or 1} were asked for: {vocabulary.why()}",
             f"Ask for at most {len(pairs)}." if pairs else INSTEAD,

@@ -8,6 +8,7 @@ import torch
 
 from fluoroscope import metrics, tasks
 from fluoroscope.methods import contrast, readout
+from fluoroscope.metrics import Named
 from fluoroscope.signature import AnyToken
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Measured:
         return next(texts), next(texts)
 
 
-def of_task(model: "Model", name: str, metric: str, count: int, seed: int = 0) -> tuple[Measured, Measured]:
+def of_task(model: "Model", name: str, metric: Named, count: int, seed: int = 0) -> tuple[Measured, Measured]:
     """So many pairs of a task, and as many others.
 
     Raises as `tasks.make` and `metrics.make` do.
@@ -62,7 +63,7 @@ def of_pair(
     model: "Model",
     clean: Any,
     corrupted: Any,
-    metric: str,
+    metric: Named,
     answer: AnyToken | None = None,
     foil: AnyToken | None = None,
 ) -> Measured:
@@ -81,7 +82,7 @@ def of_pair(
 
 
 def _measured(
-    model: "Model", clean: "Tokens", corrupted: "Tokens", metric: str, named: tuple[Sequence[Ids], Sequence[Ids]]
+    model: "Model", clean: "Tokens", corrupted: "Tokens", metric: Named, named: tuple[Sequence[Ids], Sequence[Ids]]
 ) -> Measured:
     ends = [model.trace(side).logits[torch.arange(len(side)), side.last] for side in (clean, corrupted)]
     answers, foils = (

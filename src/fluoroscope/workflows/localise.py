@@ -22,7 +22,7 @@ from fluoroscope.errors import ArgumentError, UnavailableError
 from fluoroscope.methods import contrast, sweeps
 from fluoroscope.methods.ranks import spearman
 from fluoroscope.patched import Patched
-from fluoroscope.progress import track
+from fluoroscope.progress import telling, track
 from fluoroscope.render.text import counted, number, quoted, share
 from fluoroscope.result import Record, Result
 from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName, OutputFile
@@ -84,11 +84,15 @@ class Localisation(Stepwise, Patched):
     furthest: Part | None
 
     def summary(self) -> str:
+        partial = f"Partial, {counted(self.missing, 'step')} of {len(_TITLES)} not made. " if self.missing else ""
+        of = f"{partial}Of the {self.asked()} ({self.gap()})"
+        if self.missing and self.heads is None and self.mlps is None:
+            return f"{of}, only {', '.join(name for name, _ in self.steps)} was come to.{self.doubts()}"
         if not self.parts:
-            return f"Of the {self.asked()} ({self.gap()}), no head and no MLP {self.verb()} anything by itself."
+            return f"{of}, no head and no MLP {self.verb()} anything by itself.{self.doubts()}"
         told = ", ".join(f"{self._label(part)} {share(part.exact)}{_alone(part)}" for part in self.parts[:3])
         meaning = "" if self.direct is None else "; directly is by the path to the logits alone"
-        return f"Of the {self.asked()} ({self.gap()}), the parts that {self._do()} most are {told}{meaning}."
+        return f"{of}, the parts that {self._do()} most are {told}{meaning}.{self.doubts()}"
 
     def views(self) -> list[View]:
         sentences, steps = dict(zip(("", *dict(self.steps)), self.narrative, strict=True)), dict(self.steps)
@@ -108,7 +112,7 @@ class Localisation(Stepwise, Patched):
             "prompt."
         )
         own = {"estimates": self._agreement, "direct": self._directly}
-        return (opening, *(own.get(name, step.summary)() for name, step in self.steps))
+        return (opening, *(own.get(name, step.summary)().removesuffix(self.doubts()) for name, step in self.steps))
 
     def _agreement(self) -> str:
         """What the estimates are worth."""
@@ -213,9 +217,15 @@ def localise(
     shared: dict[str, Any] = {"metric": metric, "direction": direction, "budget": budget}
     shared |= {name: contrast.spelled(ids) for name, ids in (("answer", told), ("foil", against)) if ids}
     journal = Journal(resume, about(fields["recipe"], "localise", top_k=top_k, **shared))
-    found, refused = _made(journal, _asks(partial(_given, model, clean, corrupted, shared), top_k))
-    result = Localisation(**fields, **found, **_compared(found, top_k), refused=refused, narrative=())
-    return result.model_copy(update={"narrative": result.told()})
+
+    def result(made: _Made) -> Localisation:
+        found, refused, missing = made
+        about_it = {**fields, "missing": missing, "refused": refused, "narrative": ()}
+        result = Localisation(**about_it, **found, **_compared(found, top_k))
+        return result.model_copy(update={"narrative": result.told()})
+
+    asks = _asks(partial(_given, model, clean, corrupted, shared), top_k)
+    return sweeps.told(lambda: _made(journal, asks), result)
 
 
 Ask = Callable[[], Result]
@@ -236,19 +246,29 @@ def _asks(given: Callable[..., Ask], top_k: int) -> dict[str, tuple[type[Result]
     }
 
 
-def _made(
-    journal: Journal, asks: Mapping[str, tuple[type[Result], Ask]]
-) -> tuple[dict[str, Result | None], tuple[str, ...]]:
+_Made = tuple[dict[str, Any], tuple[str, ...], int]
+"""Name -> step or None, why steps are missing, and how many were not come to."""
+
+
+def _made(journal: Journal, asks: Mapping[str, tuple[type[Result], Ask]]) -> _Made:
     """Every step, or the reason why it cannot be; a metric without a slope costs the estimates alone."""
     found: dict[str, Result | None] = dict.fromkeys(asks)
     refused: list[str] = []
-    for name in track(asks, "localise"):
-        causes = (UnavailableError, ArgumentError) if name == "estimates" else (UnavailableError,)
-        try:
-            found[name] = journal.step(name, *asks[name])
-        except causes as error:
-            refused.append(f"There is no step {name!r} here: {error.message}.")
-    return found, tuple(refused)
+    left = list(asks)
+
+    def so_far(_: object) -> _Made | None:
+        stopped = f"Not made, as the run was cancelled: {', '.join(left)}."
+        return (dict(found), (*refused, stopped), len(left)) if any(found.values()) else None
+
+    with telling(so_far):
+        for name in track(asks, "localise"):
+            causes = (UnavailableError, ArgumentError) if name == "estimates" else (UnavailableError,)
+            try:
+                found[name] = journal.step(name, *asks[name])
+            except causes as error:
+                refused.append(f"There is no step {name!r} here: {error.message}.")
+            left.remove(name)
+    return found, tuple(refused), 0
 
 
 def _compared(found: Mapping[str, Any], top_k: int) -> dict[str, Any]:
