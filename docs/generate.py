@@ -1,6 +1,6 @@
 """Writes the parts of the documentation that the code knows better: what stands between two markers.
 
-    python docs/generate.py            # writes
+    python docs/generate.py            # writes; of some pages alone, if they are named
     python docs/generate.py --check    # exits 1 and names the pages that are stale
 
 A marked part begins with `<!-- generated:NAME -->`, ends with `<!-- end -->`, and is made by the function NAME below.
@@ -12,7 +12,7 @@ import math
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -402,24 +402,26 @@ def _remade(match: re.Match[str]) -> str:
     return start + (old if _MEASURED.fullmatch(name) and _measured_again(old, new) else new) + end
 
 
-def stale() -> list[str]:
-    """The pages whose marked parts are not what the code says."""
-    return [page for page in PAGES if fresh(page) != (ROOT / page).read_text(encoding="utf8")]
+def stale(pages: Sequence[str] = PAGES) -> dict[str, str]:
+    """The pages whose marked parts are not what the code says, with what they should be."""
+    made = {page: fresh(page) for page in pages}
+    return {page: text for page, text in made.items() if text != (ROOT / page).read_text(encoding="utf8")}
 
 
 def main(arguments: list[str]) -> int:
     """The exit status of the command."""
-    if arguments not in ([], ["--check"]):
+    named = [each for each in arguments if each != "--check"]
+    if not set(named) <= set(PAGES):
         print(__doc__)
         return 2
-    pages = stale()
-    for page in pages:
-        if arguments:
+    found = stale(named or PAGES)
+    for page, text in found.items():
+        if "--check" in arguments:
             print(f"{page} is stale: run python docs/generate.py")
         else:
-            (ROOT / page).write_text(fresh(page), encoding="utf8")
+            (ROOT / page).write_text(text, encoding="utf8")
             print(f"wrote {page}")
-    return 1 if arguments and pages else 0
+    return 1 if found and "--check" in arguments else 0
 
 
 if __name__ == "__main__":

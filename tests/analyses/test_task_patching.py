@@ -149,7 +149,7 @@ def test_other_families_need_a_tokenizer(case):
     [
         ({"task": "iou"}, ArgumentError, "ioi"),
         ({"variant": "swop"}, ArgumentError, "swap"),
-        ({"file": "x.csv"}, ArtifactError, "cannot read"),
+        ({"file": "x.csv"}, ArtifactError, "there is no file"),
         ({"pairs": 0}, ArgumentError, "0 pairs cannot"),
         ({"pairs": 100_000}, ArgumentError, "100,000 pairs cannot"),
         ({"task": "presets", "variant": "ioi"}, ArgumentError, "at most 1"),

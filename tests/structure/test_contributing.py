@@ -86,7 +86,7 @@ def test_a_family_is_one_short_file_and_one_line(copy, written):
     (copy / ZOO).write_text(zoo.replace(END_OF_ZOO, "\n" + written[ZOO].rstrip() + END_OF_ZOO), encoding="utf8")
     assert pytest_in(copy, "tests/architectures", "-k", name) >= 20
     assert pytest_in(copy, "tests/structure/test_source.py", "-k", "zoo or architectures") > 0
-    python(copy, "docs/generate.py")
+    python(copy, "docs/generate.py", "docs/families.md")
     assert f"`{name}`" in (copy / "docs/families.md").read_text(encoding="utf8")
 
 
@@ -122,7 +122,7 @@ def test_an_analysis_is_one_file_and_its_test(copy, written, tmp_path):
     folder = tiny.save(tmp_path / "model")
     result = json.loads(python(copy, "-m", "fluoroscope", command, "a b", "-m", folder, "--json"))
     assert result["result"] == "".join(part.capitalize() for part in name.split("_"))
-    python(copy, "docs/generate.py")
+    python(copy, "docs/generate.py", "docs/analyses.md", "README.md")
     entry = (copy / "docs/analyses.md").read_text(encoding="utf8").partition(f"## {command}\n")[2]
     assert headline in entry
     assert f"fluoro {command} " in entry
