@@ -61,11 +61,16 @@ class Lab:
         self.page.evaluate("id => document.getElementById(id).scrollIntoView()", panel)
         self.page.wait_for_selector(f'#{panel}:not([data-status="later"])')
 
+    def answered(self, panel: str, timeout: float | None = None) -> None:
+        """Waits for the whole answer: what is there so far has a summary as well."""
+        part = '[data-status="partial"]'
+        self.page.wait_for_selector(f"#{panel}:not({part}):not(:has({part})) .summary", timeout=timeout)
+
     def ask(self, panel: str) -> None:
         """Presses the button of a panel that is asked by hand, and waits for its answer."""
         self.see(panel)
         self.page.click(f"#{panel} button.primary")
-        self.page.wait_for_selector(f"#{panel} .summary", timeout=60_000)
+        self.answered(panel, timeout=60_000)
 
     def choose(self, layer: int, head: int) -> None:
         self.page.click(f'#heads [data-place="{layer}.{head}"]')
@@ -73,7 +78,7 @@ class Lab:
 
     def sweep(self) -> None:
         self.page.click("#patch button[type=submit]")
-        self.page.wait_for_selector("#patch .summary")
+        self.answered("patch")
 
     def sweep_or_refusal(self) -> None:
         self.page.click("#patch button[type=submit]")

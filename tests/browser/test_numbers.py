@@ -82,7 +82,7 @@ def test_a_path_tree_is_the_librarys_and_grows_downwards(open_lab, model):
     lab = open_lab()
     lab.preset()
     lab.page.click("#paths button.primary")
-    lab.page.wait_for_selector("#paths .summary")
+    lab.answered("paths")
     assert lab.text("#paths .summary") == path_tree(model, PROMPT, CORRUPTED).summary()
     tops = lab.page.eval_on_selector_all("#paths svg.graph .edge", "all => all.map(edge => edge.getAttribute('d'))")
     ends = [(float(path[1:].split("C")[0].split()[1]), float(path.split()[-1])) for path in tops]

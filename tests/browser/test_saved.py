@@ -75,8 +75,8 @@ def file(open_lab, folder, told):
         lab.sweep()
         lab.see("paths")
         lab.page.click("#paths button.primary")
-        lab.page.wait_for_selector("#paths .summary")
-        lab.page.wait_for_selector("#any .summary")
+        lab.answered("paths")
+        lab.answered("any")
         switch(lab, "A − B")
         all_there(lab)
         told |= {panel: lab.text(f"#{panel}") for panel in PANELS} | {"attention": titles(lab, "attention")}
@@ -87,7 +87,7 @@ def file(open_lab, folder, told):
 def all_there(lab):
     for panel in ("any", "patch", "paths"):
         lab.see(panel)
-        lab.page.wait_for_selector(f"#{panel} .summary")
+        lab.answered(panel)
     for panel in ("next", "lens", "circuit", "flow"):
         lab.see(panel)
         pair(lab, panel)

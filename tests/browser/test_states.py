@@ -100,7 +100,7 @@ def test_a_run_that_was_under_way_says_that_it_is_lost(open_lab):
     lines[0].cut_off, lines[0].silent = False, set()
     expect(lab.page.locator("header .status")).to_contain_text("ready", timeout=15_000)
     lab.page.click("#patch [role=alert] button")
-    lab.page.wait_for_selector("#patch .summary")
+    lab.answered("patch")
 
 
 def test_a_sweep_can_be_called_off(open_lab):
@@ -112,4 +112,4 @@ def test_a_sweep_can_be_called_off(open_lab):
     lines[0].let()
     expect(lab.page.locator("#patch .state")).to_contain_text("Called off")
     lab.page.click("#patch .state >> text=Run again")
-    lab.page.wait_for_selector("#patch .summary")
+    lab.answered("patch")

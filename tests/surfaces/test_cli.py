@@ -335,6 +335,7 @@ def interrupting(monkeypatch, turns):
 
 
 def test_ctrl_c_during_a_sweep_tells_what_it_has(fluoro, monkeypatch, tmp_path):
+    handler = signal.getsignal(signal.SIGINT)
     full = json.loads(fluoro("head-patching", *INTO, "--json")[1])
     interrupting(monkeypatch, [4])
     status, out, err = fluoro("head-patching", *INTO, "--json", "--out", str(tmp_path / "x.md"))
@@ -345,7 +346,7 @@ def test_ctrl_c_during_a_sweep_tells_what_it_has(fluoro, monkeypatch, tmp_path):
     assert partial["call"]["analysis"] == "head_patching"
     assert "What was printed is partial: it is what was measured before. No file was written." in " ".join(err.split())
     assert not (tmp_path / "x.md").exists()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_a_second_ctrl_c_ends_a_sweep_at_once(fluoro, monkeypatch):

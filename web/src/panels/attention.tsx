@@ -6,7 +6,7 @@ import { focus, hover, selection } from "../state/selection";
 import { Cells } from "../views/grid";
 import { largest, LESS } from "../views/shared";
 import { unequal } from "./heads";
-import { Panel } from "./frame";
+import { Panel, Steady } from "./frame";
 import { late } from "./later";
 import type { Props as MatrixProps } from "./matrix";
 
@@ -14,6 +14,7 @@ import type { Props as MatrixProps } from "./matrix";
 const Matrix = late<MatrixProps>(() => import("./matrix").then((found) => found.Matrix));
 
 const READABLE = 20;
+const LOOK = "Point at a head, or choose one, to see where it looks.";
 /** Patterns of more tokens are not fetched while the pointer only passes by: milliseconds. */
 const [HEAVY, REST] = [200, 150];
 
@@ -53,20 +54,24 @@ export function Attention() {
   const there = live?.heads && head! < live.heads.entropy.length;
   const values = useMemo(() => !both ? exact : minuend && second && minuend.length === second.length ? minuend.map((share, cell) => share - second[cell]!) : null, [both, exact, minuend, second]);
   const meanwhile = useMemo(() => (live && head !== null && !both ? small(live, head) : null), [live, head, both]);
+  const long = of.tokens.value.length > READABLE;
   const trouble = sides.value.map((each) => (each === A ? one : other)?.trouble).find((text) => text);
   const exchange = <button aria-pressed={turned} aria-keyshortcuts="x" onClick={() => setTurned(!turned)}>Exchange rows and columns (X)</button>;
   return (
     <Panel id="attention" title={title} about={about} state={null}>
-      {!there ? <p class="state">{live && !live.heads ? `Layer ${layer} has no attention heads.` : "Point at a head, or choose one, to see where it looks."}</p>
-        : both && unequal() ? <p class="state">{unequal()}</p>
-        : trouble ? <p class="state">{trouble}</p>
-        : (
-          <div onKeyDown={(event) => { if (/^x$/i.test(event.key) && !/^(INPUT|SELECT)$/.test((event.target as HTMLElement).tagName)) setTurned(!turned); }}>
-            {of.tokens.value.length > READABLE
-              ? <Matrix name={`L${layer}H${head}`} names={labels(both)} values={values} both={both} turned={turned} small={meanwhile}>{exchange}</Matrix>
-              : <><p class="choices">{exchange}</p>{values ? <Exact values={values} both={both} turned={turned} /> : <p class="state">Fetching the shares …</p>}</>}
-          </div>
-        )}
+      <Steady of={of.run.value?.id}>
+        {live && !live.heads ? <p class="state">Layer {layer} has no attention heads.</p>
+          : both && unequal() ? <p class="state">{unequal()}</p>
+          : trouble ? <p class="state">{trouble}</p>
+          : !there && (long || !of.tokens.value.length) ? <p class="state">{LOOK}</p>
+          : (
+            <div onKeyDown={(event) => { if (/^x$/i.test(event.key) && !/^(INPUT|SELECT)$/.test((event.target as HTMLElement).tagName)) setTurned(!turned); }}>
+              {long
+                ? <Matrix name={`L${layer}H${head}`} names={labels(both)} values={values} both={both} turned={turned} small={meanwhile}>{exchange}</Matrix>
+                : <><p class="choices">{exchange} <span class="muted">{there ? "" : LOOK}</span></p><Exact values={there ? values : null} both={both} turned={turned} /></>}
+            </div>
+          )}
+      </Steady>
     </Panel>
   );
 }
@@ -83,11 +88,12 @@ const labels = (both: boolean): string[] => first.value.tokens.value.map((text, 
   return second === text ? visible(text) : `${visible(text)}/${visible(second)}`;
 });
 
-function Exact({ values, both, turned }: { values: Float32Array; both: boolean; turned: boolean }) {
+/** The shares as a table; without them, while they come, its cells are empty. */
+function Exact({ values, both, turned }: { values: Float32Array | null; both: boolean; turned: boolean }) {
   const marks = labels(both).map((label) => ({ label, token: true, site: null }));
   const size = marks.length;
   const of = (row: number, column: number) => (turned ? { query: column, key: row } : { query: row, key: column });
-  const rows = marks.map((_, row) => marks.map((_, column) => { const { query, key } = of(row, column); return key > query ? null : values[query * size + key]!; }));
+  const rows = marks.map((_, row) => marks.map((_, column) => { const { query, key } = of(row, column); return key > query || !values ? null : values[query * size + key]!; }));
   const place = (row: number, column: number) => { const cell = of(row, column); return cell.key > cell.query ? null : cell; };
-  return <Cells grid={{ title: "attention", unit: "share", signed: both, note: LESS, maximum: both ? largest(values) || 1 : 1, rows: marks, columns: marks, values: rows, tokens: null, place }} />;
+  return <Cells grid={{ title: "attention", unit: "share", signed: both, note: LESS, maximum: both ? (values && largest(values)) || 1 : 1, rows: marks, columns: marks, values: rows, tokens: null, place }} />;
 }

@@ -1,6 +1,6 @@
 /** What every panel has: a title, a sentence on what is seen, states that say what to do, a menu, full screen. */
 import type { ComponentChildren } from "preact";
-import { useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Graph, Shown } from "../api/generated";
 import type { RunState } from "../api/session";
 import { copy } from "../state/clipboard";
@@ -85,6 +85,23 @@ export function States({ state, empty, old, onCancel, onRetry, children }: Asked
     );
     case "ready": return <>{children}</>;
   }
+}
+
+/** What does not shrink while the pointer passes over heads, so that what is below stays where it is; `of` something else it may. */
+export function Steady({ of, children }: { of: unknown; children: ComponentChildren }) {
+  const box = useRef<HTMLDivElement>(null);
+  const tallest = useRef({ of, width: 0, height: 0 });
+  useLayoutEffect(() => {
+    const { offsetWidth: width, offsetHeight: height } = box.current!;
+    const known = tallest.current;
+    if (known.of === of && known.width === width) known.height = Math.max(known.height, height);
+    else {
+      box.current!.style.minHeight = "";
+      tallest.current = { of, width, height: box.current!.offsetHeight };
+    }
+    box.current!.style.minHeight = `${tallest.current.height}px`;
+  });
+  return <div ref={box}>{children}</div>;
 }
 
 /** Whether a run under way has told what it has so far. */

@@ -5,7 +5,7 @@ import { A, B, first, model } from "../state/lab";
 import { focus, select } from "../state/selection";
 import { Picture } from "../views";
 import { useAnalysis, useSide } from "./analysis";
-import { Panel, States } from "./frame";
+import { Panel, States, Steady } from "./frame";
 
 type Look = { query: number; key: number; weight: number };
 type Score = "prev_token_score" | "duplicate_token_score" | "induction_score" | "value_norm" | "entropy" | "concentration";
@@ -36,7 +36,7 @@ export function Inspector() {
   return (
     <Panel id="inspector" title={layer === null || head === null ? "Head" : `Head L${layer}H${head}${name === "B" ? ", B" : ""}`} answer={answer} state={role ? null : state} onCancel={cancel}
       about="Where this head's attention falls on this prompt, and its place among all heads. A pattern on one prompt does not prove what a head is for." empty="Analyse a prompt first.">
-      {!role ? <p class="state">{layer === null || heads.length === 0 ? "Point at a head, or choose one." : "This head's attention cannot be read."}</p> : (
+      <Steady of={tokens.value}>{!role ? <p class="state">{layer === null || heads.length === 0 ? "Point at a head, or choose one." : "This head's attention cannot be read."}</p> : (
         <>
           <p class="summary">{named(role, threshold)}</p>
           {role.why && <p>{role.label === "diffuse" ? "Its hardest look" : "The look that counts most"}: {looking(role.why, text)}.</p>}
@@ -49,7 +49,7 @@ export function Inspector() {
           {role.top.length > 0 && <p>Largest looks, but for those at the first token and at itself: {role.top.map((look) => <button class="quiet look" onClick={() => select({ layer, head, query: look.query, key: look.key })}>{looking(look, text)}</button>)}</p>}
           <Weights key={role.site} layer={layer!} head={head!} />
         </>
-      )}
+      )}</Steady>
     </Panel>
   );
 }
