@@ -1,6 +1,6 @@
 """The lab under load: many clients against one, more than fit, and clients that leave at any moment.
 
-`python benchmarks/load.py` prints it whole; the tests of the server run the same in small.
+`python benchmarks/load.py` prints it whole and writes results/load.md; the tests of the server run the same in small.
 """
 
 import asyncio
@@ -58,6 +58,18 @@ def main() -> int:
             found[name] = value
     broken = [name for name, most in BUDGETS.items() if found[name] > most]
     bad = wrong or unclean or set(statuses) - {200, 429, 503} or found["waiting at the end"]
+    lines = [
+        "# The lab under load",
+        "",
+        "`python benchmarks/load.py`",
+        "",
+        "| what | measured | budget |",
+        "| --- | ---: | ---: |",
+    ]
+    lines += [
+        f"| {name} | {value} | {f'≤ {BUDGETS[name]}' if name in BUDGETS else ''} |" for name, value in found.items()
+    ]
+    (Path(__file__).parent / "results" / "load.md").write_text("\n".join([*lines, ""]), encoding="utf8")
     print(f"broken: {', '.join(broken) or 'no budget'}; {'something is wrong' if bad else 'nothing is wrong'}")
     return int(bool(broken or bad))
 

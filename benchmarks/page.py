@@ -151,7 +151,8 @@ def _rest(page: Any) -> dict[str, float]:
 def _redraws(page: Any) -> dict[str, float]:
     page.fill("#prompt-text", "When Mary and John went to the store, John gave a drink to Mary. " * 5)
     page.click("#prompt button.primary")
-    page.wait_for_function(f"document.querySelectorAll('#heads .there').length === {SIDE**2}")
+    while page.locator("#heads .there").count() < SIDE**2:
+        page.wait_for_timeout(50)
     page.wait_for_selector('#lens[data-status="ready"]')
     flat = _draws(page, "document.querySelector('header button:last-of-type').previousElementSibling.click()")
     page.click("#heads .switch >> text=3D")

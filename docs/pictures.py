@@ -13,7 +13,7 @@ from playwright.sync_api import Page, sync_playwright
 
 FOLDER = Path(__file__).parent / "images"
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
-ASKED = ("patch", "paths", "circuits", "effects", "reasoning", "weights")
+ASKED = ("patch", "paths", "circuits", "reasoning")
 """Panels that answer when their button is pressed."""
 SHOWN = {"look": "light", "why": "dark", "change": "light", "steps": "dark", "parts": "light"}
 """Chapters that have a picture, and its theme."""
@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "fluoroscope", "lab", "--port", "0"]
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:  # noqa: S603
         try:
             assert server.stdout is not None
             found = re.search(r"http://\S+", server.stdout.readline())
