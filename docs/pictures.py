@@ -13,10 +13,10 @@ from playwright.sync_api import Page, sync_playwright
 
 FOLDER = Path(__file__).parent / "images"
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
-ASKED = ("patch", "paths", "circuits", "reasoning")
+ASKED = ("patch", "paths", "circuits")
 """Panels that answer when their button is pressed."""
-SHOWN = {"look": "light", "why": "dark", "change": "light", "steps": "dark", "parts": "light"}
-"""Chapters that have a picture, and its theme."""
+SHOWN = {"why": "dark", "change": "light", "steps": "dark"}
+"""Chapters that have a picture besides the first screen, and its theme."""
 
 
 def main(arguments: list[str]) -> None:
@@ -70,7 +70,11 @@ def _take(page: Page, folder: Path, name: str, theme: str | None, *, whole: bool
     page.evaluate("scrollTo(0, 0)")
     page.wait_for_timeout(500)
     page.screenshot(path=folder / f"{name}.png", full_page=whole)
-    for chapter in () if whole else (each for each, shown in SHOWN.items() if shown == theme and each != "look"):
+    for chapter in () if whole else (each for each, shown in SHOWN.items() if shown == theme):
+        if chapter == "steps":
+            page.click("#reasoning button >> text=word problem")
+            page.click("#reasoning button.primary")
+            page.wait_for_selector('#reasoning[data-status="ready"] .summary')
         page.evaluate("id => document.getElementById(id).scrollIntoView()", chapter)
         page.wait_for_timeout(500)
         page.screenshot(path=folder / f"lab-{chapter}.png")
