@@ -6,7 +6,7 @@ import hashlib
 import json
 import pickle
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +199,15 @@ def test_span_refuses_what_is_not_there(tiny_model: Model) -> None:
 # ── what is held, and for how long ───────────────────────────────────────────────────────────────────
 
 
+@pytest.fixture
+def fresh() -> Iterator[None]:
+    """What was there before is not looked at, of which there is much."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 def live() -> list[Tensor]:
     gc.collect()
     return [thing for thing in gc.get_objects() if issubclass(type(thing), Tensor)]
@@ -208,6 +217,7 @@ def memory(tensors: Iterable[Tensor]) -> set[int]:
     return {tensor.untyped_storage().data_ptr() for tensor in tensors if tensor.layout == torch.strided}
 
 
+@pytest.mark.usefixtures("fresh")
 @pytest.mark.parametrize("case", ["gpt2", "llama", "falcon", "gemma2", "qwen3_moe", "deepseek_v3"])
 def test_nothing_is_held_that_was_not_asked_for(case: str) -> None:
     found = model(case)

@@ -19,8 +19,10 @@ def same(value: Tensor) -> Tensor:
 @pytest.mark.parametrize("case", CASES)
 def test_write_back_is_an_exact_no_op(case: str) -> None:
     found = model(case)
-    for site in [*writable(found), *_units(case)]:
-        untouched = found.trace(ids(3), sites=[site])
+    sites = [*writable(found), *_units(case)]
+    plain = found.trace(ids(3), sites=[site for site in sites if not str(site).startswith(EXPLICIT)])
+    for site in sites:
+        untouched = found.trace(ids(3), sites=[site]) if str(site).startswith(EXPLICIT) else plain
         written = found.trace(ids(3), sites=[site], edits={site: same})
         assert torch.equal(written.logits, untouched.logits), site
         assert torch.equal(written[site], untouched[site]), site

@@ -26,10 +26,15 @@ def metric() -> metrics.Metric:
     return metrics.logit_diff(ANSWERS, FOILS)
 
 
-def alone(found, pair, part, direction):
-    """Logits at the end, by two plain traces and one with edits."""
-    base, donor = pair[::-1] if direction == "denoise" else pair
-    values = found.trace([donor], sites=[site.whole for site in part.sites])
+def donors(found, parts, direction):
+    """The prompt of each pair that is patched, and the other one's values by a plain trace."""
+    whole = list({site.whole for part in parts for site in part.sites})
+    ordered = [pair[::-1] if direction == "denoise" else pair for pair in PAIRS]
+    return [(base, found.trace([donor], sites=whole)) for base, donor in ordered]
+
+
+def alone(found, base, values, part):
+    """Logits at the end, by a plain trace with edits; `values` are those of a plain trace of the other prompt."""
     places = None if part.positions is None else list(part.positions)
     edits = {}
     for site in part.sites:
@@ -49,8 +54,9 @@ def test_every_part_equals_its_own_run(case, direction):
     parts.append(Part((Site("z", 0, 1), Site("z", 2, 0), Site("mlp_out", 1))))
     sweep = Sweep(found, PAIRS, names, direction)
     effects = sweep.effects(parts, metric())
+    runs = donors(found, parts, direction)
     for row, part in zip(effects.scores, parts, strict=True):
-        logits = torch.stack([alone(found, pair, part, direction) for pair in PAIRS])
+        logits = torch.stack([alone(found, base, values, part) for base, values in runs])
         assert (row - metric()(logits).double()).abs().max() < 1e-5 * logits.abs().max(), part
     ends = [torch.stack([found.trace([side[k]]).logits[0, -1] for side in PAIRS]) for k in (0, 1)]
     assert relative(effects.clean, metric()(ends[0]).double()) < 1e-5
@@ -154,7 +160,7 @@ def test_any_metric_reads_the_same_runs():
     for name in metrics.NAMES:
         made = metrics.make(name, answer=ANSWERS, foil=FOILS, reference=clean)
         effects = sweep.effects(parts, made)
-        logits = torch.stack([alone(found, pair, parts[5], "denoise") for pair in PAIRS])
+        logits = torch.stack([alone(found, *run, parts[5]) for run in donors(found, [parts[5]], "denoise")])
         assert torch.allclose(effects.scores[5], made(logits).double(), atol=1e-5), name
 
 
