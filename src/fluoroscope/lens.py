@@ -75,7 +75,8 @@ class Lens(Result):
         if len(self.positions) == 1:
             return f"{first}."
         early = sum(item.settled not in (None, self.depths[-1].site) for item in self.positions)
-        return f"{first}; {early} of {len(self.positions)} positions settle before the last block."
+        on = f" on {quoted(place.target)}" if len({item.target_ids for item in self.positions}) == 1 else ""
+        return f"{first}; {early} of {len(self.positions)} positions settle{on} before the last block."
 
     def _elsewhere(self) -> str:
         """From where on the other lenses have the target first, at the last position."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+from xml.etree import ElementTree
 
 import pytest
 from playwright.sync_api import expect
@@ -154,3 +155,14 @@ def places(page):
             "all => all.map(node => [node.textContent, node.querySelector('rect').getAttribute('x')])",
         )
     )
+
+
+def test_a_panel_saved_as_a_picture_names_its_rows_and_leaves_out_what_is_closed(open_lab):
+    lab = open_lab()
+    lab.preset()
+    with lab.page.expect_download() as saved:
+        lab.page.click("#circuit .menu >> text=SVG")
+    texts = [part.text for part in ElementTree.parse(saved.value.path()).iter() if part.tag.endswith("}text")]
+    assert set(lab.page.locator("#circuit tbody th button").all_inner_texts()) <= set(texts)
+    assert lab.page.locator("#circuit details:not([open]) summary").count() == 1
+    assert not [text for text in texts if "after each block" in text]

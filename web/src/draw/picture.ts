@@ -2,6 +2,7 @@
 const SPACE = "http://www.w3.org/2000/svg";
 const MARGIN = 12;
 const LEFT_OUT = "button, select, textarea, input, label, .menu, .hidden, .about, form";
+const NAMES = "th button, li button, button.look"; // what is named can be chosen as well
 const STYLES = ["fill", "stroke", "stroke-width", "stroke-dasharray", "font-family", "font-size", "font-weight", "opacity", "text-anchor", "paint-order"];
 
 type Made = { image: SVGSVGElement; width: number; height: number };
@@ -16,7 +17,8 @@ export function picture(box: HTMLElement): Made {
     size.bottom = Math.max(size.bottom, rect.bottom - origin.top);
   };
   const walk = (element: Element) => {
-    if (element.matches(LEFT_OUT) && !element.matches(".thumbnail")) return;
+    if (element.matches(LEFT_OUT) && !element.matches(`.thumbnail, ${NAMES}`)) return;
+    if (element instanceof HTMLDetailsElement && !element.open) return;
     const rect = element.getBoundingClientRect();
     if (element instanceof SVGElement) { image.append(drawing(element, place(rect.left, rect.top))); grow(rect); return; }
     if (element instanceof HTMLCanvasElement) { image.append(bitmap(element, rect, place(rect.left, rect.top))); grow(rect); return; }
@@ -74,7 +76,7 @@ function drawing(original: SVGElement, [x, y]: [number, number]): SVGElement {
 
 function bitmap(canvas: HTMLCanvasElement, rect: DOMRect, place: [number, number]): SVGElement {
   const image = made("image", place, { width: rect.width, height: rect.height, href: canvas.toDataURL("image/png") });
-  image.setAttribute("style", "image-rendering: pixelated");
+  image.setAttribute("image-rendering", "pixelated");
   return image;
 }
 
@@ -100,7 +102,7 @@ function lines(text: Text, element: Element): [string, DOMRect][] {
 function written(line: string, rect: DOMRect, element: Element, place: (left: number, top: number) => [number, number]): SVGElement {
   const style = getComputedStyle(element);
   const text = made("text", place(rect.left, rect.top + rect.height * 0.79), {
-    fill: style.color, "font-family": style.fontFamily, "font-size": style.fontSize, "font-weight": style.fontWeight,
+    fill: style.color, "font-family": style.fontFamily, "font-size": style.fontSize, "font-weight": style.fontWeight, "xml:space": "preserve",
   });
   text.textContent = line;
   return text;

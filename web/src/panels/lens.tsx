@@ -89,8 +89,8 @@ function Depths({ answer, of, patching }: { answer: Shown; of: Side; patching: P
 /** The picture with other numbers in its cells. */
 function coloured(view: Heatmap, depths: readonly Depth[]): Heatmap {
   const of = (value: (cell: Cell) => number | null) => depths.map((depth) => depth.cells.map(value));
-  if (colour.value === "kl") return { ...view, title: "How far each depth is from the end", unit: "nats (KL)", maximum: null, values: of((cell) => cell.kl) };
-  if (colour.value === "rank") return { ...view, title: "What each depth gives the target", values: of((cell) => cell.target_probability) };
+  if (colour.value === "kl") return { ...view, title: "How far each depth is from the end", caption: "The likeliest token at each depth, and how far all that it would say is from what the model says in the end.", unit: "nats (KL)", maximum: null, values: of((cell) => cell.kl) };
+  if (colour.value === "rank") return { ...view, title: "What each depth gives the target", caption: "The likeliest token at each depth, and beside it the probability of the target there, which is another token in most cells.", values: of((cell) => cell.target_probability) };
   return view;
 }
 
