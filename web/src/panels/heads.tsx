@@ -32,6 +32,7 @@ export function HeadMap() {
   const rankedBy = by ?? (chosen !== "pattern" ? chosen : ANSWER in found.value ? ANSWER : "value_norm");
   const scores = there === layers.length ? grid(rankedBy) : null; // not before all layers are there
   const tops = scores ? ranked(scores).slice(0, count) : [];
+  const unlike = both ? unequal(chosen !== "pattern" || form !== "flat") : null;
   const headless = layers.filter((layer) => layer !== null && !layer.heads).length;
   const about = `A row is a layer, a cell a head; patterns show how each token (down) looks at those before it (across). ${both
     ? "Blue is more in A, orange more in B." : "Layers appear as the model computes them."}`;
@@ -52,7 +53,7 @@ export function HeadMap() {
         <span class="muted">{there} of {layers.length || Number(model.value?.about.n_layers ?? 0)} layers</span>
         {headless > 0 && <label><input type="checkbox" checked={hide} onChange={(event) => setHide(event.currentTarget.checked)} /> hide {headless} without heads</label>}
       </p>
-      {both && unequal() ? <p class="state">{unequal()}</p> : layers.length > 0 && (
+      {unlike ? <p class="state">{unlike}</p> : layers.length > 0 && (
         <>
           {form === "table" ? <Twin /> : <Drawn name={chosen} space={form === "space"} hide={hide} tops={tops} scores={scores} />}
           <p class="tops">
@@ -74,11 +75,11 @@ export function HeadMap() {
   );
 }
 
-/** Why there is no difference of the two prompts' patterns; null where there is one. */
-export function unequal(): string | null {
+/** Why there is no difference of the two prompts' patterns, or of one number a head; null where there is one. */
+export function unequal(numbers = false): string | null {
   const [one, other] = [A.tokens.value.length, B.tokens.value.length];
   return compared.value !== null ? "Heads of two models have no counterparts in one another: look at A or B alone. What can be subtracted is below." : one === 0 || other === 0 ? "Waiting for both prompts …"
-    : one === other ? null : `A has ${one} tokens and B ${other}: a difference needs prompts of as many. Look at A or B alone, or change one.`;
+    : one === other || numbers ? null : `A has ${one} tokens and B ${other}: a difference needs prompts of as many. Look at A or B alone, or change one.`;
 }
 
 function Top({ top: { layer, head, value }, signed }: { top: Ranked; signed: boolean }) {
