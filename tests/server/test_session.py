@@ -260,7 +260,7 @@ def test_who_asks_and_never_reads_is_not_waited_for(settings, monkeypatch):
 
     monkeypatch.setattr(session.Session, "__init__", keep)
     raw = sockets.socket()
-    raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 2048)
+    raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 1 << 14)
     with serving(settings, room=4096) as lab:
         raw.connect(("127.0.0.1", lab.port))
         with lab.socket(sock=raw, max_queue=1, close_timeout=0.1) as deaf, lab.socket() as page:
