@@ -1,6 +1,7 @@
 """The lab as someone who looks at it."""
 
 import base64
+import json
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -9,6 +10,7 @@ from playwright.sync_api import Page, Route, expect
 
 PROMPT = "When Mary and John went to the store, John gave a drink to"
 CORRUPTED = "When Mary and John went to the store, Mary gave a drink to"
+AIMS = {"target": " Mary", "foil": " John"}  # of that preset
 FILLED = ("heads", "attention", "inspector", "depth", "next", "circuit", "lens", "flow")
 
 
@@ -116,6 +118,19 @@ class Lab:
     def violations(self, within: str | None = None) -> list[str]:
         found = Axe().run(self.page, context=within).response["violations"]
         return [f"{each['id']}: {node['html'][:160]}" for each in found for node in each["nodes"]]
+
+    def taken(self, panel: str) -> str:
+        """The Python that a panel gives."""
+        self.page.evaluate("navigator.clipboard.writeText('')")
+        self.page.click(f"#{panel} .menu >> text=Python")
+        self.page.wait_for_function("navigator.clipboard.readText()")
+        return self.page.evaluate("navigator.clipboard.readText()")
+
+    def numbers(self, panel: str) -> dict:
+        """The JSON that a panel gives."""
+        with self.page.expect_download() as saved:
+            self.page.click(f"#{panel} .menu >> text=JSON")
+        return json.loads(saved.value.path().read_text(encoding="utf8"))
 
     def text(self, selector: str) -> str:
         return self.page.locator(selector).inner_text()

@@ -112,6 +112,9 @@ def test_the_file_by_itself_is_the_page_without_network(browser, browser_context
     assert len(heads) == 48
     assert all(dots.std() > 0 for dots in heads.values())
     expect(page.locator(".saved-run")).to_contain_text("Saved run of specimen")
+    analyse = page.locator("#prompt button.primary")
+    expect(analyse).to_be_disabled()
+    assert "no model" in analyse.get_attribute("title")
     lab.see("heads")
     lab.choose(2, 5)  # another head than the one that was chosen: its exact pattern is in the file as well
     expect(page.locator("#attention td[role=gridcell]")).to_have_count(14 * 14)
@@ -190,6 +193,10 @@ def without_selection(run):
     del run["shown"]["selection"]
 
 
+def beyond_the_model(run):
+    run["shown"]["selection"]["layer"] = 99
+
+
 def with_a_strange_view(run):
     for each in run["answers"]:
         for text in each["texts"]:
@@ -203,6 +210,7 @@ REFUSED = {
     "without_selection": (without_selection, "has no selection", "copy it again"),
     "with_bad_layer": (with_bad_layer, "a layer cannot be read", "copy it again"),
     "with_a_strange_view": (with_a_strange_view, "cannot be drawn", "copy it again"),
+    "beyond_the_model": (beyond_the_model, "This saved run chooses layer 99, and specimen has 6", "nothing is chosen"),
     "another kind": (lambda run: {"format": "diary"}, "something else than a run", "copy it again"),
 }
 
