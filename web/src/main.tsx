@@ -118,16 +118,12 @@ function Lab() {
 }
 
 beginTheme();
-function draw(): void {
-  const place = document.getElementById("lab")!;
-  place.replaceChildren(); // of a saved run, what those see who run no scripts
-  render(<Page />, place);
-}
-
-if (alone) void openOwn().then(draw);
+if (alone) openOwn();
 else {
   begin();
   restore();
   follow();
-  draw();
 }
+const place = document.getElementById("lab")!;
+place.replaceChildren(); // of a saved run, what those see who run no scripts
+render(<Page />, place);

@@ -4,7 +4,6 @@ import type { Analysis, FromServer, Selection } from "../api/generated";
 import type { Ask, Kept } from "../api/recording";
 import type { Trouble } from "../api/session";
 import type { ModelInfo, Showing } from "./lab";
-import { PLACE } from "./saved";
 import { NONE } from "./selection";
 
 type Stored = { ask: Ask; texts: FromServer[]; frames: string[] };
@@ -18,6 +17,8 @@ export type RunFile = {
 
 const FORMAT = "fluoroscope-run";
 const VERSION = 1;
+/** Where the page of a file carries its run. */
+export const PLACE = "fluoroscope-run";
 const RESULT = "fluoroscope-views";
 export const MOST = 128 << 20;
 

@@ -4,15 +4,10 @@ import { Recording, type Kept } from "../api/recording";
 import type { Trouble } from "../api/session";
 import { choices, setChoices } from "./choices";
 import { A, analyse, analyseShown, B, catalogue, fault, found, load, measure, model, modelOf, other, session, showing, sides, textOf, type Side } from "./lab";
-import type { RunFile } from "./run-file";
+import { carried, MOST, page, PLACE, read, runFile, type RunFile } from "./run-file";
 import { history, type Past } from "./runs";
 import { begunWith, NONE, placeOf, selection } from "./selection";
 import { within } from "./within";
-
-/** Where the page of a file carries its run. */
-export const PLACE = "fluoroscope-run";
-/** Reading and writing files, which few do. */
-const files = () => import("./run-file");
 
 export const opened = signal<RunFile | null>(null);
 /** Whether this page is such a file, opened by itself: there is no server. */
@@ -27,7 +22,6 @@ export async function saved(): Promise<Blob> {
   if (!template.ok) throw new Error("the template of saved runs is missing");
   for (const of of sides.value) await complete(of);
   const answers = session.recording.whole();
-  const { page, runFile } = await files();
   const used = new Set(answers.map(({ ask }) => ask.analysis));
   const run = runFile({
     made: new Date().toISOString(), by: session.version, weights: weights(answers), model: model.value!,
@@ -59,9 +53,11 @@ function weights(answers: readonly Kept[]): string | null {
 /** Shows a file that somebody chose or dropped, or says why not. */
 export async function openFile(file: File): Promise<void> {
   fault.value = null;
+  if (file.size > MOST) {
+    fault.value = { error: "file", message: `${file.name} has ${Math.ceil(file.size / 1e6)} MB; the lab opens at most ${Math.floor(MOST / 1e6)}`, hint: "Open it in the browser by itself." };
+    return;
+  }
   try {
-    const { carried, MOST, read } = await files();
-    if (file.size > MOST) throw { error: "file", message: `${file.name} has ${Math.ceil(file.size / 1e6)} MB; the lab opens at most ${Math.floor(MOST / 1e6)}`, hint: "Open it in the browser by itself." };
     show(read(file.name, carried(file.name, await file.text())), "Compute again here, or close the saved run.");
   } catch (error) {
     fault.value = error instanceof Error ? { error: "file", message: `${file.name} cannot be read`, hint: error.message } : error as Trouble;
@@ -69,9 +65,9 @@ export async function openFile(file: File): Promise<void> {
 }
 
 /** Shows the run that this page carries. */
-export async function openOwn(): Promise<void> {
+export function openOwn(): void {
   try {
-    show((await files()).read("this file", document.getElementById(PLACE)!.textContent!), "Open this file in fluoro lab, which can compute it.");
+    show(read("this file", document.getElementById(PLACE)!.textContent!), "Open this file in fluoro lab, which can compute it.");
   } catch (error) {
     fault.value = error as Trouble;
   }
