@@ -122,14 +122,17 @@ class Lab:
     def taken(self, panel: str) -> str:
         """The Python that a panel gives."""
         self.page.evaluate("navigator.clipboard.writeText('')")
-        self.page.click(f"#{panel} .menu >> text=Python")
-        self.page.wait_for_function("navigator.clipboard.readText()")
-        return self.page.evaluate("navigator.clipboard.readText()")
+        self.page.click(f"#{panel} .menu button:text-is('Python')")
+        for _ in range(200):
+            if text := self.page.evaluate("navigator.clipboard.readText()"):
+                return text
+            self.page.wait_for_timeout(20)
+        raise AssertionError(f"{panel} gave no Python")
 
     def numbers(self, panel: str) -> dict:
         """The JSON that a panel gives."""
         with self.page.expect_download() as saved:
-            self.page.click(f"#{panel} .menu >> text=JSON")
+            self.page.click(f"#{panel} .menu button:text-is('JSON')")
         return json.loads(saved.value.path().read_text(encoding="utf8"))
 
     def text(self, selector: str) -> str:

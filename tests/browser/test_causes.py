@@ -244,7 +244,7 @@ def test_words_that_are_no_token_are_refused_with_what_they_are_read_as(open_lab
     page.check("#prompt input[type=checkbox]")
     expect(page.locator("#prompt .chips .chip small")).to_have_count(14)
     page.select_option("#preset", "duplicate")  # whose answer is no token of this model
-    expect(page.locator("#prompt .chips")).to_contain_text("FISH")
+    expect(page.locator("#prompt .chips")).to_contain_text("18 tokens")
     assert (page.input_value("#target"), page.input_value("#foil")) == ("", "")
 
 
