@@ -12,7 +12,7 @@ from test_result import RECIPE, HeadCount
 
 pytest.importorskip("anywidget", reason="the extra notebook is not installed")
 NOTHING = {"layer": None, "head": None, "query": None, "key": None}
-HEAD = {"layer": 4, "head": 2, "query": None, "key": None}
+HEAD = {"layer": 1, "head": 1, "query": None, "key": None}
 
 
 def result(weights="abc"):
@@ -61,6 +61,7 @@ def test_what_is_no_selection_is_refused_and_changes_nothing(widgets, wrong):
 
 
 def test_a_head_that_the_pictures_do_not_have_is_refused_once_one_shows_them_all(widgets, monkeypatch):
+    monkeypatch.setattr(HeadCount, "views", lambda self: [])
     grid = HeadGrid(title="", unit="", signed=False, values=((0.0, 1.0), (2.0, None)))
     early = widgets()
     monkeypatch.setattr(HeadCount, "views", lambda self: [grid])

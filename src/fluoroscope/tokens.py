@@ -211,7 +211,8 @@ class Tokens:
         else:
             start, end = text_or_chars
             if not 0 <= start < end <= len(whole):
-                raise TokenError(f"{self.named(row)} has no characters {start} to {end}", f"It has {len(whole)} characters.")
+                beyond = f"{self.named(row)} has no characters {start} to {end}"
+                raise TokenError(beyond, f"It has {len(whole)} characters.")
         return cover(offsets_of(pieces), start, end)
 
     def named(self, row: int) -> str:
@@ -298,8 +299,8 @@ def _as_given(prompt: "Tokens | Array", tokenizer: "PreTrainedTokenizerBase | No
 def _check_length(tokens: Tokens, n_ctx: int | None) -> None:
     longest = int(tokens.lengths.max())
     if n_ctx is not None and longest > n_ctx:
-        row = int(tokens.lengths.argmax())
-        raise TokenError(f"{tokens.named(row)} has {longest} tokens, the context holds {n_ctx}", "Nothing is cut: shorten it.")
+        row = tokens.named(int(tokens.lengths.argmax()))
+        raise TokenError(f"{row} has {longest} tokens, the context holds {n_ctx}", "Nothing is cut: shorten it.")
 
 
 def _padded(

@@ -81,7 +81,8 @@ def test_from_the_preset_to_a_link_that_shows_the_same(open_lab):
         assert plain(other.text(f"#{panel}")) == plain(lab.text(f"#{panel}")), panel
     assert other.page.evaluate("new URLSearchParams(location.hash.slice(1)).get('c')") == CORRUPTED
     other.page.evaluate("location.hash = location.hash.replace(/s=[^&]*/, 's=99.2..')")
-    expect(other.page.locator(".notice[role=alert]")).to_contain_text("This link chooses layer 99, and specimen has 6, from 0 to 5")
+    refused = other.page.locator(".notice[role=alert]")
+    expect(refused).to_contain_text("This link chooses layer 99, and specimen has 6, from 0 to 5")
     expect(other.page.locator("#attention h2")).to_have_text("Attention")
     assert "s=" not in other.page.url
 
@@ -94,10 +95,12 @@ CUT = """() => {
     pen.font = `${style.fontSize} ${style.fontFamily}`;
     return pen.measureText(text).width + parseFloat(style.paddingLeft) + parseFloat(style.paddingRight) + more;
   };
-  const fields = [...document.querySelectorAll("input[placeholder]")].filter(box => box.offsetWidth && needs(box, box.placeholder, 0) > box.clientWidth);
-  const roles = [...document.querySelectorAll(".turn select")].filter(box => needs(box, box.selectedOptions[0].text, 16) > box.clientWidth);
-  const names = [...document.querySelectorAll("#circuit tbody th button, #patch tbody th button")].filter(name => name.offsetHeight > 30);
-  return [...fields.map(box => box.placeholder), ...roles.map(box => box.value), ...names.map(name => name.textContent)];
+  const all = (names, wrong) => [...document.querySelectorAll(names)].filter(box => box.offsetWidth && wrong(box));
+  return [
+    ...all("input[placeholder]", box => needs(box, box.placeholder, 0) > box.clientWidth).map(box => box.placeholder),
+    ...all(".turn select", box => needs(box, box.selectedOptions[0].text, 16) > box.clientWidth).map(box => box.value),
+    ...all(".effects th button", name => name.offsetHeight > 30).map(name => name.textContent),
+  ];
 }"""
 
 

@@ -97,7 +97,8 @@ def test_panels_of_the_run_give_their_numbers_and_the_python_that_makes_them(ope
     lab.page.click("#heads .switch >> text=table")
     made, numbers = given("heads")
     for name in ("value_norm", "entropy", "concentration"):
-        assert list(made[name].values()) == pytest.approx(sum(numbers["heads"][name]["values"], []), rel=1e-4)
+        shown = torch.tensor(numbers["heads"][name]["values"]).flatten()
+        assert torch.tensor(list(made[name].values())) == pytest.approx(shown, rel=1e-4)
     (grid,) = [view for view in logit_attribution(model, PROMPT, **AIMS).views() if view.kind == "head_grid"]
     assert made["values"] == grid.values
     lab.page.click("#heads .switch >> text=2D")

@@ -208,7 +208,6 @@ REFUSED = {
     "without_selection": (without_selection, "has no selection", "copy it again"),
     "with_bad_layer": (with_bad_layer, "a layer cannot be read", "copy it again"),
     "with_a_strange_view": (with_a_strange_view, "cannot be drawn", "copy it again"),
-    "beyond_the_model": (beyond_the_model, "This saved run chooses layer 99, and specimen has 6", "nothing is chosen"),
     "another kind": (lambda run: {"format": "diary"}, "something else than a run", "copy it again"),
 }
 
@@ -243,6 +242,8 @@ def test_what_is_no_saved_run_is_refused_with_what_and_why(open_lab, file, folde
     lab.page.click("text=Analyse")
     lab.ready("next")
     assert lab.text("#next") == before
+    refused(rewritten(file, beyond_the_model), "This saved run chooses layer 99, and specimen has 6", "So nothing")
+    expect(lab.page.locator("#heads [aria-selected=true]")).to_have_count(0)
 
 
 def test_a_hostile_file_stays_text(open_lab, file):
