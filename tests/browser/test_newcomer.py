@@ -95,11 +95,16 @@ CUT = """() => {
     pen.font = `${style.fontSize} ${style.fontFamily}`;
     return pen.measureText(text).width + parseFloat(style.paddingLeft) + parseFloat(style.paddingRight) + more;
   };
+  const broken = name => {
+    const range = document.createRange();
+    range.selectNodeContents(name);
+    return !/\\s/.test(name.textContent) && range.getBoundingClientRect().height > 30;
+  };
   const all = (names, wrong) => [...document.querySelectorAll(names)].filter(box => box.offsetWidth && wrong(box));
   return [
     ...all("input[placeholder]", box => needs(box, box.placeholder, 0) > box.clientWidth).map(box => box.placeholder),
     ...all(".turn select", box => needs(box, box.selectedOptions[0].text, 16) > box.clientWidth).map(box => box.value),
-    ...all(".effects th button", name => name.offsetHeight > 30).map(name => name.textContent),
+    ...all(".effects tbody th", broken).map(name => name.textContent),
   ];
 }"""
 
