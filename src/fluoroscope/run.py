@@ -203,7 +203,7 @@ def _row_slots(edit: At, tokens: Tokens, row: int, room: int) -> list[int]:
         if index is not None and not -length <= index < end + (bounds is not None):
             follow = f", and at most {room} tokens follow" if room else ""
             raise TokenError(
-                f"{describe(edit)}: row {row} has no token {index}",
+                f"{describe(edit)}: {tokens.named(row)} has no token {index}",
                 f"Its {length} tokens count from 0 or from -1 backwards{follow}.",
             )
     forward = [index if index is None or index >= 0 else index + length for index in indices]
