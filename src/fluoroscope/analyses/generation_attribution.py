@@ -12,7 +12,7 @@ from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import decomposition, readout
 from fluoroscope.methods.contrast import Contrast
-from fluoroscope.render.text import percent, quoted
+from fluoroscope.render.text import counted, percent, quoted
 from fluoroscope.result import Record, Result
 from fluoroscope.signature import AnyPrompt
 from fluoroscope.views import Column, Row, Table, TokenMark, Tokens, View
@@ -62,7 +62,7 @@ class GenerationAttribution(Result):
         worst = max(abs(token.error) for token in self.written)
         return (
             f"The model continues with {quoted(text)}; {most} is the largest part of {leaders.count(most)} of "
-            f"{len(leaders)} tokens, and every sum meets its logit within {worst:.1e}."
+            f"{counted(len(leaders), 'token')}, and every sum meets its logit within {worst:.1e}."
         )
 
     def views(self) -> list[View]:

@@ -14,7 +14,7 @@ from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.methods import contrast, decomposition, effects, readout
 from fluoroscope.progress import track
-from fluoroscope.render.text import number, quoted
+from fluoroscope.render.text import counted, number, quoted
 from fluoroscope.result import Record, Result
 from fluoroscope.signature import AnyPrompt, AnyToken
 from fluoroscope.views import Column, Heatmap, Mark, Row, Table, View
@@ -90,9 +90,8 @@ class TokenAttribution(Result):
             if highest.logit - lowest.logit < effects.worth(highest.logit):
                 where = f"is much the same after every token, {number(highest.logit)}"
             return (
-                f"The {self._asked()} {where}; {most} is its "
-                f"largest part after {leaders.count(most)} of {len(leaders)} tokens; every sum meets its logit within "
-                f"{number(self._worst())}."
+                f"The {self._asked()} {where}; {most} is its largest part after {leaders.count(most)} of "
+                f"{counted(len(leaders), 'token')}; every sum meets its logit within {number(self._worst())}."
             )
         right = sum(place.predicted == place.actual for place in self.positions)
         said = f", and {right} of the {len(leaders) - 1} next tokens are what it expects" if len(leaders) > 1 else ""
