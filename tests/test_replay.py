@@ -1,5 +1,7 @@
 """Sweeps against the same edits made one by one to whole runs, on every family, padded on either side."""
 
+import threading
+import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -10,9 +12,10 @@ from torch import Tensor
 import fluoroscope
 import tiny
 from architectures.common import ids, model, relative, writable
-from architectures.zoo import CASES
+from architectures.zoo import CASES, build
 from fluoroscope.errors import ArgumentError, Cancelled, EditError, TokenError
 from fluoroscope.interventions import add, at, compose, noise, replace, scale, zero
+from fluoroscope.loading import load
 from fluoroscope.model import Model
 from fluoroscope.progress import listening
 from fluoroscope.replay import Replay, why_whole
@@ -280,6 +283,23 @@ def test_a_sweep_that_is_cancelled_leaves_the_model_as_it_was_and_keeps_what_it_
     assert list(kept) == [0, 1, 2]
     assert relative(torch.stack(list(kept.values())), one_by_one(found_model, ids(1), variants[:3])) < 1e-5
     assert torch.equal(found_model.trace(ids(1)).logits, plain)
+
+
+def test_a_trial_tells_nothing_to_other_threads_before_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    found_model, begun, told = load(build("llama")), threading.Event(), list[str | None]()
+
+    def slow(_model: Model) -> str:
+        begun.set()
+        time.sleep(0.2)
+        return "its blocks cannot be resumed"
+
+    monkeypatch.setattr("fluoroscope.replay._tried", slow)
+    first = threading.Thread(target=lambda: told.append(why_whole(found_model)))
+    first.start()
+    assert begun.wait(10)
+    told.append(why_whole(found_model))
+    first.join(10)
+    assert told == ["its blocks cannot be resumed"] * 2
 
 
 def test_bfloat16_is_near_and_only_on_request() -> None:

@@ -6,6 +6,7 @@ are those of the positions and tokens that are asked for. Everything runs throug
 whose blocks cannot be resumed so (tried once per model, on padded prompts) runs whole, and `why_whole` says why.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 Told = TypeVar("Told", bool, str | None)
 _WHY_WHOLE: "WeakKeyDictionary[Model, str | None]" = WeakKeyDictionary()
 _JOINS: "WeakKeyDictionary[Model, bool]" = WeakKeyDictionary()
+_TRYING = threading.RLock()
+"""Held during a trial: to other threads nothing is known of the model before it has ended."""
 
 
 class Replay:
@@ -258,14 +261,15 @@ def _once(
     known: "WeakKeyDictionary[Model, Told]", model: "Model", meanwhile: Told, tried: "Callable[[Model], Told]"
 ) -> Told:
     """What a trial tells of a model, made once; one that is called off tells nothing."""
-    if model not in known:
-        known[model] = meanwhile  # what is tried is a replay itself
-        try:
-            known[model] = tried(model)
-        except Cancelled:
-            del known[model]
-            raise
-    return known[model]
+    with _TRYING:
+        if model not in known:
+            known[model] = meanwhile  # what is tried is a replay itself
+            try:
+                known[model] = tried(model)
+            except Cancelled:
+                del known[model]
+                raise
+        return known[model]
 
 
 def _tried(model: "Model") -> str | None:
