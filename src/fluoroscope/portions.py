@@ -38,8 +38,8 @@ def cut(rows: Sequence[int], row: int, end: int, budget: int) -> list[int]:
         needed = own * row + end
         if needed > budget:
             raise ArgumentError(
-                f"one variant of {own} tokens takes {needed / MEBIBYTE:.3g} MB, more than the budget of "
-                f"{budget / MEBIBYTE:.3g} MB",
+                f"one copy, of {own} tokens that are computed again, takes {needed / MEBIBYTE:.3g} MB, more than the "
+                f"budget of {budget / MEBIBYTE:.3g} MB",
                 "Raise the budget, shorten the prompt, or edit later tokens.",
             )
         if not sizes or held + needed > budget or tokens + own > ROWS:

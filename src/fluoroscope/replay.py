@@ -75,6 +75,8 @@ class Replay:
         precision: Precision = "float32",
         loans: Sequence[Loan] = (),
     ) -> None:
+        if budget < 1:
+            raise ArgumentError(f"a budget of {budget / portions.MEBIBYTE:.3g} MB holds nothing", "Give 1 MB or more.")
         self.model, self.budget, self.precision = model, budget, precision
         self.why_whole = why_whole(model)
         if edits and len(edits) != len(model.tokens(prompt)):

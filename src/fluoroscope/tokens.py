@@ -205,7 +205,7 @@ class Tokens:
             if whole.find(text_or_chars, start + 1) >= 0:
                 raise TokenError(
                     f"{text_or_chars!r} is in {self.named(row)} more than once",
-                    "Lengthen it until it is unique, or pass (start, end) characters or token indices.",
+                    "Lengthen it until it is unique.",
                 )
             end = start + len(text_or_chars)
         else:

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -95,7 +97,8 @@ def test_bfloat16_says_so(specimen):
         ({"answer": " Mary and"}, TokenError, "token"),
         ({"answer": " Mary", "foil": " Mary"}, ArgumentError, "both token"),
         ({"positions": [14]}, TokenError, "14"),
-        ({"budget": 0}, ArgumentError, "more than the budget of 0"),
+        ({"budget": 0}, ArgumentError, "a budget of 0 MB holds nothing"),
+        ({"metric": lambda logits: logits[:, 0] * math.nan}, ArgumentError, "is nan on the clean"),
         ({"metric": "kl divergence"}, ArgumentError, "cannot take metric.*Known: cosine"),
         ({"corrupted": CLEAN.replace("store", "park")}, ArgumentError, "Name a foil"),
     ],

@@ -53,7 +53,7 @@ def test_what_people_read(specimen):
     assert [bar.label for bar in bars.items] == [site.label for site, _ in result.neurons()[:4]]
     assert bars.items[0].label in result.summary()
     assert blocks.items[0].value == result.together[0]
-    assert "of 768 reach 1.0 %; all neurons of block 3 at once" in result.summary()
+    assert "1 of 768 reaches 1.0 %; all neurons of block 3 at once" in result.summary()
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,17 @@ def test_a_sentence_is_read_back_letter_by_letter(text):
     assert texts(f"# {markdown.plain('x' + text + 'x')}") == [prose("x" + text + "x")]
 
 
+@pytest.mark.parametrize(
+    "text", ["1. a", "12) b", "1.", "- c", "+ d", "-", "--- e", "----", "> f", "=== g", "12.5 %", "-1.6"]
+)
+def test_nothing_that_begins_a_line_begins_a_list_and_numbers_stay_as_they_are(text):
+    written = markdown.plain(text)
+    assert [token.type for token in PARSER.parse(written)] == ["paragraph_open", "inline", "paragraph_close"]
+    assert texts(written) == [text]
+    assert [token.type for token in PARSER.parse(f"a\n{written}")] == ["paragraph_open", "inline", "paragraph_close"]
+    assert (written == text) == (text in ("12.5 %", "-1.6"))
+
+
 @given(st.text())
 def test_the_text_of_a_token_is_read_back_from_a_table(text):
     source = "\n".join(["| a | b |", "| --- | --- |", f"| {markdown.code(text)} | end |"])

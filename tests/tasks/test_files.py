@@ -7,6 +7,7 @@ import re
 import pytest
 
 from fluoroscope import tasks
+from fluoroscope.analyses.task_patching import task_patching
 from fluoroscope.errors import ArgumentError, ArtifactError
 from fluoroscope.tasks import Dataset
 from shared import SHARED, needs_shared
@@ -182,7 +183,7 @@ def test_the_embedded_model_reads_what_its_tokenizer_has(specimen):
     assert len(tasks.read(PROMPTS / "greater_than.csv", specimen, n=30)) == 30
     dataset = tasks.read(PROMPTS / "lre/country_capital_city.json", specimen)
     assert {pair.answer for pair in dataset} >= {" Lima", " Madrid"}
-    with pytest.raises(ArgumentError, match=r"0 pairs for this tokenizer, 1 were asked for: ' women' is|' men' is"):
+    with pytest.raises(ArgumentError, match=r"no record .* is a pair for this tokenizer: ' women' is|' men' is"):
         tasks.read(PROMPTS / "lre/occupation_gender.json", specimen)
 
 
@@ -278,3 +279,19 @@ def test_what_cannot_be_had_of_a_file_is_told(specimen, tmp_path):
         tasks.read(path, specimen, n=4)
     with pytest.raises(ArgumentError, match=r"a set of pairs has no variant 'hard'. Leave it out"):
         tasks.read(path, specimen, variant="hard")
+
+
+def test_a_pair_of_one_prompt_is_left_out_by_its_line_as_one_of_unequal_lengths_is(specimen, tmp_path):
+    pairs = json.loads(tasks.make("ioi", specimen, 3).to_json())
+    pairs["pairs"][0]["corrupted"] = pairs["pairs"][0]["clean"]
+    pairs["pairs"][2]["corrupted"] += " the"
+    for pair in pairs["pairs"]:
+        pair["spans"] = {}
+    (tmp_path / "own.json").write_text(json.dumps(pairs), "utf8")
+    found = tasks.read(tmp_path / "own.json", specimen)
+    assert len(found) == 1
+    assert "both prompts are" in found.dropped["record 1"]
+    assert "tokens" in found.dropped["record 3"]
+    told = task_patching(specimen, "own", file=str(tmp_path / "own.json"), pairs=3, floor=False).summary()
+    assert "Left out of the file: record 1 (both prompts are" in told
+    assert "; record 3 (" in told

@@ -65,9 +65,10 @@ class HeadPatching(Patched):
         many = sum(abs(share) >= _WORTH for _, _, share in ranked)
         measured = "measured " if self.missing else ""
         counted = "heads" if self.positions is None else "heads and tokens"
+        reach = f"{measured}reach{'es' * (many == 1)} {share_text(_WORTH)}"
         return (
             f"{self.partial()}Of the {self.asked()} ({self.gap()}), single heads {self.verb().removesuffix('s')}: "
-            f"{first}; {many} of {len(ranked)} {counted} {measured}reach {share_text(_WORTH)}.{self.doubts()}"
+            f"{first}; {many} of {len(ranked)} {counted} {reach}.{self.doubts()}"
         )
 
     def views(self) -> list[View]:

@@ -64,7 +64,8 @@ class NeuronPatching(Patched):
             f"{share_text(max((value for value, _ in blocks), key=abs))}"
         )  # fmt: skip
         alone = (
-            f": {first}; {many} of {len(ranked)} {'measured ' if self.missing else ''}reach {share_text(_WORTH)}{most}"
+            f": {first}; {many} of {len(ranked)} {'measured ' if self.missing else ''}reach{'es' * (many == 1)} "
+            f"{share_text(_WORTH)}{most}"
             if ranked
             else f": none was measured{most}"
         )

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 THEME = "Causes"
 
+_TOLD = 3  # records that are left out
 _PARTS = {
     "z": ("head", "heads"), "q": ("head's query", "heads' queries"), "k": ("head's key", "heads' keys"),
     "v": ("head's value", "heads' values"), "pattern": ("head's pattern", "heads' patterns"),
@@ -113,7 +114,17 @@ class TaskPatching(Result):
         told = [f"In {count} of {counted(len(ways), 'pair')} {why}." for count, why in found]
         if self.way_low is not None and self.way_high is not None and self.way_low <= 0 <= self.way_high:
             told.append("Over more pairs the two kinds of prompts may score the same, so the shares say little.")
+        if self.left_out():
+            told.append(f"Left out of the file: {prose('; '.join(self.left_out()[:_TOLD]))}{self._more()}.")
         return "".join(f" {each}" for each in told)
+
+    def left_out(self) -> list[str]:
+        """Records of a file that are none of the pairs, and why; of a task's own words nothing is to be told."""
+        return [f"{where} ({why})" for where, why in self.dropped.items() if where.startswith(("line ", "record "))]
+
+    def _more(self) -> str:
+        more = len(self.left_out()) - _TOLD
+        return f"; and {more} more" if more > 0 else ""
 
     def _gap(self) -> str:
         unit = UNITS[self.metric]

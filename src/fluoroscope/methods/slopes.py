@@ -65,7 +65,10 @@ class Slopes:
         held: Sequence[Site] = (),
     ) -> None:
         if isinstance(metric, Metric) and not metric.differentiable:
-            raise ArgumentError(f"{metric.name} has no gradient", "Take log_probability or logit_diff.")
+            raise ArgumentError(
+                f"{metric.name} has no gradient",
+                "Take log_probability or logit_diff, or patch exactly where that is offered.",
+            )
         self.sites = tuple(sites)
         wanted = {*sites, *map(written, sites), *held}
         given: dict[str | Site, list[Intervention]] = {site: [made, _leaf] for site, made in (edits or {}).items()}

@@ -310,6 +310,11 @@ def between(
 def _check_gap(metric: Metric, logits: Float[Tensor, "2 token"], ends: Float[Tensor, "2"]) -> None:
     """Refuses a pair between whose scores lies nothing but rounding."""
     clean, corrupted = ends.tolist()
+    if not bool(ends.isfinite().all()):
+        raise ArgumentError(
+            f"{metric.name} is {clean:.6g} on the clean and {corrupted:.6g} on the corrupted prompt",
+            "Let it give finite numbers.",
+        )
     if not abs(clean - corrupted) > metrics.rounding(metric, logits, ends):
         raise ArgumentError(
             f"clean and corrupted score the same, up to rounding: {clean:.6g} and {corrupted:.6g} in {metric.name}",

@@ -17,7 +17,7 @@ _ACTIVE = re.compile(
     r"[\\`*<&\[\]|$~@#]"  # emphasis, code, HTML, links, table cells, mathematics, mentions
     r"|(?<![a-zA-Z0-9])_|_(?![a-zA-Z0-9])"  # an underscore inside a word means nothing
     r"|://|www\."  # bare links
-    r"|^\s*(?:[-+>=]|\d+[.)])"  # lists, quotes and headings at the start of a line
+    r"|^\s*(?:[-+](?=[-\s]|$)|[>=]|\d+[.)](?=\s|$))"  # lists, quotes and headings at the start of a line
 )
 
 

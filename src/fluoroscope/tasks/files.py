@@ -25,7 +25,7 @@ from fluoroscope.strict_json import NotJson
 from fluoroscope.tasks import formats
 from fluoroscope.tasks.formats import Format, Row
 from fluoroscope.tasks.pairs import KIND, VERSION, Dataset, Pair
-from fluoroscope.tasks.vocabulary import INSTEAD, Unfit, Vocabulary
+from fluoroscope.tasks.vocabulary import Unfit, Vocabulary
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model
@@ -72,9 +72,12 @@ def read(
     for pair in islice(_fitting(path, found, rows, vocabulary, variant), n):
         pairs.append(pair)
     if len(pairs) < (1 if fewer else n or 1):
+        if not pairs:
+            why = f"no record of {path.name} is a pair for this tokenizer: {vocabulary.why()}"
+            raise ArgumentError(why, "Correct them, or take a model whose tokenizer has their words whole.")
         raise ArgumentError(
-            f"{path.name} has {len(pairs)} pairs for this tokenizer, {n or 1} were asked for: {vocabulary.why()}",
-            f"Ask for at most {len(pairs)}." if pairs else INSTEAD,
+            f"{path.name} has {len(pairs)} pairs for this tokenizer, {n} were asked for: {vocabulary.why()}",
+            f"Ask for at most {len(pairs)}.",
         )
     name = str(whole.get("name", path.stem)) if isinstance(whole, dict) else path.stem
     return Dataset(name, tuple(pairs), vocabulary.dropped)

@@ -185,6 +185,8 @@ class Vocabulary:
             raise Unfit(
                 pair.clean, f"{short(pair.clean)} and {short(pair.corrupted)} are {one} and {other} tokens", True
             )
+        if self.ids(pair.clean) == self.ids(pair.corrupted):
+            raise Unfit(pair.clean, f"both prompts are {short(pair.clean)}", True)
         if self.n_ctx is not None and one >= self.n_ctx:
             raise Unfit(pair.clean, f"{short(pair.clean)} is {one} tokens, the context holds {self.n_ctx}", True)
 
