@@ -64,6 +64,7 @@ def heads(model: Model, sides: Pair, precision: Precision = "float32") -> Tensor
     """The logit difference with each head's z at the last token patched: [layer, head]."""
     sweep = Sweep(model, [sides], ["z"], precision=precision)
     parts = [Part((site,), (LENGTH - 1,)) for site in units(model, "z")]
+    sweep.expect(parts)
     return sweep.effects(parts, metrics.logit_diff([ANSWER], [FOIL])).scores.view(N_LAYERS, N_HEADS)
 
 

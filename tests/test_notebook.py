@@ -7,11 +7,12 @@ import pytest
 
 from fluoroscope.errors import ArgumentError, UnavailableError
 from fluoroscope.render import pages
+from fluoroscope.views import HeadGrid
 from test_result import RECIPE, HeadCount
 
 pytest.importorskip("anywidget", reason="the extra notebook is not installed")
 NOTHING = {"layer": None, "head": None, "query": None, "key": None}
-HEAD = {"layer": 4, "head": 2, "query": None, "key": None}
+HEAD = {"layer": 1, "head": 1, "query": None, "key": None}
 
 
 def result(weights="abc"):
@@ -57,6 +58,20 @@ def test_what_is_no_selection_is_refused_and_changes_nothing(widgets, wrong):
     with pytest.raises(ArgumentError, match=r"is no selection.*Fields: layer, head, query, key"):
         widget.selection = wrong
     assert widget.selection == NOTHING
+
+
+def test_a_head_that_the_pictures_do_not_have_is_refused_once_one_shows_them_all(widgets, monkeypatch):
+    monkeypatch.setattr(HeadCount, "views", lambda self: [])
+    grid = HeadGrid(title="", unit="", signed=False, values=((0.0, 1.0), (2.0, None)))
+    early = widgets()
+    monkeypatch.setattr(HeadCount, "views", lambda self: [grid])
+    widgets()
+    early.selection = {"layer": 1, "head": 1}
+    for wrong, told in (({"layer": 2}, "there are 2 layers.*0..1"), ({"layer": 0, "head": 99}, "there are 2 heads")):
+        with pytest.raises(ArgumentError, match=told):
+            early.selection = wrong
+    assert early.selection == {**NOTHING, "layer": 1, "head": 1}
+    widgets("another").selection = {"layer": 1}
 
 
 def test_a_page_is_sent_what_others_choose_and_no_echo_of_its_own(widgets):

@@ -25,7 +25,7 @@ from fluoroscope.replay import Replay
 from fluoroscope.rows import Patch
 from fluoroscope.signature import Direction
 from fluoroscope.sites import Site
-from fluoroscope.variants import Variant
+from fluoroscope.variants import Variant, held
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model, Prompt
@@ -161,7 +161,7 @@ class CausalTrace:
             raise EditError("nothing was patched, so there are no logits of a patched run", "Call patch(…) first.")
         base, donor = (1, 0) if self.direction == "denoise" else (0, 1)
         trace = self._replay.trace
-        patches = [Patch(site, slots, sweeps.held(trace, site, donor, slots)) for site, slots in self._patches]
+        patches = [Patch(site, slots, held(trace, site, donor, slots)) for site, slots in self._patches]
         return next(self._replay.logits([Variant(prompt=base, patches=patches)]))[1]
 
     @property

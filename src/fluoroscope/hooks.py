@@ -99,14 +99,18 @@ def _block_input(model: Hooked, layer: int) -> Callable[..., Any]:
         with outside():
             report("forward", layer, model.dims.n_layers)
         value = hidden = args[0] if args else kwargs["hidden_states"]
+        call = args[1:], {name: given for name, given in kwargs.items() if name != "hidden_states"}
         if run.calls is not None:
-            run.calls[layer] = args[1:], {name: given for name, given in kwargs.items() if name != "hidden_states"}
+            run.calls[layer] = call
         if layer == 0 and not has_positions:
             hidden = run.visit("embed", None, hidden)
         hidden = run.visit("resid_pre", layer, hidden)
-        if hidden is value:
+        if run.join is not None:
+            hidden, call = run.join(layer, hidden, call)
+        elif hidden is value:
             return None
-        return ((hidden, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": hidden})
+        rest, named = call
+        return ((hidden, *rest), named) if args else (rest, {**named, "hidden_states": hidden})
 
     return hook
 

@@ -13,12 +13,14 @@ from fluoroscope.errors import ArgumentError, UnavailableError
 from fluoroscope.marks import Selection
 from fluoroscope.render import pages
 from fluoroscope.render.section import Section
+from fluoroscope.views import HeadGrid
 
 
 class Shared(traitlets.HasTraits):
-    """What is chosen in all widgets of one model."""
+    """What is chosen in all widgets of one model; `sizes`: its layers and heads, once a picture has shown them."""
 
     selection = traitlets.Dict()
+    sizes: tuple[int, int] | None = None
 
 
 _SHARED: WeakValueDictionary[str, Shared] = WeakValueDictionary()
@@ -38,6 +40,7 @@ class Widget(anywidget.AnyWidget):
     selection = traitlets.Dict().tag(sync=True)
 
     _link: traitlets.link | None = None
+    _shared: Shared | None = None
     _still: Mapping[str, str] = {}
 
     @classmethod
@@ -59,14 +62,15 @@ class Widget(anywidget.AnyWidget):
         views = [view.model_dump(mode="json") for view in section.views]
         given = json.dumps({"title": section.title, "summary": section.summary, "views": views}, allow_nan=False)
         shared = _SHARED.setdefault(group, Shared(selection=_whole({})))
+        shared.sizes = next((_sizes(view) for view in section.views if isinstance(view, HeadGrid)), shared.sizes)
         made = cls(_esm=script, given=given, group=group, selection=shared.selection)
-        made._still = still
+        made._still, made._shared = still, shared
         made._link = traitlets.link((shared, "selection"), (made, "selection"))
         return made
 
     @traitlets.validate("selection")
     def _check(self, proposal: Mapping[str, Any]) -> dict[str, int | None]:
-        return _whole(proposal["value"])
+        return _whole(proposal["value"], self._shared.sizes if self._shared else None)
 
     def close(self) -> None:
         if self._link is not None:  # ipywidgets closes a widget again when it is collected
@@ -80,17 +84,29 @@ class Widget(anywidget.AnyWidget):
         return live and ({**self._still, **live[0], "text/plain": self._still["text/plain"]}, live[1])
 
 
-def _whole(given: Mapping[str, Any]) -> dict[str, int | None]:
+def _sizes(view: HeadGrid) -> tuple[int, int]:
+    """The layers of a model and the heads of a layer, as a picture of them has them."""
+    return len(view.values), max(map(len, view.values), default=0)
+
+
+def _whole(given: Mapping[str, Any], most: tuple[int, int] | None = None) -> dict[str, int | None]:
     """A selection with all its fields.
 
+    Args:
+        most: how many layers, and heads of a layer, there are.
+
     Raises:
-        ArgumentError: an unknown field, or one that is no place.
+        ArgumentError: an unknown field, or one that is no place, or one that the model does not have.
     """
     try:
-        return Selection.model_validate(given, strict=True).model_dump()
+        found = Selection.model_validate(given, strict=True).model_dump()
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         known = ", ".join(Selection.model_fields)
         raise ArgumentError(
             f"{given!r} is no selection: {wrong}", f"Fields: {known}, each a number or None."
         ) from error
+    for name, count in zip(("layer", "head"), most or (), strict=False):
+        if found[name] is not None and found[name] >= count:
+            raise ArgumentError(f"{given!r} is no selection: there are {count} {name}s", f"They run 0..{count - 1}.")
+    return found

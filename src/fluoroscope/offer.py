@@ -29,7 +29,8 @@ def component(model: "Model", name: str, layer: int) -> Site:
 
 def _offered(model: "Model", name: str, found: Site, claim: Claim) -> Site:
     if found.layer is not None and found.layer >= model.n_layers:
-        raise SiteError(f"{found} is beyond the last layer of {model.name}", f"Layers run 0..{model.n_layers - 1}.")
+        beyond = f"{found} is beyond the last layer of {model.name}, which has {model.n_layers}"
+        raise SiteError(beyond, f"Layers run 0..{model.n_layers - 1}.")
     _check_claim(model, name, found, claim)
     reason = model.unavailable.get((found.name, found.layer))
     if reason is not None:
@@ -77,7 +78,8 @@ def _check_unit(model: "Model", found: Site) -> None:
     sizes = {"head": model.n_kv_heads if kv else model.n_heads, "neuron": model.d_mlp_of(found.layer)}
     size = {**sizes, "expert": routed.get("count")}.get(found.kind.unit or "")
     if size is not None and found.unit >= size:
-        raise SiteError(f"{found} is beyond the last {found.kind.unit} of {model.name}", f"They run 0..{size - 1}.")
+        beyond = f"{found} is beyond the last {found.kind.unit} of {model.name}, which has {size} in a layer"
+        raise SiteError(beyond, f"They run 0..{size - 1}.")
 
 
 def _check_claim(model: "Model", name: str, found: Site, claim: Claim) -> None:

@@ -6,34 +6,37 @@ are those of the positions and tokens that are asked for. Everything runs throug
 whose blocks cannot be resumed so (tried once per model, on padded prompts) runs whole, and `why_whole` says why.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from fluoroscope import offer, portions, whole
-from fluoroscope.errors import ArgumentError, TokenError
+from fluoroscope import offer, portions, together, whole
+from fluoroscope.errors import ArgumentError, Cancelled, TokenError
 from fluoroscope.interventions import at
 from fluoroscope.products import widest
 from fluoroscope.progress import track
 from fluoroscope.resumed import Resumed
-from fluoroscope.rows import Span
-from fluoroscope.run import Run, Seen, active, flat, place, running
+from fluoroscope.rows import Patch, Span
+from fluoroscope.run import Call, Run, Seen, active, flat, place, running
 from fluoroscope.signature import Precision
 from fluoroscope.sites import Site
+from fluoroscope.together import Loan, Together
 from fluoroscope.tokens import Tokens
 from fluoroscope.trace import Trace
-from fluoroscope.variants import Edits, Plan, Planner, Variant
+from fluoroscope.variants import Edits, Plan, Planner, Variant, held
 from fluoroscope.verify import tolerance
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model, Prompt
 
+Told = TypeVar("Told", bool, str | None)
 _WHY_WHOLE: "WeakKeyDictionary[Model, str | None]" = WeakKeyDictionary()
+_JOINS: "WeakKeyDictionary[Model, bool]" = WeakKeyDictionary()
 
 
 class Replay:
@@ -48,9 +51,11 @@ class Replay:
         positions: of the tokens whose logits are read, in each prompt; negative counts from its end.
         budget: bytes that a sweep may hold beside the base run.
         precision: of the copies; "bfloat16" is faster on most processors, and moves logits by about 1e-2.
+        loans: copies to be made in the same pass, if that is quicker; their values must be among `sites`.
 
     Attributes:
         trace: the base run.
+        lent: the last residual of each of `loans` at the slots that are read; None where they were not made.
         read: Int64[Tensor, "prompt position"], the slots of `positions`.
         why_whole: why copies run whole, where this model's blocks cannot be resumed; None where they are.
     """
@@ -65,18 +70,22 @@ class Replay:
         positions: Sequence[int] = (-1,),
         budget: int = 1 << 30,
         precision: Precision = "float32",
+        loans: Sequence[Loan] = (),
     ) -> None:
         self.model, self.budget, self.precision = model, budget, precision
         self.why_whole = why_whole(model)
         if edits and len(edits) != len(model.tokens(prompt)):
             raise ArgumentError(f"{len(edits)} sets of edits for {len(model.tokens(prompt))} prompts", "Give one each.")
-        self._edits = edits
-        self._calls: dict[int, tuple[tuple[Any, ...], dict[str, Any]]] = {}
-        self.trace = self._base(model.tokens(prompt), sites)
-        self.read = _slots(self.trace.tokens, positions)
-        self.copies = Resumed(model, self.trace, self.read, self._calls)
+        self._edits, self._loans = edits, loans
+        self._calls: dict[int, Call] = {}
+        tokens = model.tokens(prompt)
+        self.read = _slots(tokens, positions)
         last = self.read.max(1).values.tolist()
-        self._planner = Planner(model, self.trace.tokens, self.trace.values, last, edits)
+        shared = self._together(tokens, loans, last)
+        self.trace, run = self._base(tokens, sites, shared)
+        self.copies = Resumed(model, self.trace, self.read, self._calls)
+        self.lent = None if shared is None else self._lent(shared, run)
+        self.planner = Planner(model, self.trace.tokens, self.trace.values, last, edits)
 
     def logits(
         self, variants: Sequence[Variant], tokens: Int64[Tensor, "prompt token"] | None = None
@@ -91,7 +100,7 @@ class Replay:
             SiteError, UnavailableError, EditError, TokenError: as `Model.trace` does.
             Cancelled: between blocks.
         """
-        plans = [self._planner.plan(index, variant) for index, variant in enumerate(variants)]
+        plans = [self.planner.plan(index, variant) for index, variant in enumerate(variants)]
         changed = sorted((plan for plan in plans if plan.span is not None), key=lambda plan: plan.layer)
         together = self._portions(changed, tokens)
         same = [plan for plan in plans if plan.span is None]
@@ -110,7 +119,7 @@ class Replay:
 
         Raises as `logits` does.
         """
-        plans = [self._planner.plan(index, variant, ahead=False) for index, variant in enumerate(variants)]
+        plans = [self.planner.plan(index, variant, ahead=False) for index, variant in enumerate(variants)]
         same = [plan for plan in plans if plan.span is None]
         changed = sorted((plan for plan in plans if plan.span is not None), key=lambda plan: plan.layer)
         for portion in [*([same] if same else []), *track(self._portions(changed, self.read), "sweep")]:
@@ -134,6 +143,20 @@ class Replay:
             found = self._whole(portion, variants) if self.why_whole else self.copies.ends(portion)
         return self._logits(found, None if tokens is None else tokens[[plan.prompt for plan in portion]])
 
+    def variant(self, loan: Loan) -> Variant:
+        """The same copy, made from values that are held."""
+        patches = [Patch(site, loan.slots, held(self.trace, site, loan.lender, loan.slots)) for site in loan.sites]
+        return Variant(prompt=loan.prompt, patches=patches if loan.slots else ())
+
+    @torch.no_grad()
+    def lent_logits(
+        self, tokens: Int64[Tensor, "prompt token"] | None = None
+    ) -> Float[Tensor, "loan position token"] | None:
+        """Those of the loans, in their order; None where they were not made in the pass of the base run."""
+        if self.lent is None:
+            return None
+        return self._logits(self.lent, None if tokens is None else tokens[[loan.prompt for loan in self._loans]])
+
     @torch.no_grad()
     def base_logits(
         self, tokens: Int64[Tensor, "prompt token"] | None = None
@@ -145,20 +168,42 @@ class Replay:
 
     # ── the base run ─────────────────────────────────────────────────────────────────────────────────
 
-    def _base(self, tokens: Tokens, sites: Sequence[str | Site]) -> Trace:
+    def _base(self, tokens: Tokens, sites: Sequence[str | Site], shared: Together | None) -> tuple[Trace, Run]:
         model = self.model
         edits = self._placed()
         if self.why_whole:
-            return model.trace(tokens, sites, edits)
+            return model.trace(tokens, sites, edits), Run(model)
         needed = ["resid_pre.*", "k.*", "v.*", f"resid_post.{model.n_layers - 1}"]
         needed += ["embed", "pos_embed"] if model.architecture.pos_embed is not None else []
         wanted = frozenset(site.whole for site in offer.expand(model, [*needed, *sites]))
         portions.check_room(model.dims, wanted, tokens.ids.shape, model.device)
-        run = Run(model, wanted, place(model.placed(edits), tokens), brief=True, calls=self._calls)
+        if shared is None:
+            run = Run(model, wanted, place(model.placed(edits), tokens), brief=True, calls=self._calls)
+        else:
+            run = shared.run(wanted, self._calls)
         with torch.no_grad(), widest(model.device, model.d_model), running(run), suppress(Seen):
             model.hf(**model.inputs(tokens))
         run.check_complete()
-        return Trace(tokens, run.values, model.recipe(tokens, edits=run), model.site)
+        values = run.values if shared is None else shared.kept(run)
+        return Trace(tokens, values, model.recipe(tokens, edits=run if shared is None else None), model.site), run
+
+    def _together(self, tokens: Tokens, loans: Sequence[Loan], last: Sequence[int]) -> Together | None:
+        """The loans on the way through the base run's own pass, where that is quicker and can be."""
+        model = self.model
+        if self.why_whole or self._edits or self.precision != "float32" or not together.quicker(model, tokens, loans):
+            return None
+        found = Together(model, tokens, loans, last)
+        held = len(found) * portions.row_bytes(model.dims, tokens.ids.shape[1])
+        return found if len(found) <= together.MOST and held <= self.budget and _joins(model) else None
+
+    def _lent(self, shared: Together, run: Run) -> Float[Tensor, "loan position d_model"]:
+        prompts = torch.tensor([loan.prompt for loan in shared.loans], device=self.read.device)
+        found = self.trace[f"resid_post.{self.model.n_layers - 1}"][prompts[:, None], self.read[prompts]]
+        pairs = zip(shared.order, shared.spans, strict=True)
+        ends = self.copies.read_of([Plan(index, span.prompt, span) for index, span in pairs], shared.ends(run))
+        changed = shared.changed()
+        found[changed] = ends[[shared.order.index(index) for index in changed]]
+        return found
 
     def _placed(self) -> dict[str | Site, list[Any]]:
         """The edits of the base run, each on its row."""
@@ -206,10 +251,21 @@ def why_whole(model: "Model") -> str | None:
     """Why copies of this model's runs must run whole; None where its blocks can be resumed, which is tried once."""
     if any(run.owner is model and run.lasting for run in active()):
         return "the edits of model.editing(…) are made to whole runs"
-    if model not in _WHY_WHOLE:
-        _WHY_WHOLE[model] = None  # what is tried next is a replay itself
-        _WHY_WHOLE[model] = _tried(model)
-    return _WHY_WHOLE[model]
+    return _once(_WHY_WHOLE, model, None, _tried)
+
+
+def _once(
+    known: "WeakKeyDictionary[Model, Told]", model: "Model", meanwhile: Told, tried: "Callable[[Model], Told]"
+) -> Told:
+    """What a trial tells of a model, made once; one that is called off tells nothing."""
+    if model not in known:
+        known[model] = meanwhile  # what is tried is a replay itself
+        try:
+            known[model] = tried(model)
+        except Cancelled:
+            del known[model]
+            raise
+    return known[model]
 
 
 def _tried(model: "Model") -> str | None:
@@ -230,12 +286,43 @@ def _tried(model: "Model") -> str | None:
         ]
         with torch.no_grad():
             ends = replay.copies.ends([Plan(index, span.prompt, span) for index, span in enumerate(spans)])
+    except Cancelled:
+        raise
     except Exception as error:  # the blocks are other people's code, which may fail in any way
         return f"its blocks cannot be called one by one: {error}"
     prompts = [span.prompt for span in spans]
     expected = replay.trace[f"resid_post.{model.n_layers - 1}"][prompts, [last[prompt] for prompt in prompts]]
     error = float((ends[:, 0] - expected).abs().max() / expected.abs().max())
     return None if error <= tolerance(model.dtype) else f"its blocks, resumed, miss its own run by {error:.1e}"
+
+
+def _joins(model: "Model") -> bool:
+    """Whether copies can be made in the pass of their base run, which is tried once, on padded prompts."""
+    return _once(_JOINS, model, True, _joined)
+
+
+@torch.no_grad()
+def _joined(model: "Model") -> bool:
+    """Loans of every kind against the same patches on a run that is there."""
+    lengths = [(length, step) for length in (6, 4) for step in (3, 7)]
+    rows = [[(step * index + 1) % model.n_input for index in range(length)] for length, step in lengths]
+    offered = [found for name in together.LENT if (found := model.sites(name))]
+    sites = [found[index] for found in offered for index in (0, -1)]
+    try:
+        tokens = model.tokens(rows)
+        places = [(row, tuple(tokens.slots(row, where))) for row, where in ((0, [-1]), (3, [1, 2]))]
+        loans = [Loan(row, row ^ 1, (site,), slots) for site in sites for row, slots in places]
+        one, two = Replay(model, rows, sites, loans=loans).lent, Replay(model, rows, sites)
+        plans = [two.planner.plan(index, two.variant(loan)) for index, loan in enumerate(loans)]
+        plans.sort(key=lambda plan: plan.layer)
+        expected = two.copies.ends(plans)
+        assert one is not None
+        error = float((one[[plan.index for plan in plans]] - expected).abs().max() / expected.abs().max())
+    except Cancelled:
+        raise
+    except Exception:  # the pass is other people's code, which may fail in any way
+        return False
+    return error <= tolerance(model.dtype)
 
 
 def _slots(tokens: Tokens, positions: Sequence[int]) -> Int64[Tensor, "prompt position"]:

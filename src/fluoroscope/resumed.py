@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from fluoroscope.rows import Layout, Patch, attend, gathered, keep
-from fluoroscope.run import Run, Seen, running
+from fluoroscope.run import Call, Run, Seen, running
 from fluoroscope.sites import Site
 from fluoroscope.trace import Trace
 from fluoroscope.variants import Plan, ended, row_edits
@@ -37,7 +37,7 @@ class Resumed:
     model: "Model"
     trace: Trace
     read: Int64[Tensor, "prompt position"]
-    calls: Mapping[int, tuple[tuple[Any, ...], dict[str, Any]]]
+    calls: Mapping[int, Call]
 
     @cached_property
     def _places(self) -> set[int | None]:
@@ -56,7 +56,7 @@ class Resumed:
         hidden = torch.cat([hidden, *(self._entry(plan, layers) for plan in ends[joined:])])
         for edit in row_edits(ends, self._layout(ends), {layers}):
             hidden = edit.apply(hidden[:, None], 0)[:, 0]
-        return self._read(ends, hidden)
+        return self.read_of(ends, hidden)
 
     def _swept_through(
         self, portion: Sequence[Plan], run: Run, ends: Sequence[Plan] = ()
@@ -139,11 +139,11 @@ class Resumed:
     def _block(self, layer: int, hidden: Float[Tensor, "row d_model"], layout: Layout) -> Float[Tensor, "row d_model"]:
         """One of Hugging Face's blocks on rows."""
         ids = self.trace.tokens.ids
-        args, named = gathered(self.calls[layer], layout, (ids.shape[0], ids.shape[1]))
+        args, named = gathered(self.calls[layer], (layout.prompt, layout.slot), (ids.shape[0], ids.shape[1]))
         output = self.model.blocks[layer](hidden[:, None], *args, **named)
         return (output if isinstance(output, Tensor) else output[0])[:, 0].to(hidden.dtype)
 
-    def _read(self, portion: Sequence[Plan], hidden: Float[Tensor, "row d_model"]) -> Tensor:
+    def read_of(self, portion: Sequence[Plan], hidden: Float[Tensor, "row d_model"]) -> Tensor:
         """The rows that are read; a token before a variant's first one is the base run's."""
         prompts = torch.tensor([plan.prompt for plan in portion], device=hidden.device)
         layout, read = self._layout(portion), self.read[prompts]

@@ -302,20 +302,24 @@ def _masked(scores: Float[Tensor, "row head slot"], layout: Layout, mask: Tensor
     return scores.masked_fill(~rows, least) if rows.dtype == torch.bool else scores + rows
 
 
-def gathered(value: Any, layout: Layout, shape: tuple[int, int]) -> Any:
-    """A block's arguments for these rows: what has batch and position axes, all else as it is; no cache."""
+Places = tuple[Int64[Tensor, "row"], Int64[Tensor, "row"]]
+"""Prompt and slot of each row."""
+
+
+def gathered(value: Any, places: Places, shape: tuple[int, int]) -> Any:
+    """A block's arguments for rows: what has batch and position axes, all else as it is; no cache."""
     from transformers import Cache
 
     if isinstance(value, dict):
-        return {name: gathered(part, layout, shape) for name, part in value.items()}
+        return {name: gathered(part, places, shape) for name, part in value.items()}
     if isinstance(value, tuple | list):
         parts: Sequence[Any] = value
-        return type(parts)(gathered(part, layout, shape) for part in parts)  # pyright: ignore[reportCallIssue]
+        return type(parts)(gathered(part, places, shape) for part in parts)  # pyright: ignore[reportCallIssue]
     if isinstance(value, Cache):
         return None
     if not isinstance(value, Tensor) or value.dim() not in (2, 3) or value.shape[1] != shape[1]:
         return value
     if value.shape[0] not in (1, shape[0]):
         return value
-    prompt = layout.prompt if value.shape[0] > 1 else torch.zeros_like(layout.prompt)
-    return value[prompt, layout.slot][:, None]
+    prompt, slot = places
+    return value[prompt if value.shape[0] > 1 else torch.zeros_like(prompt), slot][:, None]

@@ -23,6 +23,8 @@ RUN: ContextVar["Run | None"] = ContextVar("fluoroscope_run", default=None)
 
 Edits = Mapping["str | Site", "Intervention | Sequence[Intervention]"]
 Key = tuple[str, int | None]
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+"""Arguments of a block but for the stream: in their order, and by name."""
 
 DERIVED_FROM: dict[str, str] = {"resid_mid": "resid_pre", "head_out": "z"}
 """Derived sites, and the site whose value they need besides attn_out."""
@@ -201,7 +203,7 @@ def _row_slots(edit: At, tokens: Tokens, row: int, room: int) -> list[int]:
         if index is not None and not -length <= index < end + (bounds is not None):
             follow = f", and at most {room} tokens follow" if room else ""
             raise TokenError(
-                f"{describe(edit)}: row {row} has no token {index}",
+                f"{describe(edit)}: {tokens.named(row)} has no token {index}",
                 f"Its {length} tokens count from 0 or from -1 backwards{follow}.",
             )
     forward = [index if index is None or index >= 0 else index + length for index in indices]
@@ -230,6 +232,7 @@ class Run:
         shape: rows and positions of the forward that is on its way.
         attend: computes attention in place of the model's own: (layer, (q, k, v), mask, further keywords) -> mixed.
         calls: where each block's arguments but the stream are kept, if at all.
+        join: what a block gets instead: (layer, stream, its other arguments) -> stream, other arguments.
         watch: called with each value that is kept, as soon as there is one.
         inside: what is on as long as the forward is inside of a module; an exception on the way ends it too.
     """
@@ -246,7 +249,8 @@ class Run:
     fired: set[Key] = field(default_factory=set[Key])
     shape: tuple[int, int] = (0, 0)
     attend: Callable[[int, tuple[Tensor, Tensor, Tensor], Tensor | None, dict[str, Any]], Tensor] | None = None
-    calls: "dict[int, tuple[tuple[Any, ...], dict[str, Any]]] | None" = None
+    calls: "dict[int, Call] | None" = None
+    join: "Callable[[int, Tensor, Call], tuple[Tensor, Call]] | None" = None
     watch: Callable[[Site, Tensor], None] | None = None
     inside: ExitStack = field(default_factory=ExitStack)
 

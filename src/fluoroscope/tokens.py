@@ -177,14 +177,12 @@ class Tokens:
         if isinstance(positions, slice):
             bounds = [bound for bound in (positions.start, positions.stop) if bound is not None]
             if any(not -length <= bound <= length for bound in bounds):
-                raise TokenError(f"{positions} reaches beyond row {row}", f"It has {length} real tokens.")
+                raise TokenError(f"{positions} reaches beyond {self.named(row)}", counting(length))
             positions = range(length)[positions]
         wanted = [index_of(each) for each in (positions if isinstance(positions, Iterable) else [positions])]
         for position in wanted:
             if not -length <= position < length:
-                raise TokenError(
-                    f"row {row} has no token {position}", f"Its {length} real tokens count from 0 or from -1 backwards."
-                )
+                raise TokenError(f"{self.named(row)} has no token {position}", counting(length))
         offset = self.ids.shape[1] - length if self.pad == "left" else 0
         return [offset + position % length for position in wanted]
 
@@ -203,23 +201,33 @@ class Tokens:
         if isinstance(text_or_chars, str):
             start = whole.find(text_or_chars)
             if not text_or_chars or start < 0:
-                raise TokenError(f"row {row} does not hold {text_or_chars!r}", f"It reads {short(whole)}.")
+                raise TokenError(f"{self.named(row)} does not hold {text_or_chars!r}", f"It reads {short(whole)}.")
             if whole.find(text_or_chars, start + 1) >= 0:
                 raise TokenError(
-                    f"{text_or_chars!r} is in row {row} more than once",
+                    f"{text_or_chars!r} is in {self.named(row)} more than once",
                     "Lengthen it until it is unique, or pass (start, end) characters or token indices.",
                 )
             end = start + len(text_or_chars)
         else:
             start, end = text_or_chars
             if not 0 <= start < end <= len(whole):
-                raise TokenError(f"row {row} has no characters {start} to {end}", f"It has {len(whole)} characters.")
+                beyond = f"{self.named(row)} has no characters {start} to {end}"
+                raise TokenError(beyond, f"It has {len(whole)} characters.")
         return cover(offsets_of(pieces), start, end)
+
+    def named(self, row: int) -> str:
+        """A row as sentences call it: the prompt, where there is one."""
+        return "the prompt" if self.batch == 1 else f"row {row}"
 
     def _check_row(self, row: int) -> int:
         if not -self.batch <= row < self.batch:
             raise TokenError(f"there is no row {row}", f"The batch has {self.batch}.")
         return row % self.batch
+
+
+def counting(length: int) -> str:
+    """How tokens of a prompt are counted, for those who named one that is not there."""
+    return f"Its {length} real tokens count from 0 or from -1 backwards." if length > 1 else "Its only real token is 0."
 
 
 def tokenize(
@@ -291,8 +299,8 @@ def _as_given(prompt: "Tokens | Array", tokenizer: "PreTrainedTokenizerBase | No
 def _check_length(tokens: Tokens, n_ctx: int | None) -> None:
     longest = int(tokens.lengths.max())
     if n_ctx is not None and longest > n_ctx:
-        row = int(tokens.lengths.argmax())
-        raise TokenError(f"row {row} has {longest} tokens, the context holds {n_ctx}", "Nothing is cut: shorten it.")
+        row = tokens.named(int(tokens.lengths.argmax()))
+        raise TokenError(f"{row} has {longest} tokens, the context holds {n_ctx}", "Nothing is cut: shorten it.")
 
 
 def _padded(

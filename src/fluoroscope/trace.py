@@ -93,7 +93,8 @@ class Trace:
         if site.unit is None or axis is None:
             return value
         if site.unit >= value.shape[axis]:
-            raise SiteError(f"{site} is beyond the last {site.kind.unit}", f"They run 0..{value.shape[axis] - 1}.")
+            count = value.shape[axis]
+            raise SiteError(f"{site} is beyond the last {site.kind.unit} of {count}", f"They run 0..{count - 1}.")
         return value.select(axis, site.unit)
 
     def __contains__(self, name: str | Site) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from fluoroscope.errors import EditError
@@ -13,6 +14,7 @@ from fluoroscope.rows import Layout, Patch, RowEdit, Span
 from fluoroscope.run import Edit, call, place
 from fluoroscope.sites import Site
 from fluoroscope.tokens import Tokens
+from fluoroscope.trace import Trace
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model
@@ -148,6 +150,12 @@ class Planner:
     def _same(self, site: Site) -> Site:
         last = site.name == "resid_pre" and site.layer == self.model.n_layers
         return Site("resid_post", self.model.n_layers - 1) if last else site
+
+
+def held(trace: Trace, site: Site, row: int, slots: Sequence[int]) -> Float[Tensor, "slot ..."]:
+    """What a site, whole or a unit, holds at slots of one row: a patch's value."""
+    value = trace.values[site.whole][row].movedim(site.kind.position_axis - 1, 0)[list(slots)]
+    return value if site.unit is None else value[:, site.unit]
 
 
 def _differing(patch: Patch, held: Tensor) -> tuple[Patch, tuple[int, ...]] | None:

@@ -1,6 +1,7 @@
 """The lab as someone who looks at it."""
 
 import base64
+import json
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -9,6 +10,7 @@ from playwright.sync_api import Page, Route, expect
 
 PROMPT = "When Mary and John went to the store, John gave a drink to"
 CORRUPTED = "When Mary and John went to the store, Mary gave a drink to"
+AIMS = {"target": " Mary", "foil": " John"}  # of that preset
 FILLED = ("heads", "attention", "inspector", "depth", "next", "circuit", "lens", "flow")
 
 
@@ -116,6 +118,22 @@ class Lab:
     def violations(self, within: str | None = None) -> list[str]:
         found = Axe().run(self.page, context=within).response["violations"]
         return [f"{each['id']}: {node['html'][:160]}" for each in found for node in each["nodes"]]
+
+    def taken(self, panel: str) -> str:
+        """The Python that a panel gives."""
+        self.page.evaluate("navigator.clipboard.writeText('')")
+        self.page.click(f"#{panel} .menu button:text-is('Python')")
+        for _ in range(200):
+            if text := self.page.evaluate("navigator.clipboard.readText()"):
+                return text
+            self.page.wait_for_timeout(20)
+        raise AssertionError(f"{panel} gave no Python")
+
+    def numbers(self, panel: str) -> dict:
+        """The JSON that a panel gives."""
+        with self.page.expect_download() as saved:
+            self.page.click(f"#{panel} .menu button:text-is('JSON')")
+        return json.loads(saved.value.path().read_text(encoding="utf8"))
 
     def text(self, selector: str) -> str:
         return self.page.locator(selector).inner_text()

@@ -5,7 +5,7 @@ import torch
 from playwright.sync_api import expect
 
 import fluoroscope
-from browser.lab import CORRUPTED, PROMPT
+from browser.lab import AIMS, CORRUPTED, PROMPT
 from browser.test_numbers import near, told
 from fluoroscope.analyses.logit_attribution import logit_attribution
 from fluoroscope.analyses.logit_lens import logit_lens
@@ -79,8 +79,11 @@ def test_results_of_both_stand_beside_each_other(open_lab, model):
     lab = open_lab()
     lab.preset()
     switch(lab, "A − B")
-    for panel, analysis in {"next": next_token, "lens": logit_lens, "circuit": logit_attribution}.items():
-        assert pair(lab, panel) == [analysis(model, text).summary() for text in (PROMPT, CORRUPTED)]
+    target = {"target": AIMS["target"]}
+    for panel, (analysis, asked) in {
+        "next": (next_token, {}), "lens": (logit_lens, target), "circuit": (logit_attribution, AIMS)
+    }.items():  # fmt: skip
+        assert pair(lab, panel) == [analysis(model, text, **asked).summary() for text in (PROMPT, CORRUPTED)]
     title = "A − B: What each head adds"
     grid = lab.page.locator(f'#circuit figure:has(b:text-is("{title}"))')
     expect(grid.locator("td[role=gridcell]")).to_have_count(48)
@@ -98,15 +101,44 @@ def test_the_other_prompt_alone(open_lab, model):
     expect(lab.page.locator("#prompt-b")).to_have_count(0)
 
 
-def test_prompts_of_other_lengths_have_no_difference(open_lab):
-    lab = open_lab()
+def test_of_prompts_of_other_lengths_the_tokens_that_both_have_are_compared(open_lab, model, monkeypatch):
+    lab = open_lab(permissions=["clipboard-read", "clipboard-write"])
+    page, shorter = lab.page, PROMPT.replace(" and John", "")
     lab.preset()
     switch(lab, "B")
-    lab.page.fill("#prompt-b", "When Mary went")
-    lab.page.press("#prompt-b", "Enter")
+    page.fill("#prompt-b", shorter)
+    page.press("#prompt-b", "Enter")
     switch(lab, "A − B")
-    expect(lab.page.locator("#heads .state")).to_contain_text("A has 14 tokens and B 3")
-    expect(lab.page.locator("#heads canvas")).to_have_count(0)
+    kept = [place for place in range(14) if place not in (2, 3)]
+    both = model.trace(PROMPT, sites=["pattern.*"]), model.trace(shorter, sites=["pattern.*"])
+    one, other = (trace.stack("pattern")[:, 0].double() for trace in both)
+    less = one[:, :, kept][..., kept] - other
+    lab.choose(5, 1)
+    cells = page.locator("#attention td[role=gridcell]")
+    expect(cells).to_have_count(12 * 12)
+    expect(page.locator("#attention")).to_contain_text("Left out: ·and ·John (A only).")
+    for place, value in enumerate(values(lab, "attention")):
+        query, key = divmod(place, 12)
+        assert value is None if key > query else value == near(less[5, 1, query, key].item())
+    cells.nth(11 * 12 + 7).click()  # the second John, which is token 9 of A
+    expect(page.locator("#prompt .chips >> nth=0").locator(".chip").nth(13)).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#heads")).to_contain_text("Left out: ·and ·John (A only).")
+    monkeypatch.setattr(fluoroscope, "load", lambda name, **given: model)
+    found: dict = {}
+    exec(lab.taken("attention"), found)
+    assert found["pattern"] == pytest.approx(less[5, 1], abs=1e-6)
+    assert torch.tensor(lab.numbers("attention")["pattern"]) == pytest.approx(less[5, 1], abs=1e-6)
+    exec(lab.taken("heads"), found)
+    assert found["patterns"][3] == pytest.approx(less[3], abs=1e-6)
+    seen, change = lab.heads()["5.1"].astype(int), less[5, 1]
+    for place in (int(change.argmax()), int(change.argmin())):  # blue where A looks harder, orange where B does
+        row, column = (round((index + 0.5) * len(seen) / 12) for index in divmod(place, 12))
+        red, _, blue, _ = seen[row, column]
+        assert (blue > red) == (change.flatten()[place] > 0)
+    page.select_option("#measure", "concentration")
+    expect(page.locator("#heads [role=gridcell][title*=share]")).to_have_count(48)
+    expected = one[:, :, 1:].amax(-1).mean(-1) - other[:, :, 1:].amax(-1).mean(-1)
+    assert torch.tensor(values(lab, "heads")).double() == pytest.approx(expected.flatten(), rel=6e-3, abs=6e-4)
     pair(lab, "next")
 
 

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 import fluoroscope
-from browser.lab import PROMPT, colours
+from browser.lab import AIMS, PROMPT, colours
 from fluoroscope.analyses.logit_attribution import logit_attribution
 from fluoroscope.render import palette
 
@@ -59,7 +59,7 @@ def test_numbers_marks_and_the_table(open_lab, model):
     lab = open_lab()
     lab.preset()
     page = lab.page
-    (grid,) = [view for view in logit_attribution(model, PROMPT).views() if view.kind == "head_grid"]
+    (grid,) = [view for view in logit_attribution(model, PROMPT, **AIMS).views() if view.kind == "head_grid"]
     sizes = {f"{i}.{j}": abs(value) for i, row in enumerate(grid.values) for j, value in enumerate(row)}
     largest = sorted(sizes, key=sizes.get, reverse=True)
     marked = page.locator("#heads .thumbnail.top")
@@ -78,6 +78,12 @@ def test_numbers_marks_and_the_table(open_lab, model):
     page.select_option("#measure", "what it adds to the answer")
     best = page.locator(f'#heads [data-place="{largest[0]}"]')
     expect(best).to_have_attribute("title", re.compile("logits"))
+    middles = best.evaluate(
+        """cell => { const range = document.createRange(); range.selectNode(cell.firstChild);
+             const [text, own] = [range.getBoundingClientRect(), cell.getBoundingClientRect()];
+             return [text.left + text.right - own.left - own.right, text.top + text.bottom - own.top - own.bottom]; }"""
+    )
+    assert max(map(abs, middles)) < 4, "the mark pushes the number"
     red, _, blue, _ = lab.heads()[largest[0]][3, 3]
     assert blue > red  # for the answer
     page.click("#heads .switch >> text=table")

@@ -80,6 +80,33 @@ def test_from_the_preset_to_a_link_that_shows_the_same(open_lab):
         expect(other.page.locator(f"#{panel} h2").first).to_have_text(page.locator(f"#{panel} h2").first.inner_text())
         assert plain(other.text(f"#{panel}")) == plain(lab.text(f"#{panel}")), panel
     assert other.page.evaluate("new URLSearchParams(location.hash.slice(1)).get('c')") == CORRUPTED
+    other.page.evaluate("location.hash = location.hash.replace(/s=[^&]*/, 's=99.2..')")
+    refused = other.page.locator(".notice[role=alert]")
+    expect(refused).to_contain_text("This link chooses layer 99, and specimen has 6, from 0 to 5")
+    expect(other.page.locator("#attention h2")).to_have_text("Attention")
+    assert "s=" not in other.page.url
+
+
+# What fields and choices say without being asked, and is wider than they are; names of parts on two lines.
+CUT = """() => {
+  const pen = document.createElement("canvas").getContext("2d");
+  const needs = (box, text, more) => {
+    const style = getComputedStyle(box);
+    pen.font = `${style.fontSize} ${style.fontFamily}`;
+    return pen.measureText(text).width + parseFloat(style.paddingLeft) + parseFloat(style.paddingRight) + more;
+  };
+  const broken = name => {
+    const range = document.createRange();
+    range.selectNodeContents(name);
+    return !/\\s/.test(name.textContent) && range.getBoundingClientRect().height > 30;
+  };
+  const all = (names, wrong) => [...document.querySelectorAll(names)].filter(box => box.offsetWidth && wrong(box));
+  return [
+    ...all("input[placeholder]", box => needs(box, box.placeholder, 0) > box.clientWidth).map(box => box.placeholder),
+    ...all(".turn select", box => needs(box, box.selectedOptions[0].text, 16) > box.clientWidth).map(box => box.value),
+    ...all(".effects tbody th", broken).map(name => name.textContent),
+  ];
+}"""
 
 
 @pytest.mark.parametrize("width", [1440, 390])
@@ -88,9 +115,12 @@ def test_nothing_is_wider_than_the_page(open_lab, width):
     lab.preset()
     lab.choose(4, 2)
     lab.sweep()
+    for panel in ("any", "neurons", "weights", "conversation", "circuits"):
+        lab.see(panel)
     lab.page.select_option("#measure", "entropy")
     for switch in ("A", "A − B"):
         lab.page.click(f'.switch >> text="{switch}"')
         lab.ready("circuit") if switch == "A" else expect(lab.page.locator("#next .pair .bars")).to_have_count(2)
         wide = lab.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         assert wide[0] <= wide[1], switch
+    assert lab.page.evaluate(CUT) == []

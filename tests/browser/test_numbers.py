@@ -1,10 +1,11 @@
 """What the page says is what the library computes."""
 
 import pytest
+import torch
 from playwright.sync_api import expect
 
 import fluoroscope
-from browser.lab import CORRUPTED, PROMPT
+from browser.lab import AIMS, CORRUPTED, PROMPT
 from fluoroscope.analyses.head_circuits import head_circuits
 from fluoroscope.analyses.head_patching import head_patching
 from fluoroscope.analyses.head_roles import head_roles
@@ -45,14 +46,14 @@ def test_every_panel_has_the_librarys_numbers(open_lab, model):
     numbers = lab.page.locator("#next .bars .number").all_inner_texts()
     assert [told(number) for number in numbers] == [near(item.value) for item in bars.items]
 
-    attribution = logit_attribution(model, PROMPT)
+    attribution = logit_attribution(model, PROMPT, **AIMS)
     assert attribution.summary() == lab.text("#circuit .summary")
     (grid,) = [view for view in attribution.views() if view.kind == "head_grid"]
     shown = cells(lab, "circuit")
     assert shown == {
         f"L{layer}H{head}": near(value) for layer, row in enumerate(grid.values) for head, value in enumerate(row)
     }
-    assert logit_lens(model, PROMPT).summary() == lab.text("#lens .summary")
+    assert logit_lens(model, PROMPT, target=AIMS["target"]).summary() == lab.text("#lens .summary")
 
 
 def test_a_pattern_is_the_models(open_lab, model):
@@ -68,11 +69,56 @@ def test_a_pattern_is_the_models(open_lab, model):
         assert (number == "–") if key > query else (told(number) == near(pattern[query, key].item())), title
 
 
+def test_panels_of_the_run_give_their_numbers_and_the_python_that_makes_them(open_lab, model, monkeypatch):
+    lab, loaded = open_lab(permissions=["clipboard-read", "clipboard-write"]), set()
+    monkeypatch.setattr(fluoroscope, "load", lambda name, dtype: loaded.add((name, dtype)) or model)
+
+    def given(panel):
+        made: dict = {}
+        exec(lab.taken(panel), made)
+        return made, lab.numbers(panel)
+
+    lab.preset()
+    lab.choose(4, 2)
+    expect(lab.page.locator("#attention td[role=gridcell]")).to_have_count(14 * 14)
+    exact = model.trace(PROMPT, sites=["pattern.*"]).stack("pattern")[:, 0]
+    made, numbers = given("attention")
+    assert made["pattern"] == pytest.approx(exact[4, 2], abs=1e-6)
+    assert torch.tensor(numbers["pattern"]) == pytest.approx(exact[4, 2], abs=1e-6)
+    assert numbers["tokens"] == [list(model.tokens(PROMPT).labels[0])]
+    made, numbers = given("heads")
+    assert torch.stack(list(made["patterns"].values())) == pytest.approx(exact, abs=1e-6)
+    assert torch.tensor(list(numbers["patterns"].values())) == pytest.approx(exact, abs=1e-6)
+    made, numbers = given("depth")
+    said = [[(each["label"], each["probability"]) for each in layer] for layer in numbers["says"][0]]
+    for layer, found in enumerate(made["says"].values()):
+        assert [token for token, _ in found] == [token for token, _ in said[layer]]
+        assert [share for _, share in found] == pytest.approx([share for _, share in said[layer]], rel=1e-4)
+    lab.page.click("#heads .switch >> text=table")
+    made, numbers = given("heads")
+    for name in ("value_norm", "entropy", "concentration"):
+        shown = torch.tensor(numbers["heads"][name]["values"]).flatten()
+        assert torch.tensor(list(made[name].values())) == pytest.approx(shown, rel=1e-4)
+    (grid,) = [view for view in logit_attribution(model, PROMPT, **AIMS).views() if view.kind == "head_grid"]
+    assert made["values"] == grid.values
+    lab.page.click("#heads .switch >> text=2D")
+    lab.page.select_option("#measure", "what it adds to the answer")
+    lab.page.click('.switch >> text="A − B"')
+    expect(lab.page.locator("#circuit .differences .cells")).to_have_count(1)
+    made, numbers = given("heads")
+    (other,) = [view for view in logit_attribution(model, CORRUPTED, **AIMS).views() if view.kind == "head_grid"]
+    less = torch.tensor(grid.values) - torch.tensor(other.values)
+    assert torch.tensor(made["values"]) == pytest.approx(less, abs=1e-6)
+    (shown,) = numbers["heads"].values()
+    assert torch.tensor(shown["values"]) == pytest.approx(less, abs=1e-6)
+    assert loaded == {("specimen", "float32")}
+
+
 def test_a_sweep_is_the_librarys(open_lab, model):
     lab = open_lab()
     lab.preset()
     lab.sweep()
-    sweep = head_patching(model, PROMPT, CORRUPTED)
+    sweep = head_patching(model, PROMPT, CORRUPTED, answer=" Mary", foil=" John")
     assert sweep.summary() == lab.text("#patch .summary")
     (grid,) = [view for view in sweep.views() if view.kind == "head_grid"]
     assert cells(lab, "patch")["L4H2"] == near(grid.values[4][2])

@@ -58,14 +58,12 @@ def file(open_lab, folder, told):
     if "file" not in told:
         lab = open_lab()
         lab.preset()
-        lab.page.fill("#target", " Mary")
-        lab.page.press("#target", "Enter")
         lab.page.locator("#threshold").fill("50")
         lab.page.fill("#pin-word", " John")
         lab.page.press("#pin-word", "Enter")
         expect(lab.page.locator("#lens .chart")).to_have_count(2)
         lab.choose(4, 2)
-        lab.page.click('#circuit [aria-label="ablate L5H2"]')
+        lab.page.click('#circuit [aria-label="ablate L4H2"]')
         expect(lab.page.locator("#circuit .onepatch .summary")).to_be_visible()
         lab.see("any")
         lab.page.select_option("#analysis", "similarity")
@@ -112,6 +110,9 @@ def test_the_file_by_itself_is_the_page_without_network(browser, browser_context
     assert len(heads) == 48
     assert all(dots.std() > 0 for dots in heads.values())
     expect(page.locator(".saved-run")).to_contain_text("Saved run of specimen")
+    analyse = page.locator("#prompt button.primary")
+    expect(analyse).to_be_disabled()
+    assert "no model" in analyse.get_attribute("title")
     lab.see("heads")
     lab.choose(2, 5)  # another head than the one that was chosen: its exact pattern is in the file as well
     expect(page.locator("#attention td[role=gridcell]")).to_have_count(14 * 14)
@@ -190,6 +191,10 @@ def without_selection(run):
     del run["shown"]["selection"]
 
 
+def beyond_the_model(run):
+    run["shown"]["selection"]["layer"] = 99
+
+
 def with_a_strange_view(run):
     for each in run["answers"]:
         for text in each["texts"]:
@@ -237,6 +242,8 @@ def test_what_is_no_saved_run_is_refused_with_what_and_why(open_lab, file, folde
     lab.page.click("text=Analyse")
     lab.ready("next")
     assert lab.text("#next") == before
+    refused(rewritten(file, beyond_the_model), "This saved run chooses layer 99, and specimen has 6", "So nothing")
+    expect(lab.page.locator("#heads [aria-selected=true]")).to_have_count(0)
 
 
 def test_a_hostile_file_stays_text(open_lab, file):

@@ -4,7 +4,9 @@ import json
 
 from playwright.sync_api import expect
 
+import fluoroscope
 from browser.lab import FILLED
+from fluoroscope.render.text import visible
 
 
 def test_an_empty_page_says_what_to_do(open_lab):
@@ -18,11 +20,18 @@ def test_an_error_of_the_server_is_shown_with_its_hint(open_lab):
     lab.page.fill("#prompt-text", "a " * 2000)
     lab.page.press("#prompt-text", "Enter")
     alert = lab.page.locator("#prompt [role=alert]")
-    expect(alert).to_contain_text("2001 tokens")
+    expect(alert).to_contain_text("the prompt has 2001 tokens")
     expect(alert).to_contain_text("shorten it")
     assert lab.page.locator("[role=alert]").count() == 1  # said once
     lab.preset()
     expect(alert).to_have_count(0)
+    lab.page.fill("#prompt-text", "\u200b\n  When\x07\U000e0041")
+    lab.page.press("#prompt-text", "Enter")
+    labels = fluoroscope.load().tokens("\u200b\n  When\x07\U000e0041").labels[0]
+    expect(lab.page.locator(".chip")).to_have_text([visible(label) for label in labels])  # as README has it: ⏎, \u200b
+    lab.page.fill("#prompt-text", "When")
+    lab.page.press("#prompt-text", "Enter")
+    expect(lab.page.locator("#prompt .chips [role=status]")).to_have_text("1 token")
 
 
 def test_prompts_of_other_lengths_are_refused_in_the_panel(open_lab):

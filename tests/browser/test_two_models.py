@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 import fluoroscope
-from browser.lab import PROMPT
+from browser.lab import AIMS, PROMPT
 from browser.test_compare import pair, switch, values
 from browser.test_numbers import near
 from fluoroscope import registry
@@ -23,9 +23,12 @@ def test_two_models_beside_each_other(open_lab, models):
     lab.preset()
     switch(lab, "A − B")
     page.select_option("#other", OTHER)
-    for panel, analysis in {"next": "next_token", "circuit": "logit_attribution", "lens": "logit_lens"}.items():
+    target = {"target": AIMS["target"]}
+    for panel, analysis, asked in (
+        ("next", "next_token", {}), ("circuit", "logit_attribution", AIMS), ("lens", "logit_lens", target)
+    ):  # fmt: skip
         lab.see(panel)
-        assert pair(lab, panel) == [registry.run(analysis, model, prompt=PROMPT).summary() for model in models]
+        assert pair(lab, panel) == [registry.run(analysis, model, prompt=PROMPT, **asked).summary() for model in models]
     expect(page.locator("#circuit .differences")).to_contain_text("no counterparts")
     assert page.locator("#circuit .differences figure").count() == 0
     expect(page.locator("#heads .state")).to_contain_text("no counterparts")

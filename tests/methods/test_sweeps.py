@@ -11,7 +11,6 @@ from fluoroscope.interventions import at, replace
 from fluoroscope.methods import sweeps
 from fluoroscope.methods.sweeps import Part, Sweep
 from fluoroscope.progress import listening
-from fluoroscope.replay import Replay
 from fluoroscope.sites import Site
 
 CASES = ["gpt2", "llama", "gemma2", "qwen3", "olmo2", "cohere", "gpt_neox", "mixtral", "deepseek_v3", "falcon", "bloom"]
@@ -117,8 +116,7 @@ def test_a_sweep_of_a_padded_batch_equals_hugging_face_with_one_hook_in_one_forw
     """Grouped queries, norms of queries and keys, sandwiched norms, experts, sinks, a softcap, parallel blocks."""
     found, slow = model(case), Plain(case)
     sweep = Sweep(found, PAIRS, ["z", "resid_pre"])
-    tokens = found.tokens([*sweep.replay.trace.tokens.rows], pad=pad)
-    sweep.replay = Replay(found, tokens, ["z.*", "resid_pre.*"])
+    sweep.tokens = found.tokens([*sweep.tokens.rows], pad=pad)
     sites = [Site(name, layer, unit) for layer in (0, 2) for name, unit in (("z", 1), ("z", 3), ("resid_pre", None))]
     parts = [Part((site,), where) for site in sites for where in (None, (3,))]
     read: list[torch.Tensor] = [torch.empty(0)] * (2 * len(parts))

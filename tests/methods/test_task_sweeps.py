@@ -111,6 +111,7 @@ def test_pairs_without_a_way_in_the_mean_are_refused_before_anything_is_swept():
     found = model("llama")
     there_and_back = [PAIRS[0], PAIRS[0][::-1]]
     sweep = Sweep(found, there_and_back, ["z"])
+    assert sweep.replay.why_whole is None  # the runs are there
     with (
         listening(lambda label, _done, _total: pytest.fail(f"{label} ran")),
         pytest.raises(ArgumentError, match="clean and corrupted prompts score the same in the mean"),

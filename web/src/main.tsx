@@ -15,12 +15,12 @@ import { openPalette, Palette } from "./panels/palette";
 import { PromptBar } from "./panels/prompt";
 import { Header, Help, openHelp } from "./panels/header";
 import { go, PANELS } from "./state/actions";
-import { begin, first, show, showing, trouble, type Showing } from "./state/lab";
+import { begin, fault, first, show, showing, trouble, type Showing } from "./state/lab";
 import { redo, undo } from "./state/history";
 import { clear, select, selection } from "./state/selection";
 import { beginTheme, dark, theme } from "./state/theme";
 import { follow, restore } from "./state/link";
-import { alone, close, fault, opened, openOwn } from "./state/saved";
+import { alone, close, opened, openOwn } from "./state/saved";
 import type { View } from "./api/generated";
 
 const of = (...kinds: View["kind"][]) => (views: readonly View[]) => views.filter((view) => kinds.includes(view.kind));

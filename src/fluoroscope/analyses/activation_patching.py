@@ -161,11 +161,11 @@ def activation_patching(
     """
     sites = sweeps.offered(model, site, whole=True)
     sweep = sweeps.Sweep(model, [(clean, corrupted)], [site], direction, budget << 20, precision)
+    places = sweep.positions(range(sweep.length) if positions is None else positions) or ()
+    parts = [sweeps.Part((each,), group) for each in sites for group in ([places] if together else zip(places))]
+    sweep.expect(parts)
     asked = contrast.asked(model, answer, foil)
     measured, told, against = sweeps.measure(model, sweep, metric, asked.target, asked.foil)
-    places = sweep.positions(range(sweep.length) if positions is None else positions) or ()
-    groups = [places] if together else [(place,) for place in places]
-    parts = [sweeps.Part((each,), group) for each in sites for group in groups]
 
     def result(found: sweeps.Effects) -> ActivationPatching:
         return ActivationPatching(

@@ -148,10 +148,11 @@ def head_patching(
     """
     sites = sweeps.offered(model, part)
     sweep = sweeps.Sweep(model, [(clean, corrupted)], [part], direction, budget << 20, precision)
-    asked = contrast.asked(model, answer, foil)
-    measured, told, against = sweeps.measure(model, sweep, metric, asked.target, asked.foil)
     places = sweep.positions(positions)
     parts = [sweeps.Part((site,), None if place is None else (place,)) for site in sites for place in places or [None]]
+    sweep.expect(parts)
+    asked = contrast.asked(model, answer, foil)
+    measured, told, against = sweeps.measure(model, sweep, metric, asked.target, asked.foil)
     each = len(places or [None])
 
     def result(found: sweeps.Effects) -> HeadPatching:

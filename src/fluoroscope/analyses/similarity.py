@@ -78,7 +78,7 @@ class Similarity(Result):
 
     def summary(self) -> str:
         told = {"itself": lambda: self._turn() + self._filled(), "prompt": self._prompts, "model": self._models}
-        return f"Over {self.tokens} tokens {told[self.against]()}."
+        return f"Over {counted(self.tokens, 'token')} {told[self.against]()}."
 
     def _prompts(self) -> str:
         told = [(row[place], depth) for place, (row, depth) in enumerate(zip(self.cka, self.sites, strict=True))]
@@ -150,7 +150,7 @@ class Similarity(Result):
         widths = "" if self.cosine is not None else " Their states have different widths, so there is no cosine."
         one, two = self.other_model.read
         if one == two == self.tokens:
-            return f" Both read the same {one} tokens.{widths}"
+            return f" Both read the same {counted(one, 'token')}.{widths}"
         return (
             f" Of {one} and {two} tokens those are compared behind which both have read the same text: both tokenizers "
             f"end a token there.{widths}"

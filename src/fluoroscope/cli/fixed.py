@@ -59,7 +59,7 @@ def tokens(prompt: str, model: str | None, dtype: str | None, device: str | None
     pairs = zip(found.ids[0].tolist(), pieces, strict=True)
     rows: list[dict[str, Any]] = [{"index": n, "id": token, "piece": piece} for n, (token, piece) in enumerate(pairs)]
     marks = tuple(TokenMark(text=row["piece"], id=row["id"]) for row in rows)
-    _answer("Tokens", rows, as_json, pieces="piece", first=Tokens(title=f"{len(rows)} tokens", items=marks))
+    _answer("Tokens", rows, as_json, pieces="piece", first=Tokens(title=text.counted(len(rows), "token"), items=marks))
 
 
 @click.command("summary")

@@ -11,12 +11,12 @@ from fluoroscope.compat import model_loader
 from fluoroscope.compat.model_loader import ModelInspector, layer_site, opened
 from fluoroscope.errors import ArgumentError, nearest
 from fluoroscope.interventions import at, replace
-from fluoroscope.methods import ablation, patching, readout, sweeps
+from fluoroscope.methods import ablation, patching, readout
 from fluoroscope.methods.patching import Metric
 from fluoroscope.replay import Replay
 from fluoroscope.rows import Patch
 from fluoroscope.sites import Site
-from fluoroscope.variants import Variant
+from fluoroscope.variants import Variant, held
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model
@@ -206,7 +206,7 @@ def _effects(
         raise ArgumentError(f"the prompts have {here} and {there} tokens", "Give prompts of equal length.")
     replay = Replay(model, ids, sorted({site.whole for site in sites}))
     slots = ((here - 1,), (there - 1,)) if last else (tuple(range(here)),) * 2
-    variants = [Variant(patches=[Patch(s, slots[0], sweeps.held(replay.trace, s, 1, slots[1]))]) for s in sites]
+    variants = [Variant(patches=[Patch(s, slots[0], held(replay.trace, s, 1, slots[1]))]) for s in sites]
     base, donor = replay.base_logits()[:, 0]
     found = base.repeat(len(sites), 1)
     for indices, logits in replay.logits(variants):

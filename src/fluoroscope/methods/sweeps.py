@@ -5,8 +5,9 @@ to noise is the reverse, and shows what the answer cannot do without (Heimershei
 interpret activation patching"). Every part is patched in a run of its own, all of them as copies in one sweep.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -18,13 +19,12 @@ from fluoroscope.errors import ArgumentError, UnavailableError
 from fluoroscope.methods import readout
 from fluoroscope.metrics import Metric, Named
 from fluoroscope.progress import telling
-from fluoroscope.replay import Replay
-from fluoroscope.rows import Patch
+from fluoroscope.replay import Replay, why_whole
 from fluoroscope.signature import Direction, Precision
 from fluoroscope.sites import WITH_KV_HEADS, Site
+from fluoroscope.together import Loan
 from fluoroscope.tokens import Tokens
-from fluoroscope.trace import Trace
-from fluoroscope.variants import Variant
+from fluoroscope.variants import Variant, held
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model
@@ -82,6 +82,9 @@ class Sweep:
         budget: bytes that a sweep may hold beside the runs.
         precision: see `Replay`.
 
+    Attributes:
+        tokens: of all prompts, the clean ones first.
+
     Raises:
         ArgumentError: a pair of unequal length, or of the same tokens.
     """
@@ -97,12 +100,27 @@ class Sweep:
     ) -> None:
         sides = [[model.tokens(prompt) for prompt in side] for side in zip(*pairs, strict=True)]
         self.changed = tuple(_changed(*pair) for pair in zip(*sides, strict=True))
-        rows = [tokens.rows[0] for side in sides for tokens in side]
         self.sides: tuple[list[Tokens], list[Tokens]] = (sides[0], sides[1])
         self.direction: Direction = direction
-        sites = [site for name in names for site in model.sites(name)]
-        self.replay = Replay(model, rows, sites, budget=budget, precision=precision)
         self._own, self._other = (len(pairs), 0) if direction == "denoise" else (0, len(pairs))
+        self.tokens = model.tokens([tokens.rows[0] for side in sides for tokens in side])
+        self._resumed = why_whole(model) is None  # so that nothing looks ahead
+        self._parts: tuple[Part, ...] = ()
+        self._sites = [site for name in names for site in model.sites(name)]
+        self._model, self._budget = model, budget
+        self._precision: Precision = precision
+
+    @cached_property
+    def replay(self) -> Replay:
+        """The runs, which are made when they are first asked for."""
+        loans = [self._loan(part, pair) for part in self._parts for pair in range(len(self.changed))]
+        return Replay(
+            self._model, self.tokens, self._sites, budget=self._budget, precision=self._precision, loans=loans
+        )
+
+    def expect(self, parts: Sequence[Part]) -> None:
+        """Says before the runs are made whose effects will be asked for: a few cost less in the runs' own pass."""
+        self._parts = tuple(parts)
 
     @property
     def length(self) -> int:
@@ -146,7 +164,17 @@ class Sweep:
             ArgumentError: beyond the budget, before anything runs.
             UnavailableError, TokenError, EditError: a part that is not there.
         """
-        return self.measured([self.patched(part, pair) for part in parts for pair in range(len(self.changed))], metric)
+        if self.replay.lent is None or tuple(parts) != self._parts:
+            pairs = range(len(self.changed))
+            return self.measured([self.patched(part, pair) for part in parts for pair in pairs], metric)
+        count = len(parts) * len(self.changed)
+
+        def together(reads: Tensor | None) -> Iterator[tuple[list[int], Tensor]]:
+            logits = self.replay.lent_logits(reads)
+            assert logits is not None
+            yield [*range(count)], logits
+
+        return self._measured(count, metric, together)
 
     def measured(self, variants: Sequence[Variant], metric: Metric) -> Effects:
         """The same for variants, as many of each pair in turn.
@@ -154,8 +182,13 @@ class Sweep:
         Raises:
             Cancelled: with the effects so far, if there are any, in which NaN is what is missing.
         """
+        return self._measured(len(variants), metric, lambda reads: self.replay.logits(variants, reads))
+
+    def _measured(
+        self, variants: int, metric: Metric, swept: Callable[[Tensor | None], Iterable[tuple[list[int], Tensor]]]
+    ) -> Effects:
         count = len(self.changed)
-        scores = torch.full((len(variants),), torch.nan, dtype=torch.float64)
+        scores = torch.full((variants,), torch.nan, dtype=torch.float64)
         reads = None if metric.weights is None or metric.reads is None else metric.reads.repeat(2, 1)
         ends = self.replay.base_logits(reads)[:, 0]
         clean, corrupted = (metric(side) if reads is None else metric.of_read(side) for side in ends.split(count))
@@ -163,7 +196,7 @@ class Sweep:
             _check_gap(metric, ends, torch.cat([clean, corrupted]))
         effects = Effects(scores.view(-1, count), clean.to(scores), corrupted.to(scores), self.direction)
         with telling(lambda _: None if bool(scores.isnan().all()) else effects):
-            for indices, logits in self.replay.logits(variants, reads):
+            for indices, logits in swept(reads):
                 own = metric.at([index % count for index in indices])
                 found = own(logits[:, 0]) if reads is None else own.of_read(logits[:, 0])
                 scores[indices] = found.to(scores)
@@ -183,27 +216,24 @@ class Sweep:
         Raises:
             ArgumentError: a donor of another length.
         """
-        tokens = self.replay.trace.tokens
+        return self.replay.variant(self._loan(part, pair, only, donor, same=same))
+
+    def _loan(
+        self, part: Part, pair: int, only: int | None = None, donor: int | None = None, *, same: bool = False
+    ) -> Loan:
+        tokens, own = self.tokens, self._own + pair
         row = (self._own if same else self._other) + (pair if donor is None else donor)
-        if len(tokens.rows[row]) != len(tokens.rows[self._own + pair]):
+        if len(tokens.rows[row]) != len(tokens.rows[own]):
             raise ArgumentError(f"pairs {pair} and {donor} differ in length", "Take values of one of as many tokens.")
         places = range(len(tokens.rows[row])) if part.positions is None else part.positions
-        resumed = self.replay.why_whole is None  # so that nothing looks ahead
-        first = self.changed[pair][0] if resumed and donor is None else 0
+        first = self.changed[pair][0] if self._resumed and donor is None else 0
         chosen = [place for place in places if place % len(tokens.rows[row]) >= first]
         slots = tuple(slot for slot in (tokens.slots(row, chosen) if chosen else ()) if only in (None, slot))
-        patches = [Patch(site, slots, self.value(site, row, slots)) for site in part.sites if slots]
-        return Variant(prompt=self._own + pair, patches=patches)
+        return Loan(own, row, part.sites, slots)
 
     def value(self, site: Site, row: int, slots: tuple[int, ...]) -> Float[Tensor, "slot ..."]:
         """What a site holds at slots of one of the runs."""
         return held(self.replay.trace, site, row, slots)
-
-
-def held(trace: Trace, site: Site, row: int, slots: Sequence[int]) -> Float[Tensor, "slot ..."]:
-    """What a site, whole or a unit, holds at slots of one row: a patch's value."""
-    value = trace.values[site.whole][row].movedim(site.kind.position_axis - 1, 0)[list(slots)]
-    return value if site.unit is None else value[:, site.unit]
 
 
 def told(measure: Callable[[], Found], tell: Callable[[Found], Told]) -> Told:

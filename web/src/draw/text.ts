@@ -1,11 +1,16 @@
-/** Text of tokens with its white space made visible, and numbers as people read them. */
-const MARKS: Record<string, string> = { "\n": "↵", "\t": "⇥", "\r": "␍" };
+/** Text of tokens with its white space made visible, spelled as render/text.py does, and numbers as people read them. */
+const MARKS: Record<string, string> = { "\n": "⏎", "\t": "⇥" };
 // Controls, bidirectional marks and the like would change how the rest is read, or not be seen.
 const UNSEEN = /[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu;
 
 /** Text in which nothing is hidden and nothing turns round what stands beside it. */
 export const plain = (text: string): string =>
-  text.replace(UNSEEN, (c) => MARKS[c] ?? `<U+${c.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0")}>`);
+  text.replace(UNSEEN, (c) => MARKS[c] ?? escaped(c.codePointAt(0)!));
+
+function escaped(code: number): string {
+  const [letter, digits] = code < 0x100 ? ["x", 2] : code < 0x10000 ? ["u", 4] : ["U", 8] as const;
+  return `\\${letter}${code.toString(16).padStart(digits, "0")}`;
+}
 
 /** The same of every text in a value. */
 export function plainly<T>(value: T): T {
@@ -15,7 +20,10 @@ export function plainly<T>(value: T): T {
   return Object.fromEntries(Object.entries(value).map(([name, part]) => [name, plainly(part)])) as T;
 }
 
-export const visible = (text: string): string => plain(text).replace(/^ +| +$/g, (run) => "·".repeat(run.length)) || "‹empty›";
+/** A combining mark at the start gets something to stand on. */
+export const visible = (text: string): string => plain(text).replaceAll(" ", "·").replace(/^(?=\p{M})/u, "◌") || "∅";
+/** How many of something: 1 token, 2 tokens. */
+export const howMany = (count: number, one: string): string => `${count} ${one}${count === 1 ? "" : "s"}`;
 
 export function number(value: number | null, signed = false): string {
   if (value === null) return "–";

@@ -4,9 +4,10 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type { HeadGrid, Shown, View } from "../api/generated";
 import { EMPTY, type Run, type RunState } from "../api/session";
 import { answered, keep } from "../state/answers";
-import { A, B, found, modelOf, other, session, showing, sides, textOf, type Side } from "../state/lab";
+import { A, B, modelOf, offer, other, session, showing, sides, textOf, type Side } from "../state/lab";
 import { useChoice } from "../state/choices";
 import { difference } from "../views/difference";
+import { failed } from "./frame";
 import { Sided } from "./sided";
 
 type Given = Record<string, unknown>;
@@ -119,8 +120,9 @@ export function AnalysisPanel({ id, title, about, analysis, pick, grid, more, dr
   const less = grids[0] && grids[1] && difference(grids[0], grids[1], other.value === null);
   const offered = shown.length === 2 ? less : grids[0];
   useEffect(() => {
-    if (grid && typeof offered === "object") found.value = { ...found.value, [grid]: offered as HeadGrid };
-  }, [shown[0]?.answer, shown[1]?.answer, showing.value]);
+    if (grid && shown.some(({ state }) => failed(state))) offer(grid, null);
+    else if (grid && typeof offered === "object" && shown.every(({ state }) => state.status === "ready")) offer(grid, offered as HeadGrid, shown.map(({ answer }) => answer));
+  }, [shown[0]?.answer, shown[1]?.answer, shown[0]?.state.status, shown[1]?.state.status, showing.value]);
   return (
     <Sided id={id} title={title} about={about} asked={asked} pick={pick} empty="Analyse a prompt to fill this." controls={before} after={after}
       {...(draw && { draw: (answer: Shown, of: Side) => <><p class="summary">{answer.summary}</p>{draw(answer, of)}</> })}

@@ -5,9 +5,9 @@ import { A, B, first, session, showing, sides, type Side } from "../state/lab";
 import { focus, hover, selection } from "../state/selection";
 import { Cells } from "../views/grid";
 import { largest, LESS } from "../views/shared";
-import { unequal } from "./heads";
 import { Panel, Steady } from "./frame";
 import { late } from "./later";
+import { leftOut, minus, pairs, unequal, whole } from "./paired";
 import type { Props as MatrixProps } from "./matrix";
 
 /** Of long texts alone, so it comes when one is looked at. */
@@ -47,28 +47,33 @@ export function Attention() {
   const [one, other] = [usePattern(A, layer, head), usePattern(B, layer, head)];
   const exact = (of === A ? one : other)?.values ?? null;
   const [minuend, second] = [one?.values, other?.values];
-  const sums = both ? "0: blue is more in A, orange more in B" : "1. A large share on the first token is often rest, not reading";
-  const about = turned ? `A row is the token looked at, a column the one that looks; every column sums to ${sums}.` : `A row is the token that looks, a column the one looked at; every row sums to ${sums}.`;
+  const parts = both && !whole() ? pairs.value : null; // of prompts of other lengths, the tokens that both have
+  const sums = parts ? "blue is more in A, orange more in B" : both ? "every SIDE sums to 0: blue is more in A, orange more in B" : "every SIDE sums to 1. A large share on the first token is often rest, not reading";
+  const about = turned ? `A row is the token looked at, a column the one that looks; ${sums.replace("SIDE", "column")}.` : `A row is the token that looks, a column the one looked at; ${sums.replace("SIDE", "row")}.`;
   const title = layer === null || head === null ? "Attention" : `Attention of L${layer}H${head}${both ? ", A − B" : showing.value === "B" ? ", B" : ""}`;
   const live = layer === null || head === null ? null : of.layers.value[layer];
   const there = live?.heads && head! < live.heads.entropy.length;
-  const values = useMemo(() => !both ? exact : minuend && second && minuend.length === second.length ? minuend.map((share, cell) => share - second[cell]!) : null, [both, exact, minuend, second]);
+  const values = useMemo(() => !both ? exact : minuend && second ? minus(minuend, second, parts) : null, [both, exact, minuend, second, parts]);
   const meanwhile = useMemo(() => (live && head !== null && !both ? small(live, head) : null), [live, head, both]);
-  const long = of.tokens.value.length > READABLE;
+  const places = parts ? parts.map(([place]) => place) : of.tokens.value.map((_, place) => place);
+  const names = parts ? places.map((place) => visible(of.tokens.value[place]!)) : labels(both);
+  const refused = both ? unequal() : null;
+  const long = places.length > READABLE;
   const trouble = sides.value.map((each) => (each === A ? one : other)?.trouble).find((text) => text);
   const exchange = <button aria-pressed={turned} aria-keyshortcuts="x" onClick={() => setTurned(!turned)}>Exchange rows and columns (X)</button>;
   return (
-    <Panel id="attention" title={title} about={about} state={null}>
+    <Panel id="attention" title={title} about={about} state={null} own={there && values && !refused ? () => import("./own").then(({ attention }) => attention(layer!, head!, values, names)) : null}>
       <Steady of={of.run.value?.id}>
         {live && !live.heads ? <p class="state">Layer {layer} has no attention heads.</p>
-          : both && unequal() ? <p class="state">{unequal()}</p>
+          : refused ? <p class="state">{refused}</p>
           : trouble ? <p class="state">{trouble}</p>
           : !there && (long || !of.tokens.value.length) ? <p class="state">{LOOK}</p>
           : (
             <div onKeyDown={(event) => { if (/^x$/i.test(event.key) && !/^(INPUT|SELECT)$/.test((event.target as HTMLElement).tagName)) setTurned(!turned); }}>
               {long
-                ? <Matrix name={`L${layer}H${head}`} names={labels(both)} values={values} both={both} turned={turned} small={meanwhile}>{exchange}</Matrix>
-                : <><p class="choices">{exchange} <span class="muted">{there ? "" : LOOK}</span></p><Exact values={there ? values : null} both={both} turned={turned} /></>}
+                ? <Matrix name={`L${layer}H${head}`} names={names} places={places} values={values} both={both} turned={turned} small={meanwhile}>{exchange}</Matrix>
+                : <><p class="choices">{exchange} <span class="muted">{there ? "" : LOOK}</span></p><Exact names={names} places={places} values={there ? values : null} both={both} turned={turned} /></>}
+              {parts && leftOut() && <p class="muted">{leftOut()}</p>}
             </div>
           )}
       </Steady>
@@ -89,11 +94,11 @@ const labels = (both: boolean): string[] => first.value.tokens.value.map((text, 
 });
 
 /** The shares as a table; without them, while they come, its cells are empty. */
-function Exact({ values, both, turned }: { values: Float32Array | null; both: boolean; turned: boolean }) {
-  const marks = labels(both).map((label) => ({ label, token: true, site: null }));
+function Exact({ names, places, values, both, turned }: { names: readonly string[]; places: readonly number[]; values: Float32Array | null; both: boolean; turned: boolean }) {
+  const marks = names.map((label) => ({ label, token: true, site: null }));
   const size = marks.length;
   const of = (row: number, column: number) => (turned ? { query: column, key: row } : { query: row, key: column });
   const rows = marks.map((_, row) => marks.map((_, column) => { const { query, key } = of(row, column); return key > query || !values ? null : values[query * size + key]!; }));
-  const place = (row: number, column: number) => { const cell = of(row, column); return cell.key > cell.query ? null : cell; };
+  const place = (row: number, column: number) => { const cell = of(row, column); return cell.key > cell.query ? null : { query: places[cell.query]!, key: places[cell.key]! }; };
   return <Cells grid={{ title: "attention", unit: "share", signed: both, note: LESS, maximum: both ? (values && largest(values)) || 1 : 1, rows: marks, columns: marks, values: rows, tokens: null, place }} />;
 }

@@ -7,8 +7,9 @@ import { Panel } from "./frame";
 export function Depth() {
   const state = first.value.run.value?.state.value ?? EMPTY;
   const there = first.value.layers.value.some((layer) => layer !== null);
+  const over = sides.value.every((of) => of.shown.value !== null);
   return (
-    <Panel id="depth" title="The answer forms" state={there ? null : state.status === "error" ? EMPTY : state} empty="Analyse a prompt to watch it."
+    <Panel id="depth" title="The answer forms" state={there ? null : state.status === "error" ? EMPTY : state} empty="Analyse a prompt to watch it." own={over ? () => import("./own").then(({ depth }) => depth()) : null}
       about="The likeliest next token if the model stopped behind each layer (logit lens at the last token). Early layers speak another code: their words may mean little.">
       {other.value !== null && sides.value.length > 1 ? <Aligned /> : (
         <div class="pair">{sides.value.map((of) => <div>{sides.value.length > 1 && <h3>{of.name}</h3>}<Layers layers={of.layers.value} most={sides.value.length > 1 ? 1 : 3} /></div>)}</div>

@@ -15,13 +15,25 @@ type Props = Asked & {
   answer?: Shown | null;
   /** Choices that stand whatever the state is. */
   before?: ComponentChildren;
+  /** What a panel of the live run itself gives, whose program comes when it is asked. */
+  own?: (() => Promise<Own>) | null;
   children?: ComponentChildren;
 };
 
-export function Panel({ id, title, about, state, empty = "", answer = null, onCancel, onRetry, before, children }: Props) {
+/** The line of Python that makes what is shown, and its numbers. */
+export type Own = { script: string; numbers: () => Promise<unknown> };
+
+export function Panel({ id, title, about, state, empty = "", answer: given = null, onCancel, onRetry, before, own = null, children }: Props) {
   const box = useRef<HTMLElement>(null);
   const [note, setNote] = useState("");
+  const answer = failed(state) ? null : given; // what was found before is not what was asked
   const call = (answer?.result as { call?: { script: string } } | undefined)?.call;
+  const python = async () => setNote(await copy(call?.script ?? (await own!()).script, "Python"));
+  const json = async () => {
+    try {
+      download(`${id}.json`, new Blob([JSON.stringify(answer?.result ?? await (await own!()).numbers(), null, 1)], { type: "application/json" }));
+    } catch (error) { setNote((error as Error).message); }
+  };
   const graph = answer?.network ?? answer?.views.find((view): view is Graph => view.kind === "graph");
   const save = async (kind: "svg" | "png") => {
     const { asDots, asText, picture } = await import("../draw/picture");
@@ -34,8 +46,8 @@ export function Panel({ id, title, about, state, empty = "", answer = null, onCa
         <h2 id={`${id}-title`}>{title}</h2>
         <span class="menu" role="group" aria-label={`${title}: save`}>
           <span class="muted" role="status">{note}</span>
-          {call && <button class="quiet" onClick={() => void copy(call.script, "Python").then(setNote)}>Python</button>}
-          {answer && <button class="quiet" onClick={() => download(`${id}.json`, new Blob([JSON.stringify(answer.result, null, 1)], { type: "application/json" }))}>JSON</button>}
+          {(call || own) && <button class="quiet" onClick={() => void python()}>Python</button>}
+          {(answer || own) && <button class="quiet" onClick={() => void json()}>JSON</button>}
           {graph && GRAPHS.map((form) => <button class="quiet" onClick={() => void saveGraph(graph, form, id).then(setNote)}>{form === "dot" ? "DOT" : "GraphML"}</button>)}
           <button class="quiet" onClick={() => void save("svg")}>SVG</button>
           <button class="quiet" onClick={() => void save("png")}>PNG</button>
@@ -103,6 +115,9 @@ export function Steady({ of, children }: { of: unknown; children: ComponentChild
   });
   return <div ref={box}>{children}</div>;
 }
+
+/** Whether a run ended with nothing but why. */
+export const failed = (state: RunState | null): boolean => state?.status === "error" && !state.partial;
 
 /** Whether a run under way has told what it has so far. */
 const filling = ({ status, partial }: RunState): boolean => status === "running" && partial !== null;

@@ -4,13 +4,14 @@ import { useMemo, useState } from "preact/hooks";
 import { EMPTY } from "../api/session";
 import { less } from "../draw/atlas";
 import { number } from "../draw/text";
-import { A, B, first, found, measure, model, other as compared, showing, sides } from "../state/lab";
+import { B, first, found, measure, model, showing, sides, type LiveLayer } from "../state/lab";
 import { hover, NONE, select, selection } from "../state/selection";
 import { DataTable, largest, Legend, LESS } from "../views/shared";
 import { Panel } from "./frame";
 import { asBytes, HeadGrid, placeOf, type Row } from "./headgrid";
-import { grid, measures, ranked, type Grid, type Ranked } from "./measures";
+import { grid, measures, missing, ranked, type Grid, type Ranked } from "./measures";
 import { late } from "./later";
+import { cut, leftOut, pairs, unequal, whole } from "./paired";
 import type { Props as SpaceProps } from "./space";
 
 const Space = late<SpaceProps>(() => import("./space").then((found) => found.Space));
@@ -26,23 +27,29 @@ export function HeadMap() {
   const chosen = names.some(([name]) => name === measure.value) ? measure.value : "pattern";
   const both = showing.value === "A−B";
   const [form, setForm] = useState<"flat" | "space" | "table">("flat");
+  const absent = form === "table" ? null : missing();
   const [hide, setHide] = useState(false);
   const [by, setBy] = useState<string | null>(null);
   const [count, setCount] = useState(5);
-  const rankedBy = by ?? (chosen !== "pattern" ? chosen : ANSWER in found.value ? ANSWER : "value_norm");
+  const rankedBy = names.some(([name]) => name === by) ? by! : (chosen !== "pattern" ? chosen : ANSWER in found.value ? ANSWER : "value_norm");
   const scores = there === layers.length ? grid(rankedBy) : null; // not before all layers are there
   const tops = scores ? ranked(scores).slice(0, count) : [];
+  const patterns = chosen === "pattern" && form === "flat";
+  const nothing = absent ?? (both ? unequal() ?? (patterns && !whole() && coarse() ? COARSE : null) : null);
+  const show = form === "table" ? names.map(([name]) => name) : [patterns ? "pattern" : chosen === "pattern" ? rankedBy : chosen];
   const headless = layers.filter((layer) => layer !== null && !layer.heads).length;
   const about = `A row is a layer, a cell a head; patterns show how each token (down) looks at those before it (across). ${both
     ? "Blue is more in A, orange more in B." : "Layers appear as the model computes them."}`;
   return (
     <Panel id="heads" title="Heads" state={there || state.status === "error" ? null : state} onCancel={() => first.value.run.value?.cancel()} about={about}
+      own={there && there === layers.length && !nothing ? () => import("./own").then(({ heads }) => heads(show)) : null}
       empty="Choose a preset, or write a prompt and press Analyse.">
       <p class="choices">
         <label for="measure">Show</label>
-        <select id="measure" value={chosen} onChange={(event) => (measure.value = event.currentTarget.value)}>
+        <select id="measure" value={absent ? measure.value : chosen} onChange={(event) => (measure.value = event.currentTarget.value)}>
           <option value="pattern">where it looks (pattern)</option>
           {names.map(([name, title]) => <option value={name}>{title}</option>)}
+          {absent && <option>{measure.value}</option>}
         </select>
         <span class="switch" role="group" aria-label="Form of the head map">
           {(["flat", "space", "table"] as const).map((each) => (
@@ -52,7 +59,7 @@ export function HeadMap() {
         <span class="muted">{there} of {layers.length || Number(model.value?.about.n_layers ?? 0)} layers</span>
         {headless > 0 && <label><input type="checkbox" checked={hide} onChange={(event) => setHide(event.currentTarget.checked)} /> hide {headless} without heads</label>}
       </p>
-      {both && unequal() ? <p class="state">{unequal()}</p> : layers.length > 0 && (
+      {nothing ? <p class="state">{nothing}</p> : layers.length > 0 && (
         <>
           {form === "table" ? <Twin /> : <Drawn name={chosen} space={form === "space"} hide={hide} tops={tops} scores={scores} />}
           <p class="tops">
@@ -74,12 +81,9 @@ export function HeadMap() {
   );
 }
 
-/** Why there is no difference of the two prompts' patterns; null where there is one. */
-export function unequal(): string | null {
-  const [one, other] = [A.tokens.value.length, B.tokens.value.length];
-  return compared.value !== null ? "Heads of two models have no counterparts in one another: look at A or B alone. What can be subtracted is below." : one === 0 || other === 0 ? "Waiting for both prompts …"
-    : one === other ? null : `A has ${one} tokens and B ${other}: a difference needs prompts of as many. Look at A or B alone, or change one.`;
-}
+const COARSE = "These small patterns show several tokens as one, so those of prompts of other lengths cannot be subtracted here. One head's can, below, and so can numbers: choose one.";
+/** Whether a dot of the small patterns stands for more than one token. */
+const coarse = (): boolean => sides.value.some(({ layers, tokens }) => layers.value.some((layer) => layer?.pattern && layer.side !== tokens.value.length));
 
 function Top({ top: { layer, head, value }, signed }: { top: Ranked; signed: boolean }) {
   const chosen = selection.value.layer === layer && selection.value.head === head;
@@ -124,6 +128,7 @@ function Drawn({ name, space, hide, tops, scores }: DrawnProps) {
         : <HeadGrid {...common} side={numbers ? 1 : patterns.side} signed={signed} grid={numbers} told={told} />}
       {group > 1 && <p class="muted">{group} heads that stand together share one key and value head: they read the same keys, each with a query of its own.</p>}
       {columns > 0 && <Legend maximum={maximum} signed={signed} unit={numbers ? numbers.unit : "share, by its square root"} note={both ? LESS : undefined} />}
+      {both && !numbers && leftOut() && <p class="muted">{leftOut()}</p>}
     </>
   );
 }
@@ -131,18 +136,22 @@ function Drawn({ name, space, hide, tops, scores }: DrawnProps) {
 /** Every layer's patterns, or what they are less those of the other prompt. */
 function usePatterns(both: boolean): { rows: readonly Row[]; side: number; most: number } {
   const [layers, others] = [first.value.layers.value, B.layers.value];
+  const kept = both && !whole() ? pairs.value : null;
   return useMemo(() => {
-    const side = Math.max(1, ...layers.map((layer) => layer?.side ?? 0));
+    const side = kept?.length ?? Math.max(1, ...layers.map((layer) => layer?.side ?? 0));
+    const of = (layer: { pattern: Uint8Array; side: number }, which: 0 | 1) => (kept ? cut(layer.pattern, layer.side, kept.map((pair) => pair[which])) : layer.pattern);
     const heads = (index: number) => layers[index]?.heads?.entropy.length ?? 0;
     if (!both) return { rows: layers.map((layer, index) => layer && { bytes: layer.pattern, heads: heads(index) }), side, most: 1 };
     const differences = layers.map((layer, index) => {
       const other = others[index];
-      return layer?.pattern && other?.pattern && layer.side === other.side ? less(layer.pattern, other.pattern) : null;
+      return hasPattern(layer) && hasPattern(other) && (kept || layer.side === other.side) ? less(of(layer, 0), of(other, 1)) : null;
     });
     const most = largest(differences.map((values) => (values ? largest(values) : 0))) || 1;
     return { rows: layers.map((layer, index) => layer && { bytes: differences[index] ? asBytes([...differences[index]!], most, true) : null, heads: heads(index) }), side, most };
-  }, [layers, others, both]);
+  }, [layers, others, both, kept]);
 }
+
+const hasPattern = (layer: LiveLayer | null | undefined): layer is LiveLayer & { pattern: Uint8Array } => !!layer?.pattern;
 
 /** The same as numbers: each head with every measure. */
 function Twin() {

@@ -105,7 +105,7 @@ function Followed({ of, positions, onDrop }: { of: Side; positions: readonly Pla
     <section class="followed" aria-label="Pinned tokens" onDragOver={(event) => event.preventDefault()} onDrop={(event) => { event.preventDefault(); onDrop(event.dataTransfer?.getData("text/plain") ?? ""); }}>
       <h3>Pinned tokens after {visible(place.token)} {place.index}</h3>
       <div class="choices">
-        <WordField id="pin-word" label="Pin" value="" clears empty="a token, such as “ Mary”" onWord={(_, tokens) => tokens.forEach((token) => pin({ id: token.id, label: token.label }))} />
+        <WordField id="pin-word" label="Pin" value="" clears empty="e.g. “ Mary”" onWord={(_, tokens) => tokens.forEach((token) => pin({ id: token.id, label: token.label }))} />
         {pins.value.map((each) => <button type="button" class="token chip" aria-label={`unpin ${visible(each.label)}`} title={`id ${each.id}: unpin`} onClick={() => unpin(each.id)}>{visible(each.label)} ×</button>)}
       </div>
       {pins.value.length === 0 && <p class="state">Pin up to {MOST_PINS} tokens: write one, press P on a cell, or drag a cell here. Choosing a token of the prompt moves the place.</p>}

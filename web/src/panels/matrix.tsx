@@ -5,7 +5,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { asByte, asSigned, Atlas, GROWTH, ramp, type Growth } from "../draw/atlas";
 import type { Look } from "../draw/gl";
 import { number, percent } from "../draw/text";
-import { hover, NONE, select, selection } from "../state/selection";
+import { hover, NONE, select, selection, type Selection } from "../state/selection";
 import { dark } from "../state/theme";
 import { DataTable, largest, Legend, LESS } from "../views/shared";
 import { Margins, margins, Names, type Margin } from "./margins";
@@ -13,6 +13,8 @@ import { density, Tiles, useWidth } from "./tiles";
 
 export type Props = {
   name: string; names: readonly string[]; both: boolean;
+  /** Which token of the prompt each of them is. */
+  places: readonly number[];
   /** All shares, row by row, of those who look; null until they are there. */
   values: Float32Array | null;
   /** What is shown meanwhile. */
@@ -26,7 +28,7 @@ export type Part = readonly [left: number, top: number, span: number];
 const [LOOKS, RECEIVED] = ["largest look of each token", "mean share that each token receives"];
 const [STRIP, MINIMAP, CROWDED, LEAST] = [44, 96, 100, 8];
 
-export function Matrix({ name, names, both, values, small, turned, children }: Props) {
+export function Matrix({ name, names, places, both, values, small, turned, children }: Props) {
   const size = names.length;
   const [growth, setGrowth] = useState<Growth>("root");
   const [even, setEven] = useState(false);
@@ -42,8 +44,8 @@ export function Matrix({ name, names, both, values, small, turned, children }: P
   useEffect(() => setPart([0, 0, size]), [size]);
   const side = Math.max(120, Math.min(560, width - STRIP));
   const view = useLook(side, atlas, size, part, growth, dark.value, turned);
-  const cell = at();
-  const said = told({ names, values, both, turned, ...cell });
+  const cell = at(places);
+  const said = told({ names, places, values, both, turned, ...cell });
   const zoom = (factor: number, middle?: [number, number]) => setPart((old) => zoomed(old, size, factor, middle));
   return (
     <div ref={box} class="matrix">
@@ -61,15 +63,15 @@ export function Matrix({ name, names, both, values, small, turned, children }: P
           <button class="quiet" aria-pressed={table} onClick={() => setTable(!table)}>{table ? "picture" : "table"}</button>
         </span>
       </p>
-      {table && beside ? <Twin names={names} beside={beside} /> : width > 0 && (
+      {table && beside ? <Twin names={names} places={places} beside={beside} /> : width > 0 && (
         <div class="frame" style={{ "--side": `${side}px`, "--strip": `${STRIP}px` }}>
           <Names names={names} part={[part[0], part[2]]} length={side} across />
-          {beside && <Margins margin={across} part={[part[0], part[2]]} length={side} name={turned ? LOOKS : RECEIVED} across onPick={(index) => select(turned ? { query: index } : { key: index })} />}
-          <Field name={name} said={said} part={part} size={size} side={side} turned={turned} setPart={setPart} zoom={zoom}>
+          {beside && <Margins margin={across} part={[part[0], part[2]]} length={side} name={turned ? LOOKS : RECEIVED} across onPick={(index) => select(turned ? { query: places[index]! } : { key: places[index]! })} />}
+          <Field name={name} places={places} said={said} part={part} size={size} side={side} turned={turned} setPart={setPart} zoom={zoom}>
             <Tiles atlas={atlas} look={view} aria-hidden="true" style={{ width: `${side}px`, height: `${side}px` }} />
             <Cross cell={turned ? { row: cell.k, column: cell.q } : { row: cell.q, column: cell.k }} part={part} side={side} />
           </Field>
-          {beside && <Margins margin={down} part={[part[1], part[2]]} length={side} name={turned ? RECEIVED : LOOKS} onPick={(index) => select(turned ? { key: index } : { query: index })} />}
+          {beside && <Margins margin={down} part={[part[1], part[2]]} length={side} name={turned ? RECEIVED : LOOKS} onPick={(index) => select(turned ? { key: places[index]! } : { query: places[index]! })} />}
           {width > side + STRIP + 60 && <Names names={names} part={[part[1], part[2]]} length={side} />}
           {size >= CROWDED && part[2] < size && <Minimap atlas={atlas} size={size} part={part} growth={growth} turned={turned} setPart={setPart} />}
         </div>
@@ -123,25 +125,28 @@ export function moved([left, top, span]: Part, size: number): Part {
 }
 
 /** The cell that is pointed at, else the one that is chosen. */
-function at(): { q: number | null; k: number | null } {
-  const { query, key } = hover.value.query !== null || hover.value.key !== null ? hover.value : selection.value;
-  return { q: query, k: key };
+const at = (places: readonly number[]) => indices(places, hover.value.query !== null || hover.value.key !== null ? hover.value : selection.value);
+
+function indices(places: readonly number[], { query, key }: Selection): { q: number | null; k: number | null } {
+  const index = (place: number | null) => (place === null || !places.includes(place) ? null : places.indexOf(place));
+  return { q: index(query), k: index(key) };
 }
 
-function told({ names, values, both, turned, q, k }: { names: readonly string[]; values: Float32Array | null; both: boolean; turned: boolean; q: number | null; k: number | null }): string {
+function told({ names, places, values, both, turned, q, k }: { names: readonly string[]; places: readonly number[]; values: Float32Array | null; both: boolean; turned: boolean; q: number | null; k: number | null }): string {
   const size = names.length;
   if (q === null || k === null || names[q] === undefined || names[k] === undefined) return `${size} tokens: point at a cell, or move with the arrows; + and − zoom, X exchanges rows and columns.`;
-  if (k > q) return `${names[q]} ${q} does not see ${names[k]} ${k}, which comes later.`;
-  if (!values) return `${names[q]} ${q} and ${names[k]} ${k}: fetching the shares …`;
+  const [looks, seen] = [q, k].map((index) => `${names[index]} ${places[index]}`);
+  if (k > q) return `${looks} does not see ${seen}, which comes later.`;
+  if (!values) return `${looks} and ${seen}: fetching the shares …`;
   const value = both ? number(values[q * size + k]!, true) : percent(values[q * size + k]!);
-  return turned ? `${names[k]} ${k} is looked at by ${names[q]} ${q}: ${value}` : `${names[q]} ${q} looks at ${names[k]} ${k}: ${value}`;
+  return turned ? `${seen} is looked at by ${looks}: ${value}` : `${looks} looks at ${seen}: ${value}`;
 }
 
 const STEPS: Record<string, [number, number]> = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-type FieldProps = { name: string; said: string; part: Part; size: number; side: number; turned: boolean; setPart: (part: Part) => void; zoom: (factor: number, middle?: [number, number]) => void; children: ComponentChildren };
+type FieldProps = { name: string; places: readonly number[]; said: string; part: Part; size: number; side: number; turned: boolean; setPart: (part: Part) => void; zoom: (factor: number, middle?: [number, number]) => void; children: ComponentChildren };
 
 /** Where pointer and keys act. */
-function Field({ name, said, part, size, side, turned, setPart, zoom, children }: FieldProps) {
+function Field({ name, places, said, part, size, side, turned, setPart, zoom, children }: FieldProps) {
   const box = useRef<HTMLDivElement>(null);
   const from = useRef<{ x: number; y: number; part: Part; moved: boolean } | null>(null);
   const where = (event: MouseEvent): [number, number] => {
@@ -150,8 +155,9 @@ function Field({ name, said, part, size, side, turned, setPart, zoom, children }
   };
   const cell = (event: MouseEvent) => {
     const [x, y] = where(event).map((share, axis) => Math.max(0, Math.min(size - 1, Math.floor(part[axis]! + share * part[2])))) as [number, number];
-    return turned ? { query: x, key: y } : { query: y, key: x };
+    return turned ? place(x, y) : place(y, x);
   };
+  const place = (query: number, key: number) => ({ query: places[query]!, key: places[key]! });
   const show = (row: number, column: number) => {
     const into = (value: number, start: number) => (value < start ? value : value + 1 > start + part[2] ? value + 1 - part[2] : start);
     setPart(moved([into(column, part[0]), into(row, part[1]), part[2]], size));
@@ -159,9 +165,9 @@ function Field({ name, said, part, size, side, turned, setPart, zoom, children }
   const keyed = (event: KeyboardEvent) => {
     const step = STEPS[event.key];
     if (step) {
-      const { query, key } = selection.value;
-      const [row, column] = (turned ? [key, query] : [query, key]).map((place, axis) => Math.max(0, Math.min(size - 1, (place ?? 0) + step[axis]!))) as [number, number];
-      select(turned ? { query: column, key: Math.min(row, column) } : { query: row, key: Math.min(row, column) });
+      const { q, k } = indices(places, selection.value);
+      const [row, column] = (turned ? [k, q] : [q, k]).map((index, axis) => Math.max(0, Math.min(size - 1, (index ?? 0) + step[axis]!))) as [number, number];
+      select(place(turned ? column : row, Math.min(row, column)));
       show(turned ? Math.min(row, column) : row, turned ? column : Math.min(row, column));
     } else if (event.key === "+" || event.key === "=") zoom(0.5);
     else if (event.key === "-") zoom(2);
@@ -224,6 +230,6 @@ function Minimap({ atlas, size, part, growth, turned, setPart }: { atlas: Atlas;
 }
 
 /** Each token: where it looks most, and how much it receives. */
-function Twin({ names, beside: { received, looks, to } }: { names: readonly string[]; beside: { received: Margin; looks: Margin; to: number[] } }) {
-  return <DataTable name="attention" head={["", "token", "its largest look", "goes to", "mean share it receives"]} rows={names.map((text, index) => [String(index), text, looks[index]!, `${names[to[index]!]} ${to[index]}`, received[index]!])} />;
+function Twin({ names, places, beside: { received, looks, to } }: { names: readonly string[]; places: readonly number[]; beside: { received: Margin; looks: Margin; to: number[] } }) {
+  return <DataTable name="attention" head={["", "token", "its largest look", "goes to", "mean share it receives"]} rows={names.map((text, index) => [String(places[index]), text, looks[index]!, `${names[to[index]!]} ${places[to[index]!]}`, received[index]!])} />;
 }

@@ -1,6 +1,6 @@
 /** What the head map can show of each head: numbers of the live run, and those that other panels found. */
 import type { Heads } from "../api/generated";
-import { B, first, found, sides, type LiveLayer } from "../state/lab";
+import { B, first, found, measure, sides, type LiveLayer } from "../state/lab";
 
 export type Grid = { name: string; title: string; unit: string; signed: boolean; values: readonly (readonly (number | null)[] | null)[] };
 
@@ -9,6 +9,12 @@ const LIVE: Record<keyof Heads, { title: string; unit: string }> = {
   entropy: { title: "how widely it looks (entropy)", unit: "0 = one token, 1 = an even look" },
   concentration: { title: "how sharply it looks (largest share)", unit: "share, mean over tokens" },
 };
+
+/** Numbers that are not of the live run, and the panels that find them. */
+const FINDS: Record<string, string> = { "what it adds to the answer": "What wrote the answer", "what its patch moves": "Patch sweep" };
+
+/** Why the number that was chosen is not there; null where it is. */
+export const missing = (): string | null => (measure.value in FINDS && !(measure.value in found.value) ? `${FINDS[measure.value]} has no answer to what is asked now: see there.` : null);
 
 /** Names and titles of all. */
 export const measures = (): [string, string][] =>

@@ -26,8 +26,7 @@ function Search({ onDone }: { onDone: () => void }) {
   const [typed, setTyped] = useState("");
   const [at, setAt] = useState(0);
   const list = useRef<HTMLUListElement>(null);
-  const [all] = useState(() => actions(openHelp));
-  const found = matching(all, typed);
+  const found = matching(actions(openHelp), typed); // the catalogue may come while it is open
   const chosen = Math.min(at, found.length - 1);
   useEffect(() => { list.current?.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" }); });
   const run = (action: Action | undefined) => {

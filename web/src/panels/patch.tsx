@@ -4,13 +4,13 @@ import type { HeadGrid, Shown, View } from "../api/generated";
 import { number, visible } from "../draw/text";
 import { aimed, foil, target } from "../state/aims";
 import { useChoice } from "../state/choices";
-import { A, B, found, sides, type Side } from "../state/lab";
+import { A, B, offer, sides, type Side } from "../state/lab";
 import { selection } from "../state/selection";
 import { Picture } from "../views";
 import { Acting } from "../views/acts";
 import { PAIRED, pairOf, useAnalysis, useBoth, type Asking } from "./analysis";
 import { Effects, type Row } from "./effects";
-import { States } from "./frame";
+import { failed, States } from "./frame";
 import { OnePatch, read, Strips, usePatching, written, type Patching, type Taken } from "./onepatch";
 import { Said, Sided } from "./sided";
 
@@ -46,8 +46,8 @@ export function PatchSweep() {
   const run = (of: Side) => sweep[of.name].start(args(of));
   useEffect(() => {
     const grid = answer?.views.find((view): view is HeadGrid => view.kind === "head_grid");
-    if (grid) found.value = { ...found.value, "what its patch moves": grid };
-  }, [answer]);
+    if (grid || failed(state)) offer("what its patch moves", failed(state) ? null : grid!, [answer]);
+  }, [answer, state.status]);
   const controls = (
     <>
       <form class="inline" onSubmit={(event) => { event.preventDefault(); sides.value.forEach(run); }}>

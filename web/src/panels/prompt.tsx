@@ -2,12 +2,13 @@
 import "./prompt.css";
 import { signal } from "@preact/signals";
 import { EMPTY } from "../api/session";
-import { visible } from "../draw/text";
+import { howMany, visible } from "../draw/text";
 import { foil, target } from "../state/aims";
-import { back, presetOf } from "../state/chosen";
+import { back, choosePreset } from "../state/chosen";
 import { change } from "../state/history";
 import { history } from "../state/runs";
 import { A, analyse, analyseShown, B, compareWith, model, other, presets, show, showing, sides, textOf, type Showing, type Side } from "../state/lab";
+import { alone } from "../state/saved";
 import { focus, hover, inSpan, select, selection } from "../state/selection";
 import { told } from "./frame";
 import { WordField } from "./word";
@@ -20,7 +21,6 @@ export function PromptBar() {
   const busy = sides.value.some((of) => /queued|running/.test(of.run.value?.state.value.status ?? ""));
   const comparing = showing.value !== "A";
   const preset = presets.value.find((each) => each.prompt === A.prompt.value && each.corrupted === B.prompt.value);
-  const choose = (id: string) => { if (presetOf(id)) analyseShown(); };
   return (
     <section id="prompt" class="panel" aria-label="Prompt" data-status={A.run.value?.state.value.status ?? "empty"}>
       <form onSubmit={(event) => { event.preventDefault(); analyseShown(); }}>
@@ -29,10 +29,10 @@ export function PromptBar() {
           {comparing && other.value === null && <Text of={B} id="prompt-b" name="Prompt B" />}
         </div>
         <div class="actions">
-          <button type="submit" class="primary">Analyse</button>
+          <button type="submit" class="primary" disabled={alone} title={alone ? "This file has no model: open it in fluoro lab to compute." : undefined}>Analyse</button>
           {busy && <button type="button" onClick={() => sides.value.forEach((of) => of.run.value?.cancel())}>Cancel</button>}
           <label for="preset">Preset</label>
-          <select id="preset" value={preset?.id ?? ""} onChange={(event) => choose(event.currentTarget.value)}>
+          <select id="preset" value={preset?.id ?? ""} onChange={(event) => void choosePreset(event.currentTarget.value)}>
             <option value="">choose …</option>
             {presets.value.map((each) => <option value={each.id}>{each.title}</option>)}
           </select>
@@ -61,7 +61,7 @@ export function PromptBar() {
         </div>
       </form>
       <div class="aims" role="group" aria-label="What is asked about">
-        <WordField id="target" label="Target" value={target.value} empty="what it says itself" onWord={(text) => change(target, text)} />
+        <WordField id="target" label="Target" value={target.value} empty="its own answer" onWord={(text) => change(target, text)} />
         <WordField id="foil" label="Foil" value={foil.value} empty="none" onWord={(text) => change(foil, text)} />
         <span class="muted">The circuit, the lens and the sweep follow the target, against the foil.</span>
       </div>
@@ -83,7 +83,7 @@ function Read({ of }: { of: Side }) {
   const state = of.run.value?.state.value ?? EMPTY;
   const stale = of.shown.value !== null && of.shown.value !== textOf(of);
   const trouble = state.status === "error" ? state.trouble : null;
-  const said = state.status === "ready" ? `${of.tokens.value.length} tokens` : state.status === "running" ? layer(state) : state.status === "queued" ? told(state) : state.status === "cancelled" ? "called off" : "";
+  const said = state.status === "ready" ? howMany(of.tokens.value.length, "token") : state.status === "running" ? layer(state) : state.status === "queued" ? told(state) : state.status === "cancelled" ? "called off" : "";
   const at = hover.value.query ?? selection.value.query;
   return (
     <>

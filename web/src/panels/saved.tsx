@@ -1,8 +1,8 @@
 /** Saving what the page shows, and opening what was saved: by a button, or dropped anywhere. */
 import "./saved.css";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { model, sides } from "../state/lab";
-import { alone, close, fault, opened, openFile, saved } from "../state/saved";
+import { fault, model, sides } from "../state/lab";
+import { alone, close, opened, openFile, saved } from "../state/saved";
 import { download } from "./frame";
 
 export function SavedButtons() {

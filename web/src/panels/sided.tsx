@@ -5,7 +5,7 @@ import { other, sides, type Side } from "../state/lab";
 import { Picture } from "../views";
 import { difference, together } from "../views/difference";
 import type { Asking } from "./analysis";
-import { Panel, States } from "./frame";
+import { failed, Panel, States } from "./frame";
 
 type Props = {
   id: string; title: string; about: string; empty: string;
@@ -27,7 +27,7 @@ export function Sided({ id, title, about, empty, asked, again, pick, draw, contr
     <Panel id={id} title={title} about={about} before={controls} state={asking.state} answer={asking.answer} empty={empty} onCancel={asking.cancel} onRetry={() => again(of)}>{drawn(shown[0]!)}{after}</Panel>
   );
   return (
-    <Panel id={id} title={title} about={about} before={controls} state={null} answer={asking.answer}>
+    <Panel id={id} title={title} about={about} before={controls} state={null} answer={failed(asking.state) ? null : asking.answer}>
       <div class="pair">
         {shown.map((each) => (
           <div data-status={each.asking.state.status}>
@@ -36,7 +36,7 @@ export function Sided({ id, title, about, empty, asked, again, pick, draw, contr
           </div>
         ))}
       </div>
-      {asking.answer && second.asking.answer && <Differences one={pick(asking.answer.views)} two={pick(second.asking.answer.views)} />}
+      {!shown.some((each) => failed(each.asking.state)) && asking.answer && second.asking.answer && <Differences one={pick(asking.answer.views)} two={pick(second.asking.answer.views)} />}
       {after}
     </Panel>
   );

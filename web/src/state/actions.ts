@@ -1,6 +1,6 @@
 /** Everything that the page can do, by name: what the palette lists. */
 import { analyseShown, catalogue, model, presets, show, sides, switchModel, type Showing } from "./lab";
-import { analysis, back, presetOf } from "./chosen";
+import { analysis, back, choosePreset } from "./chosen";
 import { redo, undo } from "./history";
 import { history } from "./runs";
 import { clear } from "./selection";
@@ -38,7 +38,7 @@ export function actions(help: () => void): Action[] {
     { group: "Do", name: dark.value ? "Light colours" : "Dark colours", told: "", keys: "d", run: () => (theme.value = dark.value ? "light" : "dark") },
     { group: "Do", name: "Keys", told: "all shortcuts", keys: "?", run: help },
     ...PANELS.map(({ key, id, name }) => ({ group: "Go to", name, told: "panel", keys: `g ${key}`, run: () => go(id) })),
-    ...presets.value.map((preset) => ({ group: "Preset", name: preset.title, told: preset.prompt, run: () => { presetOf(preset.id); analyseShown(); } })),
+    ...presets.value.map((preset) => ({ group: "Preset", name: preset.title, told: preset.prompt, run: () => void choosePreset(preset.id) })),
     ...history.value.map((past) => ({ group: "Earlier run", name: past.prompt, told: "shown again without computing", run: () => back(past) })),
     ...(model.value?.choices ?? []).filter((name) => name !== model.value?.name).map((name) => ({ group: "Model", name, told: "load it", run: () => void switchModel(name) })),
     ...catalogue.value.map((each) => ({ group: each.theme, name: each.command, told: each.headline, run: () => { analysis.value = each.name; go("any"); } })),

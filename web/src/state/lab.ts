@@ -1,7 +1,7 @@
 /** What the page knows: the model, the prompt, the live run, what the panels found. */
 import { batch, computed, effect, signal, untracked, type Signal } from "@preact/signals";
 import { Session, type Run, type Trouble } from "../api/session";
-import type { Analysis, HeadGrid, Heads, Preset, Said } from "../api/generated";
+import type { Analysis, HeadGrid, Heads, Preset, Said, Shown } from "../api/generated";
 import { choice } from "./choices";
 import { history, remember } from "./runs";
 import { clear, counted } from "./selection";
@@ -26,6 +26,8 @@ export const model = signal<ModelInfo | null>(null);
 export const catalogue = signal<Analysis[]>([]);
 export const presets = signal<Preset[]>([]);
 export const trouble = signal<Trouble | null>(null);
+/** What was brought from elsewhere, a file or a link, and could not be taken. */
+export const fault = signal<Trouble | null>(null);
 
 export const A = side("A", "When Mary and John went to the store, John gave a drink to");
 export const B = side("B", "When Mary and John went to the store, Mary gave a drink to");
@@ -50,7 +52,17 @@ export function compareWith(name: string | null): void {
 }
 
 /** What the head map can colour beside the live measures: numbers that other panels found. */
-export const found = signal<Readonly<Record<string, HeadGrid>>>({});
+export const found = signal<Readonly<Record<string, Found>>>({});
+/** With the lines of Python that make it, one of each side that is shown. */
+export type Found = HeadGrid & { scripts: readonly string[] };
+
+/** What a panel found of each head; null where it no longer has it. */
+export function offer(name: string, grid: HeadGrid | null, answers: readonly (Shown | null)[] = []): void {
+  const { [name]: before, ...rest } = found.value;
+  const scripts = answers.map((answer) => (answer?.result as { call?: { script: string } } | undefined)?.call?.script ?? "");
+  if (grid) found.value = { ...found.value, [name]: { ...grid, scripts } };
+  else if (before) found.value = rest;
+}
 export const measure = signal("pattern");
 
 effect(() => { counted.value = first.value.tokens.value; });

@@ -3,6 +3,7 @@ import { effect } from "@preact/signals";
 import { foil, target } from "./aims";
 import { A, B, analyse, measure, model, other, session, show, showing, type Showing } from "./lab";
 import { begunWith, selection } from "./selection";
+import { within } from "./within";
 
 const SHOWING: readonly Showing[] = ["A", "B", "A−B"];
 /** The model that a link was made with, which may not be the one that is here. */
@@ -25,6 +26,7 @@ export function restore(): void {
   const wanted = SHOWING[Number(given.get("v") ?? 0)] ?? "A";
   analyse(A);
   if (wanted !== "A") show(wanted);
+  within("This link");
 }
 
 export function link(): string {

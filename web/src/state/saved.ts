@@ -3,13 +3,13 @@ import { batch, signal } from "@preact/signals";
 import { Recording, type Kept } from "../api/recording";
 import type { Trouble } from "../api/session";
 import { choices, setChoices } from "./choices";
-import { A, analyse, analyseShown, B, catalogue, found, load, measure, model, modelOf, other, session, showing, sides, textOf, type Side } from "./lab";
+import { A, analyse, analyseShown, B, catalogue, fault, found, load, measure, model, modelOf, other, session, showing, sides, textOf, type Side } from "./lab";
 import { carried, MOST, page, PLACE, read, runFile, type RunFile } from "./run-file";
 import { history, type Past } from "./runs";
 import { begunWith, NONE, placeOf, selection } from "./selection";
+import { within } from "./within";
 
 export const opened = signal<RunFile | null>(null);
-export const fault = signal<Trouble | null>(null);
 /** Whether this page is such a file, opened by itself: there is no server. */
 export const alone = document.getElementById(PLACE) !== null;
 
@@ -93,6 +93,7 @@ function show(run: RunFile, hint: string): void {
     opened.value = run;
   });
   for (const of of [A, B]) if (run.answers.some(({ ask }) => ask.type === "live" && ask.prompt === textOf(of) && (ask.model ?? null) === (modelOf(of).model ?? null))) analyse(of);
+  within("This saved run");
 }
 
 const begin = ({ A: one, B: other, measure: shown }: { A: string; B: string; measure: string }) => { A.prompt.value = one; B.prompt.value = other; measure.value = shown; };

@@ -42,6 +42,10 @@ export function align(one: readonly string[], other: readonly string[]): Pair[] 
   return pairs;
 }
 
+/** Tokens of two prompts that stand for each other: by place where there are as many, else by the longest common sequence. */
+export const counterparts = (one: readonly string[], other: readonly string[]): [number, number][] =>
+  (one.length === other.length ? byPlace(one.length) : align(one, other)).filter((pair): pair is [number, number] => pair[0] !== null && pair[1] !== null);
+
 const byPlace = (count: number): Pair[] => Array.from({ length: count }, (_, index) => [index, index]);
 const isDepth = (marks: readonly Mark[]) => marks.length > 1 && marks.filter((mark) => !mark.token && /^(L|block |layer )?\d+$/.test(mark.label)).length * 2 > marks.length;
 
