@@ -16,7 +16,7 @@ demo: $(STAMP)
 	$(BIN)/fluoro explain "$(DEMO_PROMPT)"
 
 test: $(STAMP)
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 check: $(STAMP)
 	$(BIN)/ruff check .

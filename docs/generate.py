@@ -54,11 +54,13 @@ OWN_EXAMPLES: dict[str, dict[str, Any]] = {
         "target_prompt": "The capital of x is",
         "placeholder": "x",
     },
-    "circuit": {"task": "facts"},
-    "discover": {"task": "facts"},
-    "fit_tuned_lens": {"file": "tuned_lens.safetensors", "steps": 10},
-    "fit_jacobian_lens": {"file": "jacobian_lens.safetensors", "rows": 4, "context": 32},
-    "fit_future_lens": {"file": "future_lens.safetensors", "ahead": 2},
+    "circuit": {"task": "facts", "pairs": 3},
+    "discover": {"task": "facts", "pairs": 3, "heads": 3},
+    "task_patching": {"task": "ioi", "pairs": 4},
+    "neuron_patching": {"position": -1},
+    "fit_tuned_lens": {"file": "tuned_lens.safetensors", "steps": 10, "rows": 4, "context": 32},
+    "fit_jacobian_lens": {"file": "jacobian_lens.safetensors", "rows": 4, "context": 8},
+    "fit_future_lens": {"file": "future_lens.safetensors", "ahead": 2, "context": 32},
     "future_lens": {"lens": "future_lens.safetensors"},
 }
 """What the examples of one analysis say besides, required or not."""

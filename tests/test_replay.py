@@ -69,14 +69,17 @@ def at_every_site(found: Model) -> list[Edits]:
 @pytest.mark.parametrize("pad", ["left", "right"])
 @pytest.mark.parametrize("case", CASES)
 def test_a_sweep_equals_edits_made_one_by_one(case: str, pad: Literal["left", "right"]) -> None:
+    """All are swept; on each side every other one is made by itself, so that all are on one of them."""
     found_model, prompts = model(case), ids(3)
     variants = [Variant(edits, number % 3) for number, edits in enumerate(at_every_site(found_model))]
     tokens = found_model.tokens(prompts, pad=pad)
     replay = Replay(found_model, tokens)
     assert (replay.why_whole is not None) == (case in WHOLE)
-    logits = found(replay, variants)
-    for variant, mine, theirs in zip(variants, logits, one_by_one(found_model, tokens, variants), strict=True):
-        assert relative(mine, theirs) < 1e-5, variant
+    mine, some = found(replay, variants), slice(pad == "left", None, 2)
+    for variant, row, alone in zip(
+        variants[some], mine[some], one_by_one(found_model, tokens, variants[some]), strict=True
+    ):
+        assert relative(row, alone) < 1e-5, variant
 
 
 @pytest.mark.parametrize("case", ["gpt2", "llama", "gemma2", "falcon", "gpt_oss", "deepseek_v3", "bloom"])

@@ -26,8 +26,10 @@ expect.set_options(timeout=20_000)  # as long as `Lab` waits, on machines of wha
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """All tests of this folder need a browser."""
+    """All tests of this folder need a browser, and share it; the longest of all tests, they come first."""
+    items.sort(key=lambda item: Path(__file__).parent not in item.path.parents)
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.browser)
@@ -81,21 +83,21 @@ def hybrid(bundle, tmp_path_factory):
 
 
 # The plugin's Playwright lives as long as the session and leaves an event loop running in this thread, in which no
-# other test could start its own; these live as long as a module.
+# other test could start its own; these live as long as the tests of this folder, which come one after the other.
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def playwright():
     with sync_playwright() as started:
         yield started
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser_context_args():
     return {"viewport": {"width": 1440, "height": 900}, "reduced_motion": "reduce"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser(playwright):
     arguments = ["--no-sandbox", "--enable-unsafe-swiftshader"]
     with playwright.chromium.launch(executable_path=CHROMIUM, args=arguments) as opened:

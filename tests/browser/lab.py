@@ -115,8 +115,10 @@ class Lab:
             for place, left, top, size in places
         }
 
-    def violations(self, within: str | None = None) -> list[str]:
-        found = Axe().run(self.page, context=within).response["violations"]
+    def violations(self, within: str | None = None, rules: tuple[str, ...] | None = None) -> list[str]:
+        """What axe finds on the page or a part of it, by all of its rules or some."""
+        options = {"resultTypes": ["violations"]} | ({} if rules is None else {"runOnly": [*rules]})
+        found = Axe().run(self.page, context=within, options=options).response["violations"]
         return [f"{each['id']}: {node['html'][:160]}" for each in found for node in each["nodes"]]
 
     def taken(self, panel: str) -> str:

@@ -54,6 +54,7 @@ def test_one_cell_is_patched_alone_by_key_by_row_and_by_hand(open_lab, model):
     lab.preset()
     lab.choose(5, 0)  # so that the panels of a head have their heights, and nothing moves below them
     lab.sweep()
+    foreign_text_that_is_dropped_is_nothing(lab)
     page.locator('#patch td[data-cell="4.2"]').focus()
     page.keyboard.press("p")
     exact = patched_run(model, PROMPT, CORRUPTED, sites=["z.4.2"], **ASKED)
@@ -80,10 +81,7 @@ def test_one_cell_is_patched_alone_by_key_by_row_and_by_hand(open_lab, model):
     )
 
 
-def test_foreign_text_that_is_dropped_is_nothing(open_lab):
-    lab = open_lab()
-    lab.preset()
-    lab.sweep()
+def foreign_text_that_is_dropped_is_nothing(lab):
     for text in ("", "{", '{"sites": [3]}', "<img src=x onerror=alert(1)>", '{"sites": ["L4H2"], "positions": "x"}'):
         lab.page.evaluate(
             """text => {

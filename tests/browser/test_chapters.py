@@ -26,8 +26,13 @@ def test_what_is_out_of_sight_is_neither_fetched_nor_asked(open_lab):
     lab.ready("neurons")
 
 
-def test_g_goes_to_panels_that_come_late(open_lab):
+def test_what_comes_late_is_found(open_lab):
     lab = open_lab()
+    for look in (a_part_that_does_not_come_says_so_and_may_be_asked_again, g_goes_to_it, a_catalogue_can_be_searched):
+        look(lab)
+
+
+def g_goes_to_it(lab):
     for key, panel in {"r": "reasoning", "w": "weights", "k": "circuits", "v": "conversation", "u": "neurons"}.items():
         lab.page.keyboard.press("g")
         lab.page.keyboard.press(key)
@@ -35,8 +40,7 @@ def test_g_goes_to_panels_that_come_late(open_lab):
         expect(lab.page.locator(f"#{panel}")).to_be_focused()
 
 
-def test_a_part_that_does_not_come_says_so_and_may_be_asked_again(open_lab):
-    lab = open_lab()
+def a_part_that_does_not_come_says_so_and_may_be_asked_again(lab):
     lab.page.context.route("**/parts/weights-*", lambda route: route.abort())
     lab.page.click("nav.chapters >> text='Weights'")
     expect(lab.page.locator("#weights .state")).to_contain_text("Is fluoro lab still running?")
@@ -46,11 +50,11 @@ def test_a_part_that_does_not_come_says_so_and_may_be_asked_again(open_lab):
     lab.see("weights")
 
 
-def test_a_catalogue_can_be_searched(open_lab):
-    lab = open_lab()
+def a_catalogue_can_be_searched(lab):
+    lab.see("any")
     lab.page.fill("#any input[type=search]", "edge patching")
+    expect(lab.page.locator("#any .found button:text-is('edges')")).to_be_visible()
     found = lab.page.locator("#any .found button").all_inner_texts()
-    assert "edges" in found
     assert "next-token" not in found
     lab.page.click("#any .found button:text-is('edges')")
     expect(lab.page.locator("#any-edges h2")).to_have_text("edges")

@@ -37,10 +37,15 @@ def pair(lab, panel):
     return lab.page.locator(f"#{panel} .pair .summary").all_inner_texts()
 
 
-def test_attention_of_one_less_that_of_the_other(open_lab, model):
+def test_what_differs_between_two_prompts(open_lab, model):
     lab = open_lab()
     lab.preset()
     switch(lab, "A − B")
+    for look in (results_of_both, the_head_map, attention_of_one_less_that_of_the_other):
+        look(lab, model)
+
+
+def attention_of_one_less_that_of_the_other(lab, model):
     one, other = (model.trace(text, sites=["pattern.5"])["pattern.5"][0].double() for text in (PROMPT, CORRUPTED))
     head = int((one - other)[:, 13].amax(-1).argmax())  # whose look from the end changes most
     one, other = one[head], other[head]
@@ -62,10 +67,8 @@ def test_attention_of_one_less_that_of_the_other(open_lab, model):
             assert (blue > red) == (told(value) > 0)
 
 
-def test_the_head_map_has_the_difference_of_each_measure(open_lab, model):
-    lab = open_lab()
-    lab.preset()
-    switch(lab, "A − B")
+def the_head_map(lab, model):
+    """Which has the difference of each measure."""
     expect(lab.page.locator("#heads .there")).to_have_count(48)
     lab.page.select_option("#measure", "concentration")
     expect(lab.page.locator("#heads [role=gridcell][title*=share]")).to_have_count(48)
@@ -75,10 +78,8 @@ def test_the_head_map_has_the_difference_of_each_measure(open_lab, model):
     assert torch.tensor(values(lab, "heads")).double() == pytest.approx(expected.flatten(), rel=6e-3, abs=6e-4)
 
 
-def test_results_of_both_stand_beside_each_other(open_lab, model):
-    lab = open_lab()
-    lab.preset()
-    switch(lab, "A − B")
+def results_of_both(lab, model):
+    """Beside each other."""
     target = {"target": AIMS["target"]}
     for panel, (analysis, asked) in {
         "next": (next_token, {}), "lens": (logit_lens, target), "circuit": (logit_attribution, AIMS)
@@ -90,7 +91,7 @@ def test_results_of_both_stand_beside_each_other(open_lab, model):
     assert lab.violations() == []
 
 
-def test_the_other_prompt_alone(open_lab, model):
+def test_the_other_prompt_alone_and_changed_often(open_lab, model):
     lab = open_lab()
     lab.preset()
     switch(lab, "B")
@@ -99,6 +100,7 @@ def test_the_other_prompt_alone(open_lab, model):
     switch(lab, "A")
     expect(lab.page.locator("#next .summary")).to_have_text(next_token(model, PROMPT).summary())
     expect(lab.page.locator("#prompt-b")).to_have_count(0)
+    changed_often(lab)
 
 
 def test_of_prompts_of_other_lengths_the_tokens_that_both_have_are_compared(open_lab, model, monkeypatch):
@@ -142,9 +144,7 @@ def test_of_prompts_of_other_lengths_the_tokens_that_both_have_are_compared(open
     pair(lab, "next")
 
 
-def test_one_prompt_may_be_changed_often(open_lab):
-    lab = open_lab()
-    lab.preset()
+def changed_often(lab):
     switch(lab, "A − B")
     for name in ("Mary", "John", "Mary"):
         lab.page.fill("#prompt-b", f"When Mary and John went to the store, {name} gave a drink to")
@@ -166,5 +166,6 @@ def test_a_link_keeps_what_is_compared(open_lab):
     expect(lab.page.locator("#attention td[role=gridcell]")).to_have_count(14 * 14)
     other = open_lab(lab.page.url.removeprefix(lab.address))
     expect(other.page.locator("#attention td[role=gridcell]")).to_have_count(14 * 14)
-    assert other.text("#attention") == lab.text("#attention")
-    assert titles(other, "attention") == titles(lab, "attention")
+    assert other.text("#attention h2") == lab.text("#attention h2")
+    one, same = values(lab, "attention"), values(other, "attention")  # equal streams differ by 0 or by rounding
+    assert same == [value if value is None else pytest.approx(value, abs=1e-5) for value in one]

@@ -31,17 +31,25 @@ def expected(shares):
     return np.array([[int(text[at : at + 2], 16) for at in (1, 3, 5)] for text in texts]).reshape(*shares.shape, 3)
 
 
-@pytest.mark.parametrize("way", ["webgl", "without", "lost"])
-def test_dots_are_the_patterns(open_lab, model, way):
-    lab = open_lab(
-        color_scheme="light", before=lambda page: page.add_init_script(NO_WEBGL) if way == "without" else None
-    )
+@pytest.mark.parametrize("webgl", [True, False])
+def test_dots_are_the_patterns(open_lab, model, webgl):
+    lab = open_lab(color_scheme="light", before=lambda page: None if webgl else page.add_init_script(NO_WEBGL))
+    page = lab.page
     lab.preset()
-    assert lab.page.evaluate("!!document.querySelector('#heads canvas').getContext('webgl2')") == (way != "without")
-    if way == "lost":
-        lab.page.evaluate(f"window.former = document.querySelector('#heads canvas'); {LOSE}")
-        lab.page.wait_for_function("document.querySelector('#heads canvas') !== window.former")
-        lab.page.wait_for_timeout(100)
+    assert page.evaluate("!!document.querySelector('#heads canvas').getContext('webgl2')") == webgl
+    dots_are_the_patterns(lab, model)
+    if webgl:
+        page.evaluate(f"window.former = document.querySelector('#heads canvas'); {LOSE}")
+        page.wait_for_function("document.querySelector('#heads canvas') !== window.former")
+        page.wait_for_timeout(100)
+        dots_are_the_patterns(lab, model)
+        numbers_marks_and_the_table(lab, model)
+    else:
+        page.click("#heads .switch >> text=3D")
+        expect(page.locator("#heads .state")).to_contain_text("2D shows the same")
+
+
+def dots_are_the_patterns(lab, model):
     heads = lab.heads()
     assert len(heads) == 48
     assert min(colours(dots) for dots in heads.values()) > 3  # none is blank
@@ -55,9 +63,7 @@ def test_dots_are_the_patterns(open_lab, model, way):
         assert np.abs(seen[..., :3].astype(int) - expected(pattern[head]))[below].max() <= 6
 
 
-def test_numbers_marks_and_the_table(open_lab, model):
-    lab = open_lab()
-    lab.preset()
+def numbers_marks_and_the_table(lab, model):
     page = lab.page
     (grid,) = [view for view in logit_attribution(model, PROMPT, **AIMS).views() if view.kind == "head_grid"]
     sizes = {f"{i}.{j}": abs(value) for i, row in enumerate(grid.values) for j, value in enumerate(row)}
@@ -127,13 +133,6 @@ def test_in_space_what_is_pointed_at_is_what_is_drawn(open_lab):
     page.wait_for_timeout(100)
     assert colours(lab.dots("#heads canvas")) > 200
     assert lab.violations("#heads") == []
-
-
-def test_space_without_webgl_says_so(open_lab):
-    lab = open_lab(before=lambda page: page.add_init_script(NO_WEBGL))
-    lab.preset()
-    lab.page.click("#heads .switch >> text=3D")
-    expect(lab.page.locator("#heads .state")).to_contain_text("2D shows the same")
 
 
 def test_layers_without_heads_and_heads_that_share(open_lab, hybrid):

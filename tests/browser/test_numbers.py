@@ -37,9 +37,14 @@ def cells(lab, panel):
     return {name: told(rest.split()[0]) for name, _, rest in (title.partition(": ") for title in titles)}
 
 
-def test_every_panel_has_the_librarys_numbers(open_lab, model):
+def test_panels_have_the_librarys_numbers(open_lab, model):
     lab = open_lab()
     lab.preset()
+    for look in (first_panels, a_pattern, a_heads_place, a_heads_weights, a_sweep, a_path_tree):
+        look(lab, model)
+
+
+def first_panels(lab, model):
     guess = next_token(model, PROMPT)
     assert guess.summary() == lab.text("#next .summary")
     (bars,) = [view for view in guess.views() if view.kind == "bars"]
@@ -56,9 +61,7 @@ def test_every_panel_has_the_librarys_numbers(open_lab, model):
     assert logit_lens(model, PROMPT, target=AIMS["target"]).summary() == lab.text("#lens .summary")
 
 
-def test_a_pattern_is_the_models(open_lab, model):
-    lab = open_lab()
-    lab.preset()
+def a_pattern(lab, model):
     lab.choose(4, 2)
     expect(lab.page.locator("#attention td[role=gridcell]")).to_have_count(14 * 14)
     titles = lab.page.eval_on_selector_all("#attention td[role=gridcell]", "all => all.map(cell => cell.title)")
@@ -114,9 +117,8 @@ def test_panels_of_the_run_give_their_numbers_and_the_python_that_makes_them(ope
     assert loaded == {("specimen", "float32")}
 
 
-def test_a_sweep_is_the_librarys(open_lab, model):
-    lab = open_lab()
-    lab.preset()
+def a_sweep(lab, model):
+    lab.see("patch")
     lab.sweep()
     sweep = head_patching(model, PROMPT, CORRUPTED, answer=" Mary", foil=" John")
     assert sweep.summary() == lab.text("#patch .summary")
@@ -124,9 +126,9 @@ def test_a_sweep_is_the_librarys(open_lab, model):
     assert cells(lab, "patch")["L4H2"] == near(grid.values[4][2])
 
 
-def test_a_path_tree_is_the_librarys_and_grows_downwards(open_lab, model):
-    lab = open_lab()
-    lab.preset()
+def a_path_tree(lab, model):
+    """Which grows downwards."""
+    lab.see("paths")
     lab.page.click("#paths button.primary")
     lab.answered("paths")
     assert lab.text("#paths .summary") == path_tree(model, PROMPT, CORRUPTED).summary()
@@ -145,9 +147,8 @@ def test_any_analysis_by_its_form(open_lab, model):
     assert lab.text("#any-explain .summary") == explain(model, PROMPT).summary()
 
 
-def test_a_heads_place_among_all(open_lab, model):
-    lab = open_lab()
-    lab.preset()
+def a_heads_place(lab, model):
+    """Among all."""
     lab.choose(5, 2)
     lab.page.wait_for_selector("#inspector .scores")
     heads = head_roles(model, PROMPT, seeds=0).heads
@@ -169,9 +170,7 @@ def test_a_heads_place_among_all(open_lab, model):
     expect(lab.page.locator(f'#attention td[data-chosen][title*="{first.weight:.3f}"]')).to_have_count(1)
 
 
-def test_what_a_heads_weights_do(open_lab, model):
-    lab = open_lab()
-    lab.preset()
+def a_heads_weights(lab, model):
     lab.choose(5, 2)
     lab.page.click("#inspector >> text=What do its weights do?")
     expected = head_circuits(model, head="L5H2", circuit="ov", top_k=5)

@@ -52,7 +52,7 @@ def test_the_steps_of_a_reasoning(open_lab, model):
     page.keyboard.press("z")
     page.keyboard.press("z")
     expect(page.locator("#reasoning .steps button >> nth=4")).to_have_attribute("aria-current", "step")
-    assert lab.violations() == []
+    assert lab.violations("#reasoning") == []
 
 
 def test_a_conversation(open_lab, model):
@@ -107,7 +107,7 @@ def test_neurons_and_the_weights_of_what_is_chosen(open_lab, model):
     page.fill("#weights input", "W_nothing")
     page.press("#weights input", "Enter")
     expect(page.locator("#weights [role=alert]")).to_contain_text("W_nothing")
-    assert lab.violations() == []
+    assert lab.violations("#weights") == []
 
 
 def test_a_circuit_with_its_worth(open_lab, model):
@@ -144,7 +144,7 @@ def test_a_circuit_with_its_worth(open_lab, model):
     text = saved.value.path().read_text(encoding="utf8")
     assert re.findall(r"->", text) == ["->"] * whole
     assert {f'label="{node.label}"' for node in result.network().nodes} <= set(re.findall(r'label="[^"]*"', text))
-    assert lab.violations() == []
+    assert lab.violations("#circuits") == []
 
 
 def places(page):

@@ -9,14 +9,15 @@ from browser.lab import FILLED
 from fluoroscope.render.text import visible
 
 
-def test_an_empty_page_says_what_to_do(open_lab):
+def test_an_empty_page_says_what_to_do_and_errors_what_instead(open_lab):
     lab = open_lab()
     for panel in FILLED:
         assert len(lab.text(f"#{panel} .state").split()) > 3, panel
+    an_error_of_the_server_is_shown_with_its_hint(lab)
+    prompts_of_other_lengths_are_refused_in_the_panel(lab)
 
 
-def test_an_error_of_the_server_is_shown_with_its_hint(open_lab):
-    lab = open_lab()
+def an_error_of_the_server_is_shown_with_its_hint(lab):
     lab.page.fill("#prompt-text", "a " * 2000)
     lab.page.press("#prompt-text", "Enter")
     alert = lab.page.locator("#prompt [role=alert]")
@@ -34,8 +35,9 @@ def test_an_error_of_the_server_is_shown_with_its_hint(open_lab):
     expect(lab.page.locator("#prompt .chips [role=status]")).to_have_text("1 token")
 
 
-def test_prompts_of_other_lengths_are_refused_in_the_panel(open_lab):
-    lab = open_lab()
+def prompts_of_other_lengths_are_refused_in_the_panel(lab):
+    lab.preset()
+    lab.see("patch")
     lab.page.fill("#patch label:has-text('Corrupted') textarea", "Too short")
     lab.page.click("#patch button[type=submit]")
     alert = lab.page.locator("#patch [role=alert]")

@@ -26,14 +26,17 @@ RECEIVERS = {
 @pytest.mark.parametrize("direction", ["noise", "denoise"])
 @pytest.mark.parametrize("case", CASES)
 def test_every_path_equals_two_whole_runs(case, direction, hold_mlps):
+    """All are swept; in each direction every other sender is run by hand, so that all are in one of them."""
     found, pair = model(case), PAIR[:: 1 if direction == "noise" else -1]
-    for name, receivers in RECEIVERS.items():
+    for turn, (name, receivers) in enumerate(RECEIVERS.items(), direction == "noise"):
         sweep = Sweep(found, [PAIR], paths.needed(receivers), direction)
         heads, mlps = [Site("z", layer, head) for layer, head in ((0, 1), (1, 0), (2, 2))], found.sites("mlp_out")[:2]
         senders = [*heads, *mlps, Site("embed")]
         for places in (None, (3, 7)):
             found_ = paths.effects(sweep, [Part((s,), places) for s in senders], receivers, METRIC, hold_mlps=hold_mlps)
-            for sender, score in zip(senders, found_.scores[:, 0].tolist(), strict=True):
+            turn += 1
+            scores = found_.scores[:, 0].tolist()
+            for sender, score in [*zip(senders, scores, strict=True)][turn % 2 :: 2]:
                 slow = by_hand(found, pair, sender, receivers, hold_mlps, list(places or range(8)), METRIC)
                 assert score == pytest.approx(slow, abs=2e-5), (name, str(sender), places)
 

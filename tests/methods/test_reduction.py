@@ -53,7 +53,7 @@ UMAP = """
 import json, sys, torch
 from fluoroscope.methods import reduction
 from methods.test_reduction import clusters
-found = [reduction.umap(clusters(12), 2, None, seed) for seed in (3, 3)]
+found = [reduction.umap(clusters(8), 2, None, seed) for seed in (3, 3)]
 print(json.dumps([[each.points.tolist(), each.notes] for each in found]))
 """
 
@@ -65,10 +65,10 @@ def test_umap_keeps_heaps_apart_obeys_its_seed_and_tells_its_neighbours():
     assert done.returncode == 0, done.stderr
     (one, notes), (same, _) = json.loads(done.stdout)
     assert one == same
-    assert notes == ["UMAP's n_neighbors is 11, not 15: there are only 12 points."]
+    assert notes == ["UMAP's n_neighbors is 7, not 15: there are only 8 points."]
     points = torch.tensor(one)
     own = torch.cdist(points, points).fill_diagonal_(torch.inf).argmin(1)
-    assert bool((own % 2 == torch.arange(12) % 2).all())
+    assert bool((own % 2 == torch.arange(8) % 2).all())
 
 
 def test_what_a_library_warns_of_is_told():

@@ -19,7 +19,7 @@ def _grid(values, tokens=None, names="c"):
     )  # fmt: skip
 
 
-def _lens(columns, rows=7):
+def _lens(columns, rows=4):
     words = (" capital", "<|endoftext|>", " the", "日本語日本語日本", " Wilhelmina")
     tokens = tuple(tuple(words[(row + column) % 5] for column in range(columns)) for row in range(rows))
     return _grid(((0.123,) * columns,) * rows, tokens)
@@ -33,7 +33,7 @@ def _cells(drawn):
     assert texts
 
 
-@pytest.mark.parametrize("columns", [1, 5, 25, 60, 197])
+@pytest.mark.parametrize("columns", [1, 5, 25, 197])
 def test_tokens_and_numbers_stay_in_their_cells(columns):
     drawn = figure.page("t", "s", [_lens(columns)])
     blocks = list(_cells(drawn))
@@ -63,12 +63,12 @@ def test_columns_that_are_left_out_are_told(columns, gone):
 
 
 def test_blocks_share_their_colours():
-    view = _lens(30).model_copy(update={"values": ((0.1,) * 29 + (2.0,),) * 7})
+    view = _lens(30).model_copy(update={"values": ((0.1,) * 29 + (2.0,),) * 4})
     assert {sheet.maximum for sheet in figure_heatmap.sheets(view, 100)} == {2.0}
 
 
 def test_a_deep_model_has_readable_rows_and_a_picture_of_some_size():
-    drawn = figure.page("t", "s", [_lens(100, rows=81)])
+    drawn = figure.page("t", "s", [_lens(25, rows=81)])
     assert drawn.get_size_inches()[1] < 30
     assert any("·Wil" in words for _, texts in _cells(drawn) for words, _, _ in texts)
 

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from fluoroscope import registry
+from fluoroscope import loading, registry
 from fluoroscope.cli.hexray import hexray
 from fluoroscope.cli.main import cli, outcome
 from shared import SHARED, needs_shared
@@ -92,7 +92,8 @@ def checkout(tmp_path, monkeypatch):
 
 @pytest.fixture
 def once(monkeypatch):
-    """Analyses that are asked twice for the same, as a command and in Python, compute it once."""
+    """Analyses that are asked twice for the same, as a command and in Python, compute it once; a model loads once."""
+    monkeypatch.setattr(loading, "load", functools.cache(loading.load))
     for name, spec in registry.specs().items():
         module = importlib.import_module(spec.module)
         monkeypatch.setattr(module, name, remembered(getattr(module, name), spec))

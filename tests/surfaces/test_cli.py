@@ -54,6 +54,7 @@ OWN_VALUES = {
     "arithmetic_graph": {"prompt": "2 times 3 is"},
     "circuit": {"clean": VALUES["clean"], "corrupted": VALUES["corrupted"]},
     "discover": {"clean": VALUES["clean"], "corrupted": VALUES["corrupted"]},
+    "fit_tuned_lens": {"steps": 20},
 }
 
 FLUORO = [sys.executable, "-m", "fluoroscope"]

@@ -28,7 +28,7 @@ def test_accuracy_on_fresh_cases_is_that_of_the_card(model, behaviour):
 
     rows = json.loads((specimen.folder() / "measured.json").read_text(encoding="utf8"))["behaviours"]
     card = next(row for row in rows if row["behaviour"] == behaviour)
-    fresh = cases(behaviour, 80, seed=99)
+    fresh = cases(behaviour, 48, seed=99)
     again = score.accuracy(model.hf, model.tokenizer, fresh)
     low, high = wilson(again, len(fresh), 0.999)
     card_low, card_high = wilson(card["value"], card["cases"], 0.999)
@@ -37,7 +37,7 @@ def test_accuracy_on_fresh_cases_is_that_of_the_card(model, behaviour):
 
 
 def test_the_circuits_are_there(model):
-    failed = [(finding.name, finding.value) for finding in circuits.gate(model, n=48) if not finding.passed]
+    failed = [(finding.name, finding.value) for finding in circuits.gate(model, n=16) if not finding.passed]
     assert failed == []
 
 

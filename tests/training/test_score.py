@@ -4,14 +4,13 @@ import pytest
 import torch
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
+from fluoroscope import specimen
 from training import score, tokenizer, world
 
 
 @pytest.fixture(scope="module")
-def words(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("words")
-    tokenizer.save(folder)
-    return AutoTokenizer.from_pretrained(folder)
+def words():
+    return AutoTokenizer.from_pretrained(specimen.folder())
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,11 @@
 """The tokenizer: whole names and numbers, nothing lost, the same after saving."""
 
 import pytest
+from tokenizers import Tokenizer
 from training.world.banks import names, words
 from transformers import AutoTokenizer
 
+from fluoroscope import specimen
 from training import tokenizer as bpe
 from training import world
 
@@ -13,6 +15,11 @@ def tokenizer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizer")
     bpe.save(folder)
     return AutoTokenizer.from_pretrained(folder)
+
+
+def test_it_is_the_embedded_models(tokenizer):
+    kept = Tokenizer.from_file(str(specimen.folder() / "tokenizer.json"))
+    assert tokenizer.backend_tokenizer.to_str() == kept.to_str()
 
 
 def test_names_and_numbers_are_one_token_with_and_without_a_space(tokenizer):

@@ -11,7 +11,7 @@ from training.recipe import RECIPES
 from training.trainer import Training, rate_at
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from training import tokenizer
+from fluoroscope import specimen
 
 SMOKE = RECIPES["smoke"]
 
@@ -25,9 +25,7 @@ def _same_threads_afterwards():
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("words")
-    tokenizer.save(folder)
-    return folder
+    return fresh(tmp_path_factory.mktemp("parent") / "words", specimen.folder())
 
 
 @pytest.fixture(scope="module")
