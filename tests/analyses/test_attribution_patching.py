@@ -125,7 +125,7 @@ def test_without_a_check_and_by_distance(specimen):
         ({"metric": "kl", "direction": "noise"}, ArgumentError, "no slope"),
         ({"method": "inputs", "steps": 0}, ArgumentError, "0 steps"),
         ({"top_k": -1}, ArgumentError, "top_k=-1"),
-        ({"budget": 0}, ArgumentError, "more than the budget of 0"),
+        ({"budget": 0}, ArgumentError, "a budget of 0 MB holds nothing"),
     ],
 )
 def test_refusals(specimen, arguments, error, why):

@@ -80,7 +80,7 @@ def command_line(name: str) -> list[str]:
         if item.name in values(name):
             given = values(name)[item.name]
             words += [] if item.required else [f"--{item.name.replace('_', '-')}"]
-            words += given if isinstance(given, list) else [given]
+            words += given if isinstance(given, list) else [str(given)]
     return words
 
 
@@ -212,7 +212,7 @@ def test_html_and_json_together(fluoro, tmp_path):
         (["--verbos"], "No such option '--verbos'.\n", "Its options: --version, --help. See fluoro --help."),
         (["next-token", "a", "--top-k", "x"], "'x' is not a valid integer", "See fluoro next-token --help."),
         (["next-token", "a", "--top-k", "0"], "top_k=0 lists nothing", "Give at least 1."),
-        (["next-token", "a", "--position", "7"], "no token 7", "count from 0"),
+        (["next-token", "a", "--position", "7"], "no token 7", "only real token is 0"),
         (["next-token", "a", "--out", "x.pdf"], "cannot save a result as 'x.pdf'", "Known suffixes: .json"),
         (["next-token", "a", "--html", "x.png"], "does not end in .html", "use --out"),
         (["next-token", "a", "--html", "x.html", "--out", "x.html"], "both name", "two files"),

@@ -395,7 +395,7 @@ def test_a_wrong_request_is_refused_before_the_model_is_loaded(run, monkeypatch,
 @pytest.mark.parametrize(
     ("arguments", "message", "hint"),
     [
-        (["-p", "hi", "--logit-debug", "--token-index", "70"], "no token 70", "count from 0"),
+        (["-p", "hi", "--logit-debug", "--token-index", "70"], "no token 70", "only real token is 0"),
         (["-p", "hi", "--arithmetic-graph"], "no calculation", "23 + 45"),
         (["--weight-heatmap", "attn.L9.W_Q"], "no layer 9", "Layers are 0 to 5"),
         (["--weight-heatmap", "mlp.L1.W_Q"], "no weight of 'mlp'", "W_Q.1"),
