@@ -107,11 +107,11 @@ class Replay:
         """
         plans = [self.planner.plan(index, variant) for index, variant in enumerate(variants)]
         changed = sorted((plan for plan in plans if plan.span is not None), key=lambda plan: plan.layer)
-        together = self._portions(changed, tokens)
+        portioned = self._portions(changed, tokens)
         same = [plan for plan in plans if plan.span is None]
         if same:
             yield [plan.index for plan in same], self.base_logits(tokens)[[plan.prompt for plan in same]]
-        for portion in track(together, "sweep"):
+        for portion in track(portioned, "sweep"):
             yield [plan.index for plan in portion], self._portion(portion, variants, tokens)
 
     @torch.no_grad()
@@ -198,8 +198,8 @@ class Replay:
         if self.why_whole or self._edits or self.precision != "float32" or not together.quicker(model, tokens, loans):
             return None
         found = Together(model, tokens, loans, last)
-        held = len(found) * portions.row_bytes(model.dims, tokens.ids.shape[1])
-        return found if len(found) <= together.MOST and held <= self.budget and _joins(model) else None
+        needed = len(found) * portions.row_bytes(model.dims, tokens.ids.shape[1])
+        return found if len(found) <= together.MOST and needed <= self.budget and _joins(model) else None
 
     def _lent(self, shared: Together, run: Run) -> Float[Tensor, "loan position d_model"]:
         prompts = torch.tensor([loan.prompt for loan in shared.loans], device=self.read.device)

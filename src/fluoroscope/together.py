@@ -81,6 +81,10 @@ class Together:
         tokens: of the base run, at least two slots.
         loans: at sites of `LENT`, in any order.
         last: of each prompt the last slot that is read.
+
+    Attributes:
+        spans: of the copies that have anything to compute again, in the order in which they join.
+        order: which of `loans` each of them is.
     """
 
     def __init__(self, model: "Model", tokens: Tokens, loans: Sequence[Loan], last: Sequence[int]) -> None:
@@ -103,7 +107,7 @@ class Together:
         return len(self.whole)
 
     def run(self, wanted: frozenset[Site], calls: dict[int, Call]) -> Run:
-        """The pass: what it keeps is `kept`'s to read."""
+        """The pass, to be made current around the model's own forward; `kept` and `ends` read it."""
         run = Run(self.model, wanted, self._edits, brief=True, calls=calls)
 
         def join(layer: int, hidden: Tensor, call: Call) -> tuple[Tensor, Call]:
@@ -118,7 +122,7 @@ class Together:
         return {site: self._natural(site, value) for site, value in run.values.items()}
 
     def ends(self, run: Run) -> Float[Tensor, "row d_model"]:
-        """The last residual of the copies' rows, which are in the order of `plans`."""
+        """The last residual of the copies' rows, which are in the order of `spans`."""
         value = run.values[Site("resid_post", self.model.n_layers - 1)]
         return value[self._base :, 0]
 
