@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fluoroscope import metrics
-from fluoroscope.analyses.attribution_patching import AttributionPatching, attribution_patching
+from fluoroscope.analyses.attribution_patching import AttributionPatching
 from fluoroscope.analyses.logit_attribution import LogitAttribution, logit_attribution
-from fluoroscope.compat import recoveries
-from fluoroscope.compat.causal import activation_patching
-from fluoroscope.compat.circuits import CircuitResult, acdc
-from fluoroscope.compat.patching_results import PatchingResult
-from fluoroscope.compat.recoveries import Own
 from fluoroscope.errors import ArgumentError, nearest
+from fluoroscope.interpretable import recoveries
+from fluoroscope.interpretable.causal.attribution import estimates
+from fluoroscope.interpretable.causal.circuits import CircuitResult, acdc
+from fluoroscope.interpretable.causal.patching import activation_patching
+from fluoroscope.interpretable.opened import xray
+from fluoroscope.interpretable.patching_results import PatchingResult
+from fluoroscope.interpretable.recoveries import Own
 from fluoroscope.methods import contrast, readout
 from fluoroscope.methods.ranks import spearman
 from fluoroscope.render.text import number, share
@@ -29,6 +30,7 @@ from fluoroscope.stepwise import Steps
 from fluoroscope.views import View
 
 if TYPE_CHECKING:
+    from fluoroscope.interpretable.model import InterpretableModel
     from fluoroscope.model import Model, Prompt
 
 Asks = Mapping[str, Callable[[], Result]]
@@ -94,10 +96,10 @@ class CircuitDiscovery(WorkflowResult):
 
 
 def behavior_localization(
-    model: "Model",
+    model: "InterpretableModel | Model",
     clean: "Prompt",
     corrupted: "Prompt",
-    metric: str | Own | None = None,
+    metric: str | Own | None = "l2",
     metric_kwargs: Mapping[str, Any] | None = None,
     steps: Sequence[str] = ("dla", "patch_mlp", "patch_attn", "patch_heads"),
     top_k: int = 5,
@@ -116,6 +118,7 @@ def behavior_localization(
     Raises:
         ArgumentError: an unknown step, and as `activation_patching`.
     """
+    model = xray(model)
     patched = partial(activation_patching, model, clean, corrupted, metric=metric, metric_kwargs=metric_kwargs)
     asks: Asks = {
         "dla": lambda: _attributed(model, clean, corrupted, metric, metric_kwargs, top_k),
@@ -130,10 +133,10 @@ def behavior_localization(
 
 
 def circuit_discovery(
-    model: "Model",
+    model: "InterpretableModel | Model",
     clean: "Prompt",
     corrupted: "Prompt",
-    metric: str | Own | None = None,
+    metric: str | Own | None = "l2",
     metric_kwargs: Mapping[str, Any] | None = None,
     threshold: float = 0.01,
     steps: Sequence[str] = ("attribution", "activation", "acdc"),
@@ -151,9 +154,10 @@ def circuit_discovery(
     Raises:
         ArgumentError: an unknown step, and as `activation_patching` and `acdc`.
     """
+    model = xray(model)
     given: dict[str, Any] = {"metric": metric, "metric_kwargs": metric_kwargs}
     asks: Asks = {
-        "attribution": lambda: _estimated(model, clean, corrupted, metric, metric_kwargs),
+        "attribution": partial(estimates, model, clean, corrupted, metric, metric_kwargs),
         "activation": partial(activation_patching, model, clean, corrupted, component="attn_head", **given),
         "acdc": partial(acdc, model, clean, corrupted, threshold, **given),
     }
@@ -215,19 +219,6 @@ def _confirmed(estimates: AttributionPatching, patched: PatchingResult) -> tuple
         f"The heads with the largest estimates, checked: {parts}; over all {exact.numel()} heads the rank "
         + (f"correlation is {number(agreement)}."),
     )
-
-
-def _estimated(
-    model: "Model", clean: Any, corrupted: Any, metric: str | Own | None, words: Mapping[str, Any] | None
-) -> AttributionPatching:
-    if metric is not None and not isinstance(metric, str):
-        raise ArgumentError(
-            "a function of one's own is not estimated here", "Name a metric, or leave 'attribution' out of steps."
-        )
-    named = recoveries.tokens(dict(words or {}))
-    name: Any = metrics.resolve(metric or ("logit_diff" if named else recoveries.BARE))
-    given: dict[str, Any] = {word: contrast.spelled(readout.token_ids(model, token)) for word, token in named.items()}
-    return attribution_patching(model, clean, corrupted, metric=name, **given)
 
 
 def _attributed(

@@ -9,14 +9,14 @@ import fluoroscope
 from architectures import common
 from fluoroscope.analyses.attribution_patching import attribution_patching
 from fluoroscope.analyses.logit_attribution import logit_attribution
-from fluoroscope.compat.causal import acdc, activation_patching
-from fluoroscope.compat.workflows import (
+from fluoroscope.errors import ArgumentError
+from fluoroscope.interpretable.causal import acdc, activation_patching
+from fluoroscope.interpretable.workflows import (
     BehaviorLocalization,
     CircuitDiscovery,
     behavior_localization,
     circuit_discovery,
 )
-from fluoroscope.errors import ArgumentError
 from fluoroscope.methods.ranks import spearman
 from fluoroscope.render.text import number, share
 

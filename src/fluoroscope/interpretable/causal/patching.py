@@ -1,4 +1,4 @@
-"""`causal` of mlxterp: activation patching, path patching, the causal trace and ACDC, under its names.
+"""Patching of layers, heads and paths, and the causal trace, under mlxterp's names.
 
 Clean values go into the corrupted prompt, as there, and effects are recoveries, 0 the corrupted prompt and 1 the clean
 one. What there is absorbed (a component that is missing, prompts of unequal length, a token that is none) is an error.
@@ -11,30 +11,30 @@ from torch import Tensor
 
 from fluoroscope import causal_trace as traces
 from fluoroscope import offer
-from fluoroscope.compat import recoveries
-from fluoroscope.compat.circuits import acdc
-from fluoroscope.compat.patching_results import Nested, PatchingResult, PathEffect
-from fluoroscope.compat.recoveries import Own
 from fluoroscope.errors import ArgumentError
+from fluoroscope.interpretable import recoveries
+from fluoroscope.interpretable.opened import xray
+from fluoroscope.interpretable.patching_results import Nested, PatchingResult, PathEffect
+from fluoroscope.interpretable.recoveries import Own
 from fluoroscope.methods import confidence, paths
 from fluoroscope.methods.sweeps import Effects, Part, Sweep
 from fluoroscope.sites import Site
 
 if TYPE_CHECKING:
+    from fluoroscope.interpretable.model import InterpretableModel
     from fluoroscope.model import Model, Prompt
-
-__all__ = ["CausalTrace", "acdc", "activation_patching", "causal_trace", "path_patching"]
 
 
 def activation_patching(
-    model: "Model",
+    model: "InterpretableModel | Model",
     clean: "Prompt",
     corrupted: "Prompt",
     layers: Sequence[int] | None = None,
     component: str = "resid_post",
-    metric: str | Own | None = None,
+    metric: str | Own | None = "l2",
     positions: Sequence[int] | Literal["all"] | None = None,
     metric_kwargs: Mapping[str, Any] | None = None,
+    verbose: bool = False,
 ) -> PatchingResult:
     """Puts the clean value of a component into the corrupted prompt, layer by layer, and measures what comes back.
 
@@ -42,30 +42,30 @@ def activation_patching(
         clean: a prompt, or several, each with the corrupted one of its index; of several the effects are means.
         layers: which; None for all.
         component: resid_post, resid_pre, attn, mlp, attn_head (every head by itself), or any other site or path.
-        metric: a name that `metrics.make` or mlxterp knows, or a function of one's own; without it logit_diff where
-            `metric_kwargs` names tokens, else l2, which every token of the vocabulary takes part in.
+        metric: a name that `metrics.make` or mlxterp knows, or a function of one's own; every token of the vocabulary
+            takes part in l2. None is logit_diff where `metric_kwargs` names tokens, else l2.
         positions: token indices, each patched by itself; "all" for every one; None patches all of them at once.
         metric_kwargs: `correct_token` and `incorrect_token`, as id or text of one token, for metrics of an answer;
             without them what the two runs say themselves. A function of one's own gets them all.
+        verbose: print what was found.
 
     Raises:
         ArgumentError: prompts of unequal length, scored alike or not in pairs; an unknown metric or keyword.
         SiteError, UnavailableError: a layer or component that this model does not have.
         TokenError: no such position, or a token that is not one.
     """
-    sites = _sites(model, component, range(model.n_layers) if layers is None else layers)
+    model = xray(model)
+    sites = _sites(model, component, layers)
     sweep = recoveries.pairs(model, clean, corrupted, [sites[0].name])
     made, name = recoveries.made(model, sweep, metric, metric_kwargs)
     places = _places(sweep, positions)
     units = model.n_heads if component == "attn_head" else None
     chosen = sites if units is None else [Site(site.name, site.layer, head) for site in sites for head in range(units)]
-    parts = [Part((site,), None if place is None else (place,)) for site in chosen for place in places or [None]]
-    effects = sweep.effects(parts, made)
-    own = recoveries.is_own(metric)
-    values = effects.scores if own else effects.shares
+    effects = sweep.effects([Part((s,), None if p is None else (p,)) for s in chosen for p in places or [None]], made)
+    values = effects.scores if (own := recoveries.is_own(metric)) else effects.shares
     shape = [len(sites), *([] if units is None else [units]), *([] if places is None else [len(places)])]
     low, high = confidence.interval(values.T) if values.shape[1] > 1 else (None, None)
-    return PatchingResult(
+    result = PatchingResult(
         recipe=sweep.replay.trace.recipe,
         component=component,
         site=sites[0].name,
@@ -82,15 +82,18 @@ def activation_patching(
         scores=_nested(effects.scores.mean(1), shape),
         **_ends(effects, own=own),
     )
+    if verbose:
+        print(result.summary())
+    return result
 
 
 def path_patching(
-    model: "Model",
+    model: "InterpretableModel | Model",
     clean: "Prompt",
     corrupted: "Prompt",
     sender: "str | Site | Sequence[str]",
     receiver: "str | Site | Sequence[str] | None" = None,
-    metric: str | Own | None = None,
+    metric: str | Own | None = "l2",
     sender_layer: int | None = None,
     receiver_layer: int | None = None,
     metric_kwargs: Mapping[str, Any] | None = None,
@@ -109,6 +112,7 @@ def path_patching(
         ArgumentError: a part that sends or receives nothing, and as `activation_patching`.
         SiteError, UnavailableError: a part that this model does not have.
     """
+    model = xray(model)
     paths.check(model, hold_mlps=hold_mlps)
     sending = [_sender(site) for site in _named(model, sender, sender_layer)]
     reading = [Site("logits")]
@@ -133,7 +137,7 @@ def path_patching(
     )
 
 
-def causal_trace(model: "Model", clean: "Prompt", corrupted: "Prompt") -> "CausalTrace":
+def causal_trace(model: "InterpretableModel | Model", clean: "Prompt", corrupted: "Prompt") -> "CausalTrace":
     """A pair of prompts for several patches at once; `with` is allowed, and not needed."""
     return CausalTrace(model, clean, corrupted)
 
@@ -141,9 +145,9 @@ def causal_trace(model: "Model", clean: "Prompt", corrupted: "Prompt") -> "Causa
 class CausalTrace:
     """`fluoroscope.CausalTrace` under mlxterp's names; clean values go into the corrupted prompt."""
 
-    def __init__(self, model: "Model", clean: "Prompt", corrupted: "Prompt") -> None:
-        self.model = model
-        self._trace = traces.CausalTrace(model, clean, corrupted)
+    def __init__(self, model: "InterpretableModel | Model", clean: "Prompt", corrupted: "Prompt") -> None:
+        self.model = xray(model)
+        self._trace = traces.CausalTrace(self.model, clean, corrupted)
 
     def __enter__(self) -> "CausalTrace":
         return self
@@ -195,12 +199,13 @@ class CausalTrace:
 # ── prompts and parts ──────────────────────────────────────────────────────────────────────────
 
 
-def _sites(model: "Model", component: str, layers: Sequence[int]) -> list[Site]:
-    """The component of each layer, whole.
+def _sites(model: "Model", component: str, layers: Sequence[int] | None) -> list[Site]:
+    """The component of each layer, whole; of all without layers.
 
     Raises:
         ArgumentError: no layer.
     """
+    layers = range(model.n_layers) if layers is None else layers
     if not layers:
         raise ArgumentError("no layer was named", "Leave layers out for all of them.")
     return [offer.component(model, component, layer).whole for layer in layers]

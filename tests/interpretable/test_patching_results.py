@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fluoroscope.compat.patching_results import PatchingResult, PathEffect
+from fluoroscope.interpretable.patching_results import PatchingResult, PathEffect
 from fluoroscope.result import Recipe
 
 RECIPE = Recipe(model="m", weights="w", tokenizer=None, dtype="float32", device="cpu", attention="sdpa", versions={})

@@ -13,9 +13,10 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from fluoroscope import offer, wiring
-from fluoroscope.compat import recoveries
-from fluoroscope.compat.recoveries import Own
 from fluoroscope.errors import ArgumentError
+from fluoroscope.interpretable import recoveries
+from fluoroscope.interpretable.opened import xray
+from fluoroscope.interpretable.recoveries import Own
 from fluoroscope.methods import acdc as method
 from fluoroscope.methods import faithfulness
 from fluoroscope.methods.circuits import Circuits
@@ -26,6 +27,7 @@ from fluoroscope.views import Bar, Bars, Graph, Table, View
 from fluoroscope.wiring import Wire
 
 if TYPE_CHECKING:
+    from fluoroscope.interpretable.model import InterpretableModel
     from fluoroscope.methods.graph import Graph as Edges
     from fluoroscope.methods.selection import Kept
     from fluoroscope.model import Model, Prompt
@@ -135,13 +137,13 @@ class CircuitResult(Result):
 
 
 def acdc(
-    model: "Model",
+    model: "InterpretableModel | Model",
     clean: "Prompt",
     corrupted: "Prompt",
     threshold: float = 0.01,
     components: Sequence[str] = ("attn", "mlp"),
     layers: Sequence[int] | None = None,
-    metric: str | Own | None = None,
+    metric: str | Own | None = "l2",
     metric_kwargs: Mapping[str, Any] | None = None,
     *,
     budget: int = 1 << 30,
@@ -164,6 +166,7 @@ def acdc(
         SiteError, UnavailableError: a layer that this model does not have, or parts that cannot be told apart.
         TokenError: a token that is not one.
     """
+    model = xray(model)
     if not 0 < threshold <= 1:
         raise ArgumentError(f"threshold={threshold:g} is no share of the way", "Give a number above 0, at most 1.")
     chosen = _parts(model, components, range(model.n_layers) if layers is None else layers)

@@ -5,9 +5,9 @@ import pytest
 from architectures import common
 from exact import planted
 from fluoroscope.analyses.circuit import circuit
-from fluoroscope.compat.causal import acdc
-from fluoroscope.compat.circuits import CircuitResult
 from fluoroscope.errors import ArgumentError, SiteError, TokenError, UnavailableError
+from fluoroscope.interpretable.causal import acdc
+from fluoroscope.interpretable.causal.circuits import CircuitResult
 from fluoroscope.render.text import share
 
 IDS = [5, 3, 9, 7, 5, 3, 22, 41], [5, 3, 9, 11, 5, 3, 22, 60]
@@ -137,7 +137,7 @@ def test_refusals():
     with pytest.raises(ArgumentError, match="tokens"):
         acdc(model, [IDS[0]], [IDS[1][:-1]])
     with pytest.raises(TokenError):
-        acdc(model, *pair, metric_kwargs={"correct_token": 10**6})
+        acdc(model, *pair, metric="logit_diff", metric_kwargs={"correct_token": 10**6})
     with pytest.raises(UnavailableError, match="no graph of heads"):
         acdc(common.model("qwen3_next"), *pair)
     with pytest.raises(TypeError, match="max_iterations"):  # there, it did nothing; one pass is all there is

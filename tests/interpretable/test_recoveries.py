@@ -5,8 +5,8 @@ import torch
 
 from architectures.common import model
 from fluoroscope import metrics
-from fluoroscope.compat import recoveries
 from fluoroscope.errors import ArgumentError
+from fluoroscope.interpretable import recoveries
 from fluoroscope.methods.sweeps import Sweep
 
 PAIRS = [([5, 3, 9, 7], [5, 3, 9, 11]), ([8, 1, 2, 4, 90], [8, 1, 3, 4, 91])]

@@ -12,9 +12,9 @@ from architectures import common
 from exact import planted
 from fluoroscope import metrics
 from fluoroscope.analyses.path_patching import path_patching as by_analysis
-from fluoroscope.compat.causal import activation_patching, causal_trace, path_patching
-from fluoroscope.compat.patching_results import PatchingResult, PathEffect
 from fluoroscope.errors import ArgumentError, EditError, SiteError, TokenError, UnavailableError
+from fluoroscope.interpretable.causal import activation_patching, causal_trace, path_patching
+from fluoroscope.interpretable.patching_results import PatchingResult, PathEffect
 from fluoroscope.interventions import at, replace
 from methods.path_runs import by_hand
 
@@ -54,7 +54,9 @@ def test_the_whole_stream_brings_everything_back_at_every_layer(specimen):
 
 @pytest.mark.parametrize(("component", "site"), [("mlp", "mlp_out"), ("attn", "attn_out"), ("self_attn", "attn_out")])
 def test_layers_are_edits_of_one_run_each(specimen, component, site):
-    result = activation_patching(specimen, CLEAN, OTHER, layers=[0, 3], component=component, metric_kwargs=NAMES)
+    result = activation_patching(
+        specimen, CLEAN, OTHER, layers=[0, 3], component=component, metric="logit_diff", metric_kwargs=NAMES
+    )
     assert result.metric_name == "logit_diff"
     assert result.effect_matrix == pytest.approx([restored(specimen, f"{site}.{n}") for n in (0, 3)], abs=1e-4)
     assert result.scores[0] == pytest.approx(
@@ -78,13 +80,27 @@ def test_heads_are_those_before_the_output_projection(specimen):
 def test_positions_are_patched_one_by_one(specimen):
     """There, all of them were patched together, and negative ones were ignored (PT-04)."""
     result = activation_patching(
-        specimen, CLEAN, OTHER, component="mlp", positions=[9, -1], layers=[0, 3], metric_kwargs=NAMES
+        specimen,
+        CLEAN,
+        OTHER,
+        component="mlp",
+        positions=[9, -1],
+        layers=[0, 3],
+        metric="logit_diff",
+        metric_kwargs=NAMES,
     )
     assert (result.effect_matrix.shape, result.positions) == ((2, 2), (9, 13))
     expected = [[restored(specimen, f"mlp_out.{layer}", [place]) for place in (9, -1)] for layer in (0, 3)]
     assert result.effect_matrix == pytest.approx(np.array(expected), abs=1e-4)
     heads = activation_patching(
-        specimen, CLEAN, OTHER, component="attn_head", positions=[-1], layers=[4], metric_kwargs=NAMES
+        specimen,
+        CLEAN,
+        OTHER,
+        component="attn_head",
+        positions=[-1],
+        layers=[4],
+        metric="logit_diff",
+        metric_kwargs=NAMES,
     )
     assert heads.effect_matrix.shape == (1, 8, 1)
     assert heads.effect_matrix[0, 2, 0] == pytest.approx(restored(specimen, "L4H2", [-1]), abs=1e-4)
@@ -92,7 +108,7 @@ def test_positions_are_patched_one_by_one(specimen):
 
 
 def test_nothing_comes_back_before_the_first_token_that_differs(specimen):
-    result = activation_patching(specimen, CLEAN, OTHER, positions="all", metric_kwargs=NAMES)
+    result = activation_patching(specimen, CLEAN, OTHER, positions="all", metric="logit_diff", metric_kwargs=NAMES)
     assert result.effect_matrix.shape == (6, 14)
     assert (result.effect_matrix[:, :9] == 0).all()
     assert abs(result.effect_matrix[0, 9]) > 0.9
@@ -157,7 +173,9 @@ def test_a_function_of_ones_own_sees_the_three_runs(specimen):
 
 
 def test_a_result_has_what_its_documentation_promises(specimen):
-    result = activation_patching(specimen, CLEAN, OTHER, component="attn_head", metric_kwargs=NAMES)
+    result = activation_patching(
+        specimen, CLEAN, OTHER, component="attn_head", metric="logit_diff", metric_kwargs=NAMES
+    )
     assert result.result_type == "patching"
     assert result.metadata["component"] == "attn_head"
     assert result.metadata["direction"] == "denoise"
@@ -173,7 +191,7 @@ def test_a_result_has_what_its_documentation_promises(specimen):
 @pytest.mark.parametrize("case", ["llama", "gemma2", "gpt_neox", "mixtral", "qwen3", "bloom"])
 def test_on_every_family(case):
     model = common.model(case)
-    asked = {"metric_kwargs": {"correct_token": 7, "incorrect_token": 11}}
+    asked = {"metric": "logit_diff", "metric_kwargs": {"correct_token": 7, "incorrect_token": 11}}
     for component, site in (("resid_post", "resid_post"), ("attn", "attn_out"), ("mlp", "mlp_out")):
         result = activation_patching(model, [IDS[0]], [IDS[1]], component=component, **asked)
         for layer in range(model.n_layers):
@@ -187,7 +205,7 @@ def test_on_every_family(case):
     ("arguments", "error", "why"),
     [
         ({"component": "mpl"}, SiteError, "names no site"),
-        ({"component": "mlp.gate_proj"}, SiteError, "names no site"),
+        ({"component": "mlp.gate_proj"}, UnavailableError, "no such part"),
         ({"component": "self_attn.q_proj"}, UnavailableError, "output of module"),
         ({"component": "final_norm"}, SiteError, "no layers"),
         ({"layers": range(16)}, SiteError, "beyond the last layer"),
@@ -199,7 +217,11 @@ def test_on_every_family(case):
         ({"metric": "l2", "metric_kwargs": NAMES}, ArgumentError, "l2 needs no answer"),
         ({"metric_kwargs": {"corect_token": 3}}, ArgumentError, "Did you mean 'correct_token'"),
         ({"metric_kwargs": {"correct_token": 3, "answer": 4}}, ArgumentError, "a second time"),
-        ({"metric_kwargs": {"correct_token": " Mary John", "incorrect_token": 3}}, TokenError, "is 2 tokens"),
+        (
+            {"metric": "logit_diff", "metric_kwargs": {"correct_token": " Mary John", "incorrect_token": 3}},
+            TokenError,
+            "is 2 tokens",
+        ),
         ({"corrupted": "When Mary and John went"}, ArgumentError, "14 and 5 tokens"),
         ({"corrupted": CLEAN}, ArgumentError, "same tokens"),
         ({"corrupted": [OTHER, OTHER]}, ArgumentError, "1 clean and 2 corrupted"),
@@ -251,7 +273,7 @@ def test_a_tokenizer_that_adds_bos_does_not_make_it_the_answer():
 def test_a_path_is_that_of_its_definition_and_its_receiver_counts():
     """There, everything was frozen, the receiver never read, and a sender of any name had the effect 1.0 (trap 2)."""
     model = common.model("llama")
-    asked = {"metric_kwargs": {"correct_token": 7, "incorrect_token": 11}}
+    asked = {"metric": "logit_diff", "metric_kwargs": {"correct_token": 7, "incorrect_token": 11}}
     metric = metrics.logit_diff([7], [11])
     for hold in (True, False):
         found = path_patching(model, [IDS[0]], [IDS[1]], sender="L0H1", receiver="L2H3", hold_mlps=hold, **asked)
@@ -272,12 +294,12 @@ def test_a_path_is_that_of_its_definition_and_its_receiver_counts():
 
 
 def test_without_a_receiver_it_is_the_direct_path_to_the_logits(specimen):
-    found = path_patching(specimen, CLEAN, OTHER, "L4H2", metric_kwargs=NAMES)
+    found = path_patching(specimen, CLEAN, OTHER, "L4H2", metric="logit_diff", metric_kwargs=NAMES)
     plain = by_analysis(
         specimen, CLEAN, OTHER, receivers=["logits"], hold_mlps=True, direction="denoise", answer=" Mary", foil=" John"
     )
     assert found.effect == pytest.approx(next(each.effect for each in plain.senders if each.site == "z.4.2"), abs=1e-6)
-    several = path_patching(specimen, CLEAN, OTHER, ["L4H2", "L3H2"], metric_kwargs=NAMES)
+    several = path_patching(specimen, CLEAN, OTHER, ["L4H2", "L3H2"], metric="logit_diff", metric_kwargs=NAMES)
     assert several.effect > found.effect
     assert PathEffect.from_json(found.to_json()) == found
     assert found.to_html()
@@ -286,7 +308,10 @@ def test_without_a_receiver_it_is_the_direct_path_to_the_logits(specimen):
 
 def test_the_planted_path_goes_by_the_queries():
     circuit = planted.circuit("names")
-    asked = {"metric_kwargs": {"correct_token": int(circuit.answers[0]), "incorrect_token": int(circuit.foils[0])}}
+    asked = {
+        "metric": "logit_diff",
+        "metric_kwargs": {"correct_token": int(circuit.answers[0]), "incorrect_token": int(circuit.foils[0])},
+    }
     pair = [circuit.prompts[0]], [circuit.corrupted[0]]
     assert path_patching(circuit.model, *pair, "L1H0", "q.2.0", **asked).effect > 0.5
     for nothing in (("L1H0", "k.2.0"), ("L1H0", "v.2.0"), ("L1H1", "L2H0"), ("L2H0", "L1H0")):
