@@ -47,7 +47,7 @@ export function Kept() {
 function List({ of }: { of: readonly KeptRun[] }) {
   const chosen = shownRun.value?.id;
   return (
-    <div class="kept-runs" tabIndex={0} role="region" aria-label="kept runs">
+    <div class="kept-runs" tabIndex={0} role="region" aria-label="the list of kept runs">
       <table>
         <thead><tr><th scope="col">Id</th><th scope="col">Kept (UTC)</th><th scope="col">Analysis</th><th scope="col">Model</th><th scope="col">Answer</th></tr></thead>
         <tbody>{of.map((run) => (

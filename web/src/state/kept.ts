@@ -11,6 +11,8 @@ export const refused = signal<Trouble | null>(null);
 /** Whether a link leads to the run that is shown: the page goes there once it is drawn. */
 export const linked = signal(false);
 
+/** Bytes that the server takes. */
+const MOST = 1 << 20;
 const LETTERS = 12;
 /** As much of an id as people are shown. */
 export const short = (id: string): string => id.slice(0, LETTERS);
@@ -43,6 +45,7 @@ export async function open(id: string): Promise<void> {
 
 /** Adds what a panel shows; says under which id, or why not. */
 export async function keep(answer: Shown): Promise<string> {
+  if (new Blob([JSON.stringify(answer.result)]).size > MOST) return "not kept: more than 1 MB. Its Python or command keeps it.";
   try {
     const run = await said<KeptRun>("", answer.result);
     if (runs.value) void list();
