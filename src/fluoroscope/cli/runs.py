@@ -151,7 +151,7 @@ def delete(ctx: click.Context, ids: tuple[str, ...], yes: bool, store: str | Non
     kept = opened(_of(ctx, store))
     runs = list({run.id: run for run in map(kept.find, ids)}.values())
     for run in runs:
-        click.echo(f"{run.short}  {_command(run)}  {run.kept[:10]}  {prose(run.summary)}")
+        click.echo(prose(f"{run.short}  {_command(run)}  {run.kept[:10]}  {run.summary}"))
     if not yes:
         click.confirm(f"Delete {'it' if len(runs) == 1 else f'these {len(runs)}'} for good?", abort=True)
     gone = kept.delete(run.id for run in runs)
