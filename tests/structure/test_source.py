@@ -47,6 +47,7 @@ ELSEWHERE = {
     "cli/hexray_modes.py": "surfaces/test_hexray.py",
     "cli/main.py": "surfaces/test_cli.py",
     "cli/report.py": "surfaces/test_cli.py",
+    "cli/runs.py": "surfaces/test_cli.py",
     "cli/stopping.py": "surfaces/test_cli.py",
     "cli/transcript.py": "surfaces/test_hexray.py",
     "errors.py": "surfaces/test_cli.py",

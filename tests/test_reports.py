@@ -1,6 +1,8 @@
 """A report: what is written is what the results say, and nothing is written that cannot be whole."""
 
 import base64
+import inspect
+import json
 import re
 
 import pytest
@@ -10,7 +12,7 @@ from fluoroscope import registry
 from fluoroscope.analyses.next_token import next_token
 from fluoroscope.errors import ArgumentError, ArtifactError
 from fluoroscope.render.text import prose
-from fluoroscope.report import Chapter, Report
+from fluoroscope.reports import Chapter, Report, generate_report, save_report
 from render.test_html import OURS, Page
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m"
@@ -40,7 +42,7 @@ def test_every_chapter_is_on_the_page_and_beside_it(report, tmp_path):
 
 def test_hostile_text_makes_no_element(report):
     page = Page(report.to_html())
-    assert {tag for tag, _ in page.tags} <= OURS | {"a", "ol", "li", "h2", "section"}
+    assert {tag for tag, _ in page.tags} <= OURS | {"a", "ol", "li", "h2", "section", "footer"}
     assert page.texts.count(prose(HOSTILE)) == 1 + 1 + 2 * 2
     assert "\x1b" not in report.to_html()
 
@@ -75,7 +77,7 @@ def test_one_file_carries_everything(report, tmp_path):
 
 
 def test_a_json_that_is_too_large_is_named_with_its_size(report, monkeypatch):
-    monkeypatch.setattr("fluoroscope.report.LARGEST", 4000)
+    monkeypatch.setattr("fluoroscope.reports.LARGEST", 4000)
     sizes = {name: len(chapter.result.to_json().encode()) for name, chapter in report.chapters.items()}
     assert min(sizes.values()) < 4000 < max(sizes.values())
     page = Page(report.to_html())
@@ -150,3 +152,71 @@ def test_a_folder_that_cannot_be_made_is_told(report, tmp_path, monkeypatch):
     monkeypatch.setattr("pathlib.Path.mkdir", refuse)
     with pytest.raises(ArtifactError, match="Permission denied"):
         report.save(tmp_path / "new")
+
+
+# ── the two functions ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_one_or_many_results_make_one_text(report, tmp_path):
+    lens, nxt = (report.chapters[name].result for name in ("lens", "next"))
+    options = {name: each.default for name, each in inspect.signature(generate_report).parameters.items()}
+    assert options == {
+        "results": inspect.Parameter.empty, "title": "Interpretability Report", "description": "",
+        "format": "markdown", "include_plots": True, "include_json": False,
+    }  # fmt: skip
+    one = generate_report(lens, description=f"{HOSTILE}\n\nsecond")
+    assert one.startswith("# Interpretability Report\n\n")
+    assert "<script" not in one
+    assert "second\n" in one.splitlines(keepends=True)
+    assert one.count("\n## ") == 1
+    foot = one.rpartition("\n---\n")[2]
+    assert all(version in foot for version in lens.recipe.versions.values())
+    assert lens.views()[0].title in one
+    assert lens.views()[0].title not in generate_report([lens], include_plots=False)
+    appended = generate_report([lens, nxt], title="T", include_json=True)
+    found = [json.loads(part.partition("```")[0]) for part in appended.split("```json\n")[1:]]
+    assert found == [json.loads(result.to_json()) for result in (lens, nxt)]
+    path = save_report((lens, nxt), tmp_path / "new" / "report.html", title="T", include_json=True)
+    page = path.read_text(encoding="utf8")
+    assert page == generate_report([lens, nxt], title="T", format="html", include_json=True)
+    assert Page(page).tags.count(("a", {})) == 0
+    assert "<footer>" in page
+    assert all(version in page.rpartition("<footer>")[2] for version in lens.recipe.versions.values())
+    assert "data:application/json" not in generate_report([lens, nxt], format="html")
+    assert "<svg" in generate_report([lens, nxt], format="html")
+    assert "<svg" not in generate_report([lens, nxt], format="html", include_plots=False)
+
+
+def test_what_is_hostile_in_a_result_stays_text_in_every_format(report, tmp_path):
+    evil = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+    result = report.chapters["next"].result
+    call = result.call.model_copy(update={"arguments": {"prompt": evil}, "command": evil, "script": evil})
+    first = result.predictions[0].model_copy(update={"piece": evil})
+    recipe = result.recipe.model_copy(update={"model": evil, "versions": {evil: evil}})
+    found = (first, *result.predictions[1:])
+    hostile = result.model_copy(update={"call": call, "predictions": found, "recipe": recipe})
+    page = generate_report([hostile, result], title=evil, description=evil, format="html", include_json=True)
+    assert {tag for tag, _ in Page(page).tags} <= OURS | {"a", "ol", "li", "h2", "section", "footer"}
+    assert not [name for _, attributes in Page(page).tags for name in attributes if name.startswith("on")]
+    assert not re.search(r"https?://", page.replace("http://www.w3.org/2000/svg", ""))
+    assert "default-src 'none'" in page
+    text = generate_report(hostile, title=evil, description=evil)
+    outside = re.sub(r"(?s)```.*?```|`[^`\n]*`", "", text)  # what stands in code is no HTML
+    assert "<script" not in outside
+    assert "<img" not in outside
+
+
+def test_a_report_that_cannot_be_is_refused(report, tmp_path):
+    lens = report.chapters["lens"].result
+    with pytest.raises(ArgumentError, match=r"format 'htm'.*Did you mean 'html'"):
+        generate_report(lens, format="htm")
+    with pytest.raises(ArgumentError, match="a str is no result"):
+        generate_report([lens, "lens"])
+    with pytest.raises(ArgumentError, match="no result to report"):
+        generate_report([])
+    with pytest.raises(ArgumentError, match="Known suffixes"):
+        save_report(lens, tmp_path / "new" / "report.pdf")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ArtifactError, match="cannot make the folder"):
+        save_report(lens, tmp_path / "file" / "report.md")

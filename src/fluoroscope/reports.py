@@ -2,19 +2,21 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self, cast
 
 from fluoroscope import __version__, artifact
-from fluoroscope.errors import ArgumentError, ArtifactError
+from fluoroscope.errors import ArgumentError, ArtifactError, nearest
 from fluoroscope.render import document, markdown
 from fluoroscope.render.section import File, Section
 from fluoroscope.result import Recipe, Result, check_suffix
 
 PAGE = "index.html"
 
-SUFFIXES = (".html", ".md")
+Format = Literal["markdown", "html"]
+_FORMATS: dict[str, Format] = {".html": "html", ".md": "markdown"}
+SUFFIXES = tuple(_FORMATS)
 """Kinds of files that carry a whole report."""
 
 LARGEST = 8 * artifact.MEBIBYTE
@@ -62,22 +64,37 @@ class Report:
             chapters[artifact.safe_name(shown.lower().replace(" ", "_"))] = Chapter(shown, result)
         return cls(title, lead, chapters)
 
-    def to_html(self) -> str:
-        """One page that needs no network, runs no script, and carries the JSON of every result."""
-        return self._html([self._section(name, [_carried(name, each.result)]) for name, each in self.chapters.items()])
+    def to_html(self, *, plots: bool = True, carried: bool = True) -> str:
+        """One page that needs no network and runs no script.
 
-    def to_markdown(self) -> str:
-        """The same as GitHub-flavoured Markdown, without the JSON."""
-        sections = [self._section(name, ()) for name in self.chapters]
-        return markdown.report(self.title, [*self.lead, *self.warnings()], self.about(), sections)
+        Args:
+            plots: whether pictures are in it.
+            carried: whether the JSON of every result is in it, as files to be saved.
+        """
+        sections = [
+            self._section(name, [_carried(name, each.result)] if carried else (), plots=plots)
+            for name, each in self.chapters.items()
+        ]
+        return self._html(sections)
 
-    def save_page(self, path: str | Path) -> Path:
+    def to_markdown(self, *, plots: bool = True, carried: bool = False) -> str:
+        """The same as GitHub-flavoured Markdown; its pictures are tables, its JSON is an appendix."""
+        sections = [self._section(name, (), plots=plots) for name in self.chapters]
+        files = [_carried(name, each.result) for name, each in self.chapters.items()] if carried else []
+        lead = [*self.lead, *self.warnings()]
+        return markdown.report(self.title, lead, self.about(), sections, self.made(), files)
+
+    def save_page(self, path: str | Path, *, plots: bool = True, carried: bool | None = None) -> Path:
         """Writes the whole report as one .html or .md file.
+
+        Args:
+            carried: as for `to_html` and `to_markdown`, whose defaults count if it is not given.
 
         Raises:
             ArgumentError: another suffix.
         """
-        text = {".html": self.to_html, ".md": self.to_markdown}[check_page(path)]()
+        write = {"html": self.to_html, "markdown": self.to_markdown}[check_page(path)]
+        text = write(plots=plots) if carried is None else write(plots=plots, carried=carried)
         return artifact.write(path, text.encode("utf8"))
 
     def save(self, folder: str | Path) -> list[Path]:
@@ -93,10 +110,7 @@ class Report:
                 raise ArgumentError(f"{name!r} cannot name a file", f"Name it {artifact.safe_name(name)!r}.")
             for suffix in chapter.suffixes:
                 check_suffix(f"{name}{suffix}")
-        try:
-            where.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ArtifactError(f"cannot make the folder {str(where)!r}: {error.strerror or error}") from error
+        _make(where)
         files = [
             chapter.result.save(where / f"{name}{suffix}")
             for name, chapter in self.chapters.items()
@@ -109,16 +123,30 @@ class Report:
         return [*files, artifact.write(where / PAGE, self._html(sections).encode("utf8"))]
 
     def about(self) -> dict[str, object]:
-        """The models with their fingerprints, the prompts that are known, and the versions that made the numbers."""
-        recipes = [chapter.result.recipe for chapter in self.chapters.values()]
+        """The models with their fingerprints, and the prompts that are known."""
         calls = [chapter.result.call for chapter in self.chapters.values()]
         given = [call.arguments.get(name) for call in calls if call is not None for name in _PROMPTS]
         told = {
-            "models": _distinct(map(_model, recipes)),
+            "models": _distinct(map(_model, self._recipes())),
             "prompts": _distinct(_cited(prompt) for prompt in given if isinstance(prompt, str)),
-            "versions": _distinct(", ".join(f"{name} {it}" for name, it in each.versions.items()) for each in recipes),
         }
         return {name: texts for name, texts in told.items() if texts}
+
+    def made(self) -> dict[str, object]:
+        """For the foot of the page: with what the numbers were made, and this text."""
+        recipes = self._recipes()
+        told = {
+            "tokenizers": _distinct(each.tokenizer for each in recipes if each.tokenizer is not None),
+            "attention": _distinct(each.attention for each in recipes),
+            "seeds": _distinct(str(each.seed) for each in recipes if each.seed is not None),
+            "edits": _distinct(edit for each in recipes for edit in each.edits),
+            "versions": _distinct(", ".join(f"{name} {it}" for name, it in each.versions.items()) for each in recipes),
+            "report by": (f"Fluoroscope {__version__}",),
+        }
+        return {name: texts for name, texts in told.items() if texts}
+
+    def _recipes(self) -> list[Recipe]:
+        return [chapter.result.recipe for chapter in self.chapters.values()]
 
     def warnings(self) -> list[str]:
         """What makes numbers of one chapter differ from those of another, or from a plain run."""
@@ -135,15 +163,71 @@ class Report:
         return [text for text, holds in told.items() if holds]
 
     def _html(self, sections: Sequence[Section]) -> str:
-        return document.report(self.title, [*self.lead, *self.warnings()], self.about(), sections)
+        return document.report(self.title, [*self.lead, *self.warnings()], self.about(), sections, self.made())
 
-    def _section(self, name: str, files: Sequence[File]) -> Section:
+    def _section(self, name: str, files: Sequence[File], *, plots: bool = True) -> Section:
         chapter = self.chapters[name]
-        return chapter.result.section(name, chapter.title, files)
+        section = chapter.result.section(name, chapter.title, files)
+        return section if plots else replace(section, views=())
 
 
-def check_page(path: str | Path) -> str:
-    """The lower-case suffix of a path, if a report can be saved as such a file.
+def generate_report(
+    results: Result | Iterable[Result],
+    title: str = "Interpretability Report",
+    description: str = "",
+    format: Format = "markdown",
+    include_plots: bool = True,
+    include_json: bool = False,
+) -> str:
+    """One text that shows one or many results: the sentence of each, its pictures, how to ask again, and its recipe.
+
+    HTML is one page that needs no network and runs no script, its pictures drawn in it; in Markdown they are tables.
+
+    Args:
+        description: what was asked; an empty line begins a paragraph.
+        include_json: in HTML as files to be saved from the page, in Markdown as an appendix.
+
+    Raises:
+        ArgumentError: another format, nothing to report, or something that is no result.
+    """
+    if format not in _FORMATS.values():
+        raise ArgumentError(f"cannot make a report in the format {format!r}", nearest(str(format), _FORMATS.values()))
+    report = _report(results, title, description)
+    write = report.to_html if format == "html" else report.to_markdown
+    return write(plots=include_plots, carried=include_json)
+
+
+def save_report(
+    results: Result | Iterable[Result],
+    path: str | Path,
+    title: str = "Interpretability Report",
+    description: str = "",
+    include_plots: bool = True,
+    include_json: bool = False,
+) -> Path:
+    """Writes `generate_report` as the file that the suffix names, .md or .html; folders that miss are made.
+
+    Raises:
+        ArgumentError: another suffix, or as `generate_report`.
+        ArtifactError: the file or its folder cannot be written.
+    """
+    check_page(path)
+    report = _report(results, title, description)
+    _make(Path(path).parent)
+    return report.save_page(path, plots=include_plots, carried=include_json)
+
+
+def _report(results: Result | Iterable[Result], title: str, description: str) -> Report:
+    every = [results] if isinstance(results, Result) else list(results)
+    strange = next((each for each in cast("list[object]", every) if not isinstance(each, Result)), None)
+    if strange is not None:
+        raise ArgumentError(f"a {type(strange).__name__} is no result to report", "Give what analyses return.")
+    lead = [part.strip() for part in description.split("\n\n") if part.strip()]
+    return Report.of(every, title=title, lead=lead)
+
+
+def check_page(path: str | Path) -> Format:
+    """The format that the suffix of a path names, if a report can be saved as such a file.
 
     Raises:
         ArgumentError: another suffix.
@@ -151,7 +235,7 @@ def check_page(path: str | Path) -> str:
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise ArgumentError(f"cannot save a report as {str(path)!r}", f"Known suffixes: {', '.join(SUFFIXES)}.")
-    return suffix
+    return _FORMATS[suffix]
 
 
 def check_folder(folder: str | Path) -> Path:
@@ -165,6 +249,13 @@ def check_folder(folder: str | Path) -> Path:
     if not str(folder) or not taken.is_dir():
         raise ArgumentError(f"cannot write a report to {str(folder)!r}: {str(taken)!r} is no folder", "Name a folder.")
     return where
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(f"cannot make the folder {str(folder)!r}: {error.strerror or error}") from error
 
 
 def _carried(name: str, result: Result) -> File:
