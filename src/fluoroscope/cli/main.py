@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from fluoroscope import __version__, registry
-from fluoroscope.cli import derived, fixed, lab, report
+from fluoroscope.cli import derived, fixed, lab, ratchet, report
 from fluoroscope.errors import ArgumentError, Cancelled, FluoroscopeError, nearest
 
 _REPORT = "report"
@@ -45,7 +45,8 @@ class Catalogue(click.Group):
             (title, [(spec.command, spec.headline) for spec in specs]) for title, specs in registry.themes().items()
         ]
         rows = {name: command.get_short_help_str(200) for name, command in sorted(self.commands.items())}
-        own = [("Results", [(_REPORT, rows.pop(_REPORT))]), ("Models", [*rows.items()])]
+        results = [(name, rows.pop(name)) for name in (ratchet.command.name or "", _REPORT)]
+        own = [("Results", results), ("Models", [*rows.items()])]
         for title, entries in [*groups, *own]:
             if entries:
                 with formatter.section(derived.heading(title)):
@@ -68,7 +69,7 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (*fixed.COMMANDS, lab.command, report.command):
+for _command in (*fixed.COMMANDS, lab.command, ratchet.command, report.command):
     cli.add_command(_command)
 
 
