@@ -172,7 +172,7 @@ class Loop:
             **({"output": output} if output else {}),
         }  # fmt: skip
         failure = made.error or (scored.error if scored else None)
-        result: dict[str, Any] = {} if value is None else self._kept(trial, value)
+        result = self._kept(trial, value) if value else {}
         verdict = Verdict(False, "")
         if failure is not None:
             where = "Failed" if made.error else "Failed when it was measured"
