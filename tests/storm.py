@@ -3,7 +3,7 @@
     python tests/storm.py --kills 200        # prints what was killed, and where
 
 Nothing that was acknowledged is lost, no file is torn, nothing is there twice, and the run that goes on ends as one
-that was never disturbed. Each process is forked with the model loaded, so that a kill can come at any moment of the work.
+that was never disturbed. Processes are forked with the model loaded, so that a kill can come at any moment of the work.
 """
 
 import argparse

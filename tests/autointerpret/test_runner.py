@@ -8,7 +8,7 @@ import pytest
 
 import tiny
 from fluoroscope.analyses.next_token import next_token
-from fluoroscope.autointerpret import AutoInterpret, Hypothesis, MetricRegistry, Ratchet
+from fluoroscope.autointerpret import AutoInterpret, ExperimentEntry, Hypothesis, MetricRegistry, Ratchet
 from fluoroscope.errors import ArgumentError, ArtifactError, UnavailableError
 
 
@@ -27,7 +27,7 @@ def rule():
 def loop(tiny_model, rule, tmp_path):
     def make(**other):
         given = {"max_experiments": 5, "time_per_experiment": 10, "ratchet": rule, "held_out": ["a", "b"]}
-        return AutoInterpret(tiny_model, "ab", "ac", tmp_path / "exp", **given | other)
+        return AutoInterpret(tiny_model, "ab", "ac", **{"output_dir": tmp_path / "exp"} | given | other)
 
     return make
 
@@ -107,7 +107,7 @@ def test_the_block_of_the_document_runs_and_a_result_says_its_sentence(tiny_mode
     assert runner.is_done is False
 
 
-def test_another_setup_is_refused(loop, rule, tiny_model):
+def test_another_setup_is_refused(loop, rule, tmp_path):
     loop().run_experiment("one", lambda: {"worth": 1.0})
     with pytest.raises(ArtifactError, match=r"not the one that was sealed at the first run: held_out differs"):
         loop(held_out=["a"])
@@ -116,6 +116,10 @@ def test_another_setup_is_refused(loop, rule, tiny_model):
     (loop().output_dir / "seal.json").unlink()
     with pytest.raises(ArtifactError, match="not the one that was sealed"):
         loop(held_out=["a"])
+    runner = loop(output_dir=tmp_path / "by hand")
+    runner.log.append(ExperimentEntry(metadata={"measures": {"worth": 99.0}}))
+    with pytest.raises(ArtifactError, match="which was not made under any setup"):
+        loop(output_dir=tmp_path / "by hand")
     for other in ({"max_experiments": 0}, {"time_per_experiment": 0}):
         with pytest.raises(ArgumentError):
             loop(**other)

@@ -243,7 +243,13 @@ def check_seal(folder: Path, about: Mapping[str, Any], sealed: str, entries: lis
     seal: dict[str, Any] = artifact.read_json(path) if path.exists() else {}
     if seal.get("format", _FORMAT) != _FORMAT:
         raise ArtifactError(f"{str(path)!r} is of format {seal['format']}, not {_FORMAT}", "Update Fluoroscope.")
-    other = next((one.experiment_id for one in entries if one.metadata.get("setup") != sealed), None)
+    foreign = next((one.experiment_id for one in entries if "setup" not in one.metadata), None)
+    if foreign is not None:
+        raise ArtifactError(
+            f"{str(folder / RESULTS)!r} holds {foreign!r}, which was not made under any setup",
+            "Keep notes of your own in a log of their own.",
+        )
+    other = next((one.experiment_id for one in entries if one.metadata["setup"] != sealed), None)
     if seal.get("setup") != sealed or other is not None:
         old = seal.get("about", {})
         differs = [name for name in about if old.get(name) != about[name]]
