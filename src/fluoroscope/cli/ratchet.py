@@ -33,7 +33,9 @@ def command() -> None:
 @click.option("--question", default="Which heads carry the answer?", show_default=True, help="What is to be found out.")
 @click.option("--max-experiments", type=int, default=100, show_default=True, help="How many may be made in all.")
 def init(folder: str, model: str, question: str, max_experiments: int) -> None:
-    """Makes a folder with a setup, an experiment and a programme that run as they are."""
+    """Makes a folder that runs as it is.
+
+    setup.py, experiment.py, program.md, AGENTS.md, results.jsonl and findings/."""
     from fluoroscope.autointerpret import init_autointerpret
 
     click.echo(f"made {prose(init_autointerpret(folder, model, question, max_experiments))}", err=True)
@@ -64,7 +66,7 @@ def run(folder: str, limit: int | None, as_json: bool) -> None:
 @_folder
 @_json
 def status(folder: str, as_json: bool) -> None:
-    """What was found, what is running, and whether anything is damaged."""
+    """What was found, what runs, and what is damaged."""
     from fluoroscope.autointerpret.folder import status as found
     from fluoroscope.strict_json import dump
 

@@ -22,14 +22,16 @@ from fluoroscope.progress import telling
 from fluoroscope.render.text import counted, number, percent, quoted, share
 from fluoroscope.result import Record
 from fluoroscope.signature import AnyPrompt, AnyToken, MetricName, OutputFile
-from fluoroscope.stepwise import Asks, Journal, Stepwise, about, make
+from fluoroscope.stepwise import Asks, Causes, Journal, Made, Stepwise, about, make
 from fluoroscope.views import Column, Graph, Row, Table, View
 from fluoroscope.wiring import Wire
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model
 
-_CAUSES = dict.fromkeys(("attention", "roles"), (UnavailableError, ArgumentError))
+_CAUSES: Causes = {"estimates": (), "circuit": ()} | dict.fromkeys(
+    ("attention", "roles"), (UnavailableError, ArgumentError)
+)
 """Where heads look is left out, with the reason, where it cannot be read."""
 _AGREES = 0.8  # a rank correlation from which on estimates count as right
 _LEFT = 0.1  # of what the model does: what a complete circuit may leave
@@ -241,13 +243,17 @@ def discover(
     given = {"estimates": {**first, **measured, "top_k": top_k}, "circuit": {**asked, "leave_out": True}}
     asks = _asks(model, first["clean"], given)
     with telling(lambda _: None):  # without all of its steps it is none
-        made = make(journal, asks, "discover", dict.fromkeys(asks, ()) | _CAUSES)
+        made = make(journal, asks, "discover", _CAUSES)
+    return _result(made, _heads(model, made.found, heads), task, chosen=size is None)
+
+
+def _result(made: Made, needed: tuple[NeededHead, ...], task: str | None, *, chosen: bool) -> Discovery:
+    """What all steps say together."""
     found = made.found
-    needed = _heads(model, found, heads)
     result = Discovery(
         recipe=found["circuit"].recipe, task=task, **found, heads=needed, refused=made.refused, narrative=(),
         furthest=_furthest(found["estimates"]),
-        doubts=tuple(_doubts(found["estimates"], found["circuit"], needed, chosen=size is None)),
+        doubts=tuple(_doubts(found["estimates"], found["circuit"], needed, chosen=chosen)),
     )  # fmt: skip
     return result.model_copy(update={"narrative": result.told()})
 
