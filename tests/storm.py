@@ -118,7 +118,7 @@ KINDS = {
 def storm(kind: Kind, model: Any, home: Path, kills: int, seed: int = 0) -> Counter[str]:
     """Kills until it has killed so often, and lets the last run end; each run must end as an undisturbed one.
 
-    Every second kill comes at a random time, the others at a random call of the file system, half-way through a write.
+    Every second kill comes at a random time, the others where a file is replaced or cut, or half-way through a write.
 
     Returns:
         how many kills came when so much was there; `runs` is how many runs ended.
@@ -192,7 +192,7 @@ class _Calls:
 
     def __init__(self, fatal: int | None) -> None:
         self.made, self._fatal, self._process = 0, fatal, os.getpid()
-        for name in ("open", "write", "fsync", "replace", "ftruncate"):
+        for name in ("write", "replace", "ftruncate"):
             setattr(os, name, partial(self._call, getattr(os, name), name))
 
     def _call(self, function: Callable[..., Any], name: str, *given: Any, **named: Any) -> Any:
