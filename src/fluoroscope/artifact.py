@@ -94,6 +94,11 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def is_leftover(path: Path) -> bool:
+    """Whether a file is what a kill during `write` left behind."""
+    return path.name.startswith(".fluoroscope-") and path.name.endswith(".tmp")
+
+
 def _read(path: Path, limit: int | None = None, *, cut: bool = False) -> bytes:
     """The bytes of a file; beyond `limit` an error, or `cut`."""
     try:

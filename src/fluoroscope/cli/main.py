@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from fluoroscope import __version__, registry
-from fluoroscope.cli import derived, fixed, lab, report, runs
+from fluoroscope.cli import derived, fixed, lab, ratchet, report, runs
 from fluoroscope.errors import ArgumentError, Cancelled, FluoroscopeError, nearest
 
-_RESULTS = ("report", "runs")
+_RESULTS = ("ratchet", "report", "runs")
 _STEM = 3  # letters from which the beginning of a word says what is meant
 
 
@@ -68,7 +68,7 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (*fixed.COMMANDS, lab.command, report.command, runs.command):
+for _command in (*fixed.COMMANDS, lab.command, ratchet.command, report.command, runs.command):
     cli.add_command(_command)
 
 
