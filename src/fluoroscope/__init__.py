@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from fluoroscope.collector import paused
 
 if TYPE_CHECKING:
-    from fluoroscope import analyses, compat, interventions, views
+    from fluoroscope import analyses, compat, interpretable, interventions, views
     from fluoroscope.analyzer import ModelAnalyzer
     from fluoroscope.architectures import Architecture
     from fluoroscope.causal_trace import CausalTrace
     from fluoroscope.errors import FluoroscopeError
+    from fluoroscope.interpretable import InterpretableModel
     from fluoroscope.loading import load
     from fluoroscope.model import Model
     from fluoroscope.reports import Report
@@ -29,6 +30,7 @@ __all__ = [
     "Architecture",
     "CausalTrace",
     "FluoroscopeError",
+    "InterpretableModel",
     "Model",
     "ModelAnalyzer",
     "Report",
@@ -39,6 +41,7 @@ __all__ = [
     "Trace",
     "analyses",
     "compat",
+    "interpretable",
     "interventions",
     "load",
     "views",
@@ -48,6 +51,7 @@ _HOMES = {
     "Architecture": "architectures",
     "CausalTrace": "causal_trace",
     "FluoroscopeError": "errors",
+    "InterpretableModel": "interpretable",
     "Model": "model",
     "ModelAnalyzer": "analyzer",
     "Report": "reports",

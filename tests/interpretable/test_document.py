@@ -148,6 +148,21 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
         **PAIR, "metric": "l2", "metric_kwargs": None, "threshold": 0.01,
         "steps": ("attribution", "activation", "acdc"), "verbose": True,
     },
+    "autointerpret.init_autointerpret": {"output_dir": "autointerpret"},
+    "autointerpret.AutoInterpret.run_experiment": {
+        "name": NEEDED, "fn": NEEDED, "hypothesis": "", "informative_check": None,
+    },
+    "autointerpret.MetricRegistry.register": {"name": NEEDED, "fn": NEEDED, "description": ""},
+    "autointerpret.MetricRegistry.get": {"name": NEEDED},
+    "autointerpret.ExperimentLog": {"path": NEEDED},
+    "autointerpret.ExperimentLog.append": {"entry": NEEDED},
+    "reports.generate_report": {
+        "results": NEEDED, "title": "Interpretability Report", "description": "", "format": "markdown",
+        "include_plots": True, "include_json": False,
+    },
+    "reports.save_report": {
+        "results": NEEDED, "path": NEEDED, "title": "Interpretability Report", "description": "",
+    },
 }  # fmt: skip
 """Dotted name below the package -> documented parameters in order, with their defaults."""
 
@@ -173,6 +188,9 @@ ATTRIBUTES = {
         "available_layers",
     ],
     "conversation.TurnList": ["by_role", "roles", "content_positions"],
+    "autointerpret.AutoInterpret": ["is_done", "summary", "history", "findings", "n_experiments"],
+    "autointerpret.MetricRegistry": ["names", "list", "__contains__", "__len__"],
+    "autointerpret.ExperimentLog": ["entries", "informative_entries", "summary", "count"],
     "TunedLens": ["num_layers", "hidden_dim", "translators"],
 }  # fmt: skip
 FIELDS = {
@@ -230,7 +248,7 @@ def test_every_block_of_the_page_runs_on_a_llama(tmp_path: Path, monkeypatch: py
     tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"FOLDER": folder, "TOKENIZER": tokenizer}
-    text = PAGE.read_text(encoding="utf8").replace('"specimen"', "FOLDER, tokenizer=TOKENIZER")
+    text = PAGE.read_text(encoding="utf8").replace('Model("specimen")', "Model(FOLDER, tokenizer=TOKENIZER)")
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert len(blocks) > 20
     for block in blocks:

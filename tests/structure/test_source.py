@@ -33,6 +33,8 @@ ELSEWHERE = {
     "task_records.py": "analyses/test_task_patching.py",
     "lens_fit.py": "analyses/test_fit_tuned_lens.py",
     "answers.py": "test_metrics.py",
+    "interpretable/autointerpret.py": "interpretable/test_document.py",
+    "interpretable/reports.py": "interpretable/test_document.py",
     "interpretable/lensed.py": "interpretable/test_lenses.py",
     "interpretable/opened.py": "interpretable/test_model.py",
     "interpretable/pictures.py": "interpretable/visualization/test_attention.py",
@@ -115,6 +117,27 @@ def tree(path: Path) -> ast.Module:
 
 
 # ── imports ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+FACADES = ["analyzer.py", *(name for name in NAMES if name.startswith("interpretable/"))]
+BENEATH = (
+    "aliases", "analyses", "architectures", "artifact", "autointerpret", "causal_trace", "chats", "compat", "errors",
+    "generation", "identity", "interpretable", "interventions", "loading", "methods", "metrics", "model", "modules",
+    "offer", "progress", "render", "reports", "result", "run.Edits", "sites", "stepwise", "tokens", "trace", "views",
+    "wiring",
+)  # fmt: skip
+"""What the facades may be made of: the model, methods, analyses, results, and plain helpers; no engine."""
+
+
+@pytest.mark.parametrize("name", FACADES)
+def test_facades_compute_nothing_a_second_time(name: str) -> None:
+    for node in ast.walk(ast.parse((PACKAGE / name).read_text(encoding="utf8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fluoroscope"):
+            module = (node.module or "").removeprefix("fluoroscope").lstrip(".")
+            taken = [module] if module else [alias.name for alias in node.names]
+            taken = [f"run.{alias.name}" for alias in node.names] if module == "run" else taken
+            beyond = [each for each in taken if not any(f"{each}.".startswith(f"{kind}.") for kind in BENEATH)]
+            assert not beyond
 
 
 def test_the_import_contracts_hold():

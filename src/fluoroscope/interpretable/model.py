@@ -3,11 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fluoroscope.forward import logits
 from fluoroscope.interpretable import causal, generation, pictures
 from fluoroscope.interpretable.conversation import ConversationTrace
 from fluoroscope.interpretable.core.module_resolver import DEFAULT, blocks_path, described
@@ -61,8 +59,8 @@ class InterpretableModel(Lensed):
 
     def __call__(self, inputs: Any) -> Float[Tensor, "batch pos d_vocab"]:
         """The logits, as the module itself computes them."""
-        with torch.no_grad(), valued():
-            return logits(self.model(**self.xray.inputs(self.xray.tokens(inputs))))
+        with valued():
+            return self.xray.trace(inputs).logits
 
     def __repr__(self) -> str:
         return f"Interpretable{self.xray!r}"
