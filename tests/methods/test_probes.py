@@ -57,11 +57,12 @@ def test_held_out_states_were_not_fitted_to():
     assert bool(probes.held_out(noise, labels, probes.logistic, folds).all())
 
 
-def test_shuffled_labels_are_the_same_ones():
-    labels = torch.arange(30) < 12
+def test_shuffled_labels_go_neither_with_the_true_ones_nor_against_them():
+    labels = torch.arange(40) < 20
     other = probes.shuffled(labels, 1)
-    assert int(other.sum()) == 12
-    assert not torch.equal(other, labels)
+    assert int(other.sum()) == 20
+    assert int((other & labels).sum()) == 10
+    assert not torch.equal(other, probes.shuffled(labels, 2))
     assert torch.equal(other, probes.shuffled(labels, 1))
 
 

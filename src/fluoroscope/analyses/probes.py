@@ -1,8 +1,8 @@
 """What a line through the stream can tell of a text, layer by layer, beside what it can learn by heart.
 
-Accuracy of linear probes on texts that they were not fitted to (every text is left out once), on labels that were
-shuffled (Hewitt & Liang 2019, "Designing and Interpreting Probes with Control Tasks"), and behind LEACE, which takes
-the labels away (Belrose et al. 2023). What can be read need not be used: see direction-ablation.
+Accuracy of linear probes on texts that they were not fitted to (every text is left out once), on labels that mean
+nothing (Hewitt & Liang 2019, "Designing and Interpreting Probes with Control Tasks"), and behind LEACE, which takes the
+labels away (Belrose et al. 2023). What can be read need not be used: see direction-ablation.
 """
 
 from typing import TYPE_CHECKING, Literal

@@ -96,8 +96,8 @@ class Steering(Contrasted):
         low, high = held[0], held[-1]
         rising = "rising at every step" if layer.monotone else "not at every step upwards"
         return (
-            f"The {prose(self.source)} direction works best at {layer.site}: from {number(low.coefficient)} to "
-            f"{number(high.coefficient)} times it the log-odds of {self._target()} go from {number(low.log_odds)} to "
+            f"The {prose(self.source)} direction works best at {layer.site}: from {low.coefficient:g} to "
+            f"{high.coefficient:g} times it the log-odds of {self._target()} go from {number(low.log_odds)} to "
             f"{number(high.log_odds)} nats, {rising}, with a KL of at most "
             f"{number(max(low.kl, high.kl))} nats per token on neutral text and a perplexity of "
             f"{number(low.perplexity)} and {number(high.perplexity)}."

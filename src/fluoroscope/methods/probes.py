@@ -137,8 +137,18 @@ def stratified(labels: Labels, folds: int, seed: int = 0) -> list[list[int]]:
 
 
 def shuffled(labels: Labels, seed: int) -> Labels:
-    """The same labels in another order: the control task."""
-    return labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed)).to(labels.device)]
+    """Labels that mean nothing, as many of each kind up to rounding: the control task.
+
+    They are drawn within each class: a plain shuffle of few labels goes along with the true ones or against them by
+    chance, and a probe that can read the true ones would profit either way.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    share, found = float(labels.double().mean()), torch.zeros_like(labels)
+    for side in (labels, ~labels):
+        states = side.nonzero()[:, 0].cpu()
+        order = states[torch.randperm(len(states), generator=generator)]
+        found[order[: round(share * len(states))].to(labels.device)] = True
+    return found
 
 
 def _check(states: Tensor, labels: Tensor) -> None:
