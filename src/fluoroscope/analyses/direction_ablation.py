@@ -174,7 +174,7 @@ def direction_ablation(
 
     Args:
         contrast: the embedded texts that the direction is of; refusal if nothing else is named.
-        pairs: or a file of them: pairs, or texts with labels (.txt with tabs, .csv, .tsv, .json, .jsonl).
+        pairs: or the file of them: pairs, or texts with labels (.txt with tabs, .csv, .tsv, .json, .jsonl).
         positive: or texts after which the behaviour comes.
         negative: with texts after which it does not.
         target: the token, or several, with which it begins; without it what most often follows the positive texts and

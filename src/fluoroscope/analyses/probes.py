@@ -1,4 +1,4 @@
-"""What a line through the stream can tell of a text, layer by layer, beside what it can learn by heart.
+"""What a line through the stream tells of a text, by layer, beside what it learns by heart.
 
 Accuracy of linear probes on texts that they were not fitted to (every text is left out once), on labels that mean
 nothing (Hewitt & Liang 2019, "Designing and Interpreting Probes with Control Tasks"), and behind LEACE, which takes the
@@ -147,7 +147,7 @@ def probes(
 
     Args:
         contrast: the embedded texts to tell apart; sentiment if nothing else is named.
-        pairs: or a file of them: pairs, or texts with labels (.txt with tabs, .csv, .tsv, .json, .jsonl).
+        pairs: or the file of them: pairs, or texts with labels (.txt with tabs, .csv, .tsv, .json, .jsonl).
         positive: or texts of one side.
         negative: with texts of the other.
         reading: a text's last token, or the mean over all but its first.

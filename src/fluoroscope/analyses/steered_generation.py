@@ -1,4 +1,4 @@
-"""One prompt continued three ways: as the model is, with a direction added, and with it taken out.
+"""One prompt continued as the model is, with a direction added, and with it taken out.
 
 Beside each token stands how far the changed model is from the unchanged one there: KL(unsteered ‖ steered) on the text
 that was said. Turner et al. 2023, "Activation Addition"; Arditi et al. 2024, "Refusal in Language Models Is Mediated by
@@ -150,10 +150,10 @@ def steered_generation(
     Args:
         prompt: the text to continue.
         contrast: the embedded texts that the direction is of; sentiment if nothing else is named.
-        pairs: or a file of them: pairs, or texts with labels (.txt with tabs, .csv, .tsv, .json, .jsonl).
+        pairs: or the file of them: pairs, or texts with labels (.txt with tabs, .csv, .tsv, .json, .jsonl).
         positive: or texts that have what is to be added.
         negative: with texts that do not.
-        vector: or a file that holds a direction, which stays at its own layer.
+        vector: or the file of a kept direction, which stays at its own layer.
         method: the mean difference, or the first principal component of the differences of pairs.
         reading: a text's last token, or the mean over all but its first.
         layer: after which block to add it; where it is largest beside the stream if not given.

@@ -206,10 +206,10 @@ def steering(
             model's own prediction.
         foil: what it is held against; without it all others.
         contrast: the embedded texts that the direction is of; sentiment if nothing else is named.
-        pairs: or a file of them: pairs, or texts with labels (.txt with tabs, .csv, .tsv, .json, .jsonl).
+        pairs: or the file of them: pairs, or texts with labels (.txt with tabs, .csv, .tsv, .json, .jsonl).
         positive: or texts that have what is to be added.
         negative: with texts that do not.
-        vector: or a file that holds a direction, which stays at its own layer.
+        vector: or the file of a kept direction, which stays at its own layer.
         method: the mean difference, or the first principal component of the differences of pairs.
         reading: a text's last token, or the mean over all but its first.
         layers: after which blocks to steer; all if not given.
