@@ -8,6 +8,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are tiny: threads would only wait for each other
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ["FLUOROSCOPE_STORE"] = "off"  # what tests run is not kept among the results of whoever runs them
 
 import pytest
 import torch

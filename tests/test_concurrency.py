@@ -22,10 +22,10 @@ from architectures.common import ids, model, plain, real, relative
 from architectures.zoo import build
 from fluoroscope import ModelAnalyzer, registry
 from fluoroscope import interventions as iv
-from fluoroscope.compat.causal import causal_trace
 from fluoroscope.compat.intervention import generated, steer_generation
 from fluoroscope.compat.visualization import plot_embeddings_2d, plot_embeddings_3d, reduce_dimensions
 from fluoroscope.errors import Cancelled, EditError, FluoroscopeError, SiteError, UnavailableError
+from fluoroscope.interpretable.causal import causal_trace
 from fluoroscope.loading import load
 from fluoroscope.model import Model
 from fluoroscope.progress import listening, report
@@ -561,7 +561,7 @@ PASSED_ON = {
     "fluoroscope.loading.load": "to transformers, which refuses what it does not know",
     "fluoroscope.registry.run": "to the specification of the analysis",
     "fluoroscope.forward.inputs": "only what the module declares is passed, by the table of its callers",
-    "fluoroscope.compat.causal.CausalTrace.metric": "to recoveries.tokens or to the function that was passed",
+    "fluoroscope.interpretable.causal.patching.CausalTrace.metric": "to recoveries.tokens or to the function passed",
     "fluoroscope.server.frames.frame": "nothing is asked for by them: they are the named parts of the message",
     "fluoroscope.server.settings.Settings.read": "to Settings, which has no such field",
     "fluoroscope.stepwise.about": "nothing is asked for by them: they are the parameters that a folder is of",

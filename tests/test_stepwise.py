@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from fluoroscope.errors import ArgumentError, ArtifactError
+from fluoroscope.errors import ArgumentError, ArtifactError, Cancelled
+from fluoroscope.progress import listening
 from fluoroscope.result import Recipe, Result
-from fluoroscope.stepwise import Journal, Stepwise, about
+from fluoroscope.stepwise import Journal, Stepwise, about, make
 
 RECIPE = Recipe(
     model="m", weights="w", tokenizer=None, dtype="float32", device="cpu", attention="sdpa", versions={"torch": "2"}
@@ -34,6 +35,10 @@ def asking(made, number):
         return Count(recipe=RECIPE, number=number)
 
     return ask
+
+
+def refusing():
+    raise ArgumentError("no heads", "Give some.")
 
 
 def test_a_step_that_is_kept_is_not_made_again(tmp_path):
@@ -85,6 +90,28 @@ def test_what_is_no_folder_of_steps_is_left_alone(tmp_path):
     with pytest.raises(ArtifactError, match="cannot make the folder"):
         Journal(str(tmp_path / "not" / "there"), about(RECIPE, "count"))
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_what_a_kill_left_of_the_first_file_is_nothing_of_anybody_elses(tmp_path):
+    (tmp_path / ".fluoroscope-7-0a1b.tmp").write_bytes(b'{"work')
+    Journal(str(tmp_path), about(RECIPE, "count"))
+    assert (tmp_path / "about.json").exists()
+
+
+def test_steps_are_made_in_order_and_what_is_refused_is_said(tmp_path):
+    made = []
+    asks = {"one": (Count, asking(made, 1.0)), "two": (Count, refusing), "three": (Count, asking(made, 3.0))}
+    done = make(Journal(str(tmp_path), about(RECIPE, "count")), asks, "count", {"two": (ArgumentError,)})
+    assert made == [1.0, 3.0]
+    assert (done.found["two"], done.missing) == (None, 0)
+    assert done.refused == ("There is no step 'two' here: no heads.",)
+    with pytest.raises(ArgumentError, match="no heads"):
+        make(Journal(None, {}), asks, "count")
+    with listening(lambda _label, count, _total: count < 2), pytest.raises(Cancelled) as stopped:
+        make(Journal(str(tmp_path), about(RECIPE, "count")), asks, "count", {"two": (ArgumentError,)})
+    partial = stopped.value.partial
+    assert (partial.found["one"].number, partial.found["three"], partial.missing) == (1.0, None, 1)
+    assert partial.refused[1] == "Not made, as the run was cancelled: three."
 
 
 def test_a_damaged_step_is_an_error_and_not_made_anew(tmp_path):

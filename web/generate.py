@@ -18,6 +18,7 @@ ROOTS: dict[str, Any] = {
     "Frame": messages.Frame,
     "FromPage": messages.FromPage,
     "Analysis": messages.Analysis,
+    "KeptRun": messages.KeptRun,
     "Preset": messages.Preset,
     "Shown": messages.Shown,
     "Word": messages.Word,

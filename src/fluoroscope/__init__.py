@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from fluoroscope.errors import FluoroscopeError
     from fluoroscope.loading import load
     from fluoroscope.model import Model
-    from fluoroscope.report import Report
+    from fluoroscope.reports import Report
     from fluoroscope.result import Result
     from fluoroscope.sites import Site
+    from fluoroscope.store import Store
     from fluoroscope.tokens import Tokens
     from fluoroscope.trace import Trace
 
@@ -33,6 +34,7 @@ __all__ = [
     "Report",
     "Result",
     "Site",
+    "Store",
     "Tokens",
     "Trace",
     "analyses",
@@ -48,9 +50,10 @@ _HOMES = {
     "FluoroscopeError": "errors",
     "Model": "model",
     "ModelAnalyzer": "analyzer",
-    "Report": "report",
+    "Report": "reports",
     "Result": "result",
     "Site": "sites",
+    "Store": "store",
     "Tokens": "tokens",
     "Trace": "trace",
     "load": "loading",

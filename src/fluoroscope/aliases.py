@@ -14,9 +14,15 @@ from fluoroscope.sites import SITES, Site
 
 @dataclass(frozen=True)
 class Claim:
-    """What a foreign name says beyond the site: `module` the output of this path."""
+    """What a foreign name says beyond the site.
+
+    Args:
+        module: that it is the output of this path.
+        role: that it is the output of the block's attention or MLP, whatever path that has.
+    """
 
     module: str = ""
+    role: bool = False
 
 
 _SHORT = [
@@ -43,10 +49,11 @@ _LENS_BLOCK = {
     "attn.hook_result": "head_out",
     "attn.hook_attn_scores": "scores",
     "attn.hook_pattern": "pattern",
+    "mlp.hook_pre_linear": "up_proj",
     "mlp.hook_post": "neurons",
 }
 _LENS_REFUSED = {
-    "mlp.hook_pre": "the MLP's pre-activation is no site; 'neurons' is after the activation",
+    "mlp.hook_pre": "what the activation reads is 'gate_proj' on MLPs with a gate and 'up_proj' on others",
     "ln1.hook_normalized": "it is before the norm's gain and bias, which no site is",
     "ln2.hook_normalized": "it is before the norm's gain and bias, which no site is",
     "ln_final.hook_normalized": "it is before the norm's gain and bias; 'final_norm' is after them",
@@ -55,7 +62,10 @@ _LENS = re.compile(r"blocks\.(\d+)\.((?:\w+\.)?hook_\w+|ln\d\.hook_\w+)")
 
 _BLOCK = re.compile(r"(?:\w+\.)*?(?:layers|h|blocks|block)\.(\d+)(?:\.(.+?))?(?:\.output)?")
 _ATTENTION = {"self_attn", "attn", "attention", "self_attention", "attn.attention"}
+_ROLES = {"self_attn", "attn", "mlp"}
+"""What mlxterp calls these parts on every family: layers.3.self_attn."""
 _MLP = {"mlp", "feed_forward", "ffn", "block_sparse_moe", "moe"}
+_HIDDEN = {"gate_proj", "up_proj", "c_fc", "fc_in", "fc1", "dense_h_to_4h"}
 _OUTPUT_PROJECTIONS = {"o_proj", "c_proj", "out_proj", "dense"}
 _NORMED = {
     "post_attention_layernorm": "attn_out",
@@ -129,14 +139,17 @@ def _block_part(text: str, layer: int, part: str) -> tuple[Site, Claim] | None:
         return Site(part if part.startswith("resid") else "resid_post", layer), Claim()
     if last == "attention_weights":
         return Site("pattern", layer), Claim()
+    role = part in _ROLES and text.startswith("layers.")
     if part in _ATTENTION or (first in _ATTENTION and last in _OUTPUT_PROJECTIONS):
-        return Site("attn_out", layer), Claim(module=part)
+        return Site("attn_out", layer), Claim(module=part, role=role)
     if part in _MLP or (first in _MLP and last in ("down_proj", "c_proj", "fc_out", "dense_4h_to_h")):
-        return Site("mlp_out", layer), Claim(module=part)
+        return Site("mlp_out", layer), Claim(module=part, role=role)
     if part in _NORMED:
         return Site(_NORMED[part], layer), Claim(module=part)
     if first in _ATTENTION and last in ("q_proj", "k_proj", "v_proj"):
         return Site(last, layer), Claim(module=part)
+    if first in _MLP and last in _HIDDEN:
+        return Site("gate_proj" if last == "gate_proj" else "up_proj", layer), Claim(module=part)
     if first in _ATTENTION and last in _FUSED_PROJECTIONS:
         raise SiteError(
             f"{text!r} gives queries, keys and values in one",

@@ -61,7 +61,7 @@ def write(path: StrPath, data: "bytes | bytearray | memoryview", *, mode: int = 
                 os.unlink(temporary)
             raise
         advice = "The new version is in place, but may not survive a loss of power."
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         missing = error.errno == errno.ENOENT and not path.parent.is_dir()
         advice = f"Make the folder {str(path.parent)!r} first." if missing else advice
@@ -83,7 +83,8 @@ def _write_synced(path: Path, data: memoryview, mode: int) -> None:
         os.close(descriptor)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder durable."""
     if os.name == "nt":  # there, folders cannot be opened
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -91,6 +92,11 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a file is what a kill during `write` left behind."""
+    return path.name.startswith(".fluoroscope-") and path.name.endswith(".tmp")
 
 
 def _read(path: Path, limit: int | None = None, *, cut: bool = False) -> bytes:

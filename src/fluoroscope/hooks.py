@@ -60,6 +60,7 @@ def _block(model: Hooked, block: nn.Module, layer: int) -> list[RemovableHandle]
     handles += _after(model, mixing, "attn_out", layer, _attn_out)
     handles += _after(model, submodule(block, arch.mlp_out or arch.mlp), "mlp_out", layer, _mlp_out)
     handles += _before(model, submodule(block, arch.o), "z", layer)
+    handles += _hidden(model, block, layer)
     handles += _before(model, submodule(block, arch.down), "neurons", layer)
     handles += _after(model, submodule(block, arch.experts), "experts_out", layer)
     handles += _after(model, submodule(block, arch.shared), "shared_out", layer)
@@ -146,6 +147,23 @@ def _projections(model: Hooked, block: nn.Module, layer: int) -> list[RemovableH
     return [
         handle for name, path in paths for handle in _after(model, submodule(block, path), name, layer, alone(name))
     ]
+
+
+def _hidden(model: Hooked, block: nn.Module, layer: int) -> list[RemovableHandle]:
+    """Hooks gate_proj and up_proj: the output of a projection of each, or of one of both, the gate first."""
+    arch = model.architecture
+    names = ("gate_proj", "up_proj")
+
+    def together(_model: Hooked, run: Run, layer: int | None, value: Tensor) -> Tensor:
+        if not run.touches(names, layer):
+            return value
+        parts = zip(names, value.chunk(2, -1), strict=True)
+        return torch.cat([run.visit(name, layer, part) for name, part in parts], -1)
+
+    if arch.gate_up is not None:
+        return _after(model, submodule(block, arch.gate_up), "gate_up", layer, together)
+    paths = zip(names, (arch.gate, arch.up), strict=True)
+    return [handle for name, path in paths for handle in _after(model, submodule(block, path), name, layer)]
 
 
 def _own_attention(model: Hooked, module: nn.Module | None, layer: int) -> list[RemovableHandle]:

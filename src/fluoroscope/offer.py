@@ -92,6 +92,7 @@ def _check_claim(model: "Model", name: str, found: Site, claim: Claim) -> None:
         "embed": (arch.embed,),
         "logits": (arch.lm_head,),
         **{f"{part}_proj": (path,) for part, path in zip("qkv", (arch.q, arch.k, arch.v), strict=True) if path},
+        **{f"{part}_proj": (path,) for part, path in (("gate", arch.gate), ("up", arch.up)) if path},
     }.get(found.name)
     if outputs is None:
         return
@@ -100,8 +101,10 @@ def _check_claim(model: "Model", name: str, found: Site, claim: Claim) -> None:
         "embed": arch.pos_embed is not None,
         "logits": arch.logit_multiplier == 1.0 and arch.softcap is None,
         **dict.fromkeys(("q_proj", "k_proj", "v_proj"), arch.qkv is None),
+        **dict.fromkeys(("gate_proj", "up_proj"), arch.gate_up is None),
     }.get(found.name, arch.residual_multiplier == 1.0)
-    if not unchanged or not any(path == claim.module or path.endswith("." + claim.module) for path in outputs):
+    named = claim.role and not {"attn_out": arch.attn_out, "mlp_out": arch.mlp_out}[found.name]
+    if not unchanged or not (named or any(f".{path}".endswith(f".{claim.module}") for path in outputs)):
         raise UnavailableError(
             f"the output of module {name!r} is not '{found}' on {model.name}", f"'{found}' is {found.kind.meaning}."
         )

@@ -57,7 +57,11 @@ def check_room(dims: Dims, sites: Iterable[Site], shape: Sequence[int], device: 
         ArgumentError: that is more than is free.
     """
     rows, slots = shape
-    widths = {"pattern": dims.n_heads * slots, "scores": dims.n_heads * slots, "neurons": dims.d_mlp}
+    widths = {
+        "pattern": dims.n_heads * slots,
+        "scores": dims.n_heads * slots,
+        **dict.fromkeys(("gate_proj", "up_proj", "neurons"), dims.d_mlp),
+    }
     widths |= dict.fromkeys("kv", dims.n_kv_heads * dims.d_head) | dict.fromkeys("qz", dims.n_heads * dims.d_head)
     needed = 4 * rows * slots * sum(widths.get(site.name, dims.d_model) for site in sites)
     room = None if needed < _SMALL else free(device)

@@ -116,23 +116,32 @@ def open_result(path: str | Path) -> "Result":
     Raises:
         ArtifactError: no file, no JSON of a result, damaged, of a version or of an analysis that is not here.
     """
-    data = artifact.read_json(path)
+    return revived(artifact.read_json(path), repr(str(path)))
+
+
+def revived(data: Any, where: str) -> "Result":
+    """The result whose JSON was read, whichever analysis made it.
+
+    Args:
+        where: it comes from, as errors name it.
+
+    Raises:
+        ArtifactError: as `open_result`.
+    """
     kind = data.get("result") if isinstance(data, dict) else None
     if not isinstance(kind, str):
-        raise ArtifactError(
-            f"{str(path)!r} holds no result of an analysis", "fluoro ANALYSIS ... --out FILE.json saves one."
-        )
+        raise ArtifactError(f"{where} holds no result of an analysis", "fluoro ANALYSIS ... --out FILE.json saves one.")
     kinds = {spec.result: spec for spec in specs().values()}
     if kind not in kinds:
         raise ArtifactError(
-            f"{str(path)!r} holds a result of the kind {kind!r}, which no analysis here makes",
+            f"{where} holds a result of the kind {kind!r}, which no analysis here makes",
             f"{nearest(kind, kinds)} It may be of another version, or of a plugin that is not installed.",
         )
     shape: type[Result] = getattr(importlib.import_module(kinds[kind].module), kind)
     try:
         return shape.from_data(data)
     except ArtifactError as error:
-        raise ArtifactError(f"{str(path)!r}: {error.message}", error.hint) from error
+        raise ArtifactError(f"{where}: {error.message}", error.hint) from error
 
 
 def json_schema(name: str) -> dict[str, Any]:

@@ -92,6 +92,22 @@ class Result(Record):
         """The pictures that show the answer, the most important one first."""
         raise NotImplementedError(f"{type(self).__name__} does not define views()")
 
+    @property
+    def result_type(self) -> str:
+        """The kind of result for programs: `logit_lens`."""
+        return type(self).title().lower().replace(" ", "_")
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Its own numbers by name, without the recipe."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name not in Result.model_fields}
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """How they were made: the recipe, and the arguments where the registry was asked."""
+        asked = {} if self.call is None else {"analysis": self.call.analysis, "arguments": self.call.arguments}
+        return {**self.recipe.model_dump(), **asked}
+
     @classmethod
     def title(cls) -> str:
         """The name of this kind of result for people: `Logit lens`."""

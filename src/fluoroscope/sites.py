@@ -47,6 +47,7 @@ class SiteKind:
 _RESIDUAL = ("batch", "pos", "d_model")
 _HEADS = ("batch", "head", "pos", "d_head")
 _PATTERN = ("batch", "head", "query", "key")
+_NEURONS = ("batch", "pos", "neuron")
 
 SITES: dict[str, SiteKind] = {
     "embed": SiteKind(_RESIDUAL, "what the token embedding adds; embed + pos_embed = resid_pre.0", layered=False),
@@ -72,7 +73,15 @@ SITES: dict[str, SiteKind] = {
     ),
     "attn_out": SiteKind(_RESIDUAL, "what attention adds to the residual stream"),
     "resid_mid": SiteKind(_RESIDUAL, "resid_pre + attn_out; none on parallel blocks"),
-    "neurons": SiteKind(("batch", "pos", "neuron"), "MLP hidden units, the input of W_out", unit="neuron"),
+    "gate_proj": SiteKind(
+        _NEURONS, "output of W_gate, which the activation function of a gated MLP reads", unit="neuron"
+    ),
+    "up_proj": SiteKind(
+        _NEURONS,
+        "output of W_in: what the gate multiplies, or without a gate what the activation function reads",
+        unit="neuron",
+    ),
+    "neurons": SiteKind(_NEURONS, "MLP hidden units, the input of W_out", unit="neuron"),
     "router": SiteKind(
         ("batch", "pos", "expert"),
         "mixture of experts: the router's logits",

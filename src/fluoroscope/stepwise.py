@@ -1,12 +1,14 @@
 """Workflows as steps, each a full result of its analysis, kept in a folder so that a run that was stopped goes on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fluoroscope import artifact
-from fluoroscope.errors import ArgumentError, ArtifactError, nearest
+from fluoroscope.errors import ArgumentError, ArtifactError, FluoroscopeError, UnavailableError, nearest
+from fluoroscope.progress import telling, track
 from fluoroscope.result import Result
 
 if TYPE_CHECKING:
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
 
 _ABOUT = "about.json"
 R = TypeVar("R", bound=Result)
+
+Asks = Mapping[str, tuple[type[Result], Callable[[], Result]]]
+"""Steps that are yet to be made, in order: name -> (what it gives, how)."""
 
 
 class Steps(Result):
@@ -80,7 +85,7 @@ class Journal:
         path = self._folder / _ABOUT
         if path.exists():
             _check(self._folder, artifact.read_json(path), about)
-        elif any(self._folder.iterdir()):
+        elif any(not artifact.is_leftover(path) for path in self._folder.iterdir()):
             raise ArtifactError(
                 f"the folder {folder!r} holds other things than the steps of a run", "Name an empty or a new one."
             )
@@ -103,6 +108,56 @@ class Journal:
         artifact.write(seal, sha256(data).hexdigest().encode("ascii"))  # first, so that a step never lies there without
         artifact.write(path, data)
         return found
+
+
+@dataclass(frozen=True)
+class Made:
+    """Steps of a workflow.
+
+    Args:
+        found: name -> result; None for steps that were refused or not come to.
+        refused: why each of these is missing, one sentence each.
+        missing: how many were not come to.
+    """
+
+    found: dict[str, Any]
+    refused: tuple[str, ...] = ()
+    missing: int = 0
+
+
+Causes = Mapping[str, tuple[type[FluoroscopeError], ...]]
+
+
+def make(journal: Journal, asks: Asks, label: str, causes: Causes | None = None) -> Made:
+    """Every step, or the reason why it cannot be; what there is so far is told while they are made.
+
+    Args:
+        journal: keeps them.
+        asks: the steps.
+        label: what the work reports itself as.
+        causes: which errors of a step leave it out instead of ending the work; without an entry, that this model has
+            not what it needs.
+
+    Raises:
+        FluoroscopeError: any other error of a step.
+        Cancelled: with what there was, if that is anything.
+    """
+    found: dict[str, Any] = dict.fromkeys(asks)
+    refused: list[str] = []
+    left = list(asks)
+
+    def so_far(_: object) -> Made | None:
+        stopped = f"Not made, as the run was cancelled: {', '.join(left)}."
+        return Made(dict(found), (*refused, stopped), len(left)) if any(found.values()) else None
+
+    with telling(so_far):
+        for name in track(asks, label):
+            try:
+                found[name] = journal.step(name, *asks[name])
+            except (causes or {}).get(name, (UnavailableError,)) as error:
+                refused.append(f"There is no step {name!r} here: {error.message}.")
+            left.remove(name)
+    return Made(found, tuple(refused))
 
 
 def _kept(path: Path, seal: Path, kind: type[R]) -> R:

@@ -150,7 +150,8 @@ def _run(model: "Model", ids: Tensor, expected: Tensor, reasons: Reasons, exclud
 def _missing(model: "Model", site: Site) -> str:
     arch = model.architecture
     parts = {
-        "neurons": arch.down, "z": arch.o, "router": arch.router, "router_choice": arch.router,
+        "gate_proj": arch.gate_up or arch.gate, "up_proj": arch.gate_up or arch.up, "neurons": arch.down,
+        "z": arch.o, "router": arch.router, "router_choice": arch.router,
         "router_weights": arch.router, "q_proj": arch.qkv or arch.q, "k_proj": arch.qkv or arch.k,
         "v_proj": arch.qkv or arch.v, "experts_out": arch.experts, "shared_out": arch.shared,
         **dict.fromkeys(("q", "k", "v", "scores", "pattern", "attn_out", "resid_mid", "head_out"), arch.attn),
@@ -165,7 +166,7 @@ def _missing(model: "Model", site: Site) -> str:
         own = "does not call torch for both products around a softmax"
         why = "does not call transformers' AttentionInterface" if model.attends else own
         return f"{arch.attn!r} of block {site.layer} {why}"
-    if site.name == "neurons" and submodule(block, arch.experts) is not None:
+    if site.name in ("gate_proj", "up_proj", "neurons") and submodule(block, arch.experts) is not None:
         return f"block {site.layer} has experts for an MLP, whose neurons are no site"
     if site.name in parts:
         return f"block {site.layer} does not call a module {parts[site.name]!r}"

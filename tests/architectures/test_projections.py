@@ -1,4 +1,4 @@
-"""q_proj, k_proj and v_proj on every family: the weights' own products, and what attention makes of them."""
+"""Projections of attention and MLP on every family: the weights' own products, and what is made of them."""
 
 import pytest
 import torch
@@ -86,3 +86,31 @@ def test_writing_one_head_leaves_every_other_bit_alone(case: str, letter: str) -
         for unit in range(before[f"{name}.1"].shape[1]):
             same = torch.equal(before[f"{name}.1.{unit}"], after[f"{name}.1.{unit}"])
             assert same == ((name, unit) != (letter, head)), (name, unit)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_hidden_units_are_made_of_the_mlps_own_projections(case: str) -> None:
+    """What the MLP reads, times the weights; the family's own activation makes neurons of it; writing it acts."""
+    found = model(case)
+    layers = [site.layer for site in found.sites("up_proj")]
+    if not layers:
+        assert "experts" in found.unavailable["up_proj", 1]
+        return
+    layer, names = layers[-1], ["up_proj", *(["gate_proj"] if found.sites("gate_proj") else [])]
+    block, arch = found.blocks[layer or 0], found.architecture
+    first = block.get_submodule(str(arch.gate_up or arch.gate or arch.up))
+    read: list[torch.Tensor] = []
+    handle = first.register_forward_pre_hook(lambda _module, args: read.append(args[0]))
+    trace = found.trace(ids(3), sites=[f"{name}.{layer}" for name in (*names, "neurons")])
+    handle.remove()
+    for name in names:
+        matrix = found.weights[f"W_{'gate' if name == 'gate_proj' else 'in'}.{layer}"]
+        bias = found.weights.get(f"b_{'gate' if name == 'gate_proj' else 'in'}.{layer}")
+        expected = read[0].reshape(*trace[f"{name}.{layer}"].shape[:2], -1) @ matrix
+        assert relative(trace[f"{name}.{layer}"], expected if bias is None else expected + bias) < 1e-5, name
+    off = found.trace(ids(3), sites=[f"neurons.{layer}"], edits={f"{names[-1]}.{layer}.2": add(1.0)})
+    changed = (off[f"neurons.{layer}"] != trace[f"neurons.{layer}"]).any(0).any(0)
+    assert changed.nonzero().flatten().tolist() == [2]
+    if len(names) == 2:
+        doubled = found.trace(ids(3), sites=[f"neurons.{layer}"], edits={f"up_proj.{layer}": lambda x: 2 * x})
+        assert relative(doubled[f"neurons.{layer}"], 2 * trace[f"neurons.{layer}"]) < 1e-5

@@ -20,6 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 import tiny
 from architectures import zoo
 from browser.lab import Lab
+from fluoroscope.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 expect.set_options(timeout=20_000)  # as long as `Lab` waits, on machines of whatever speed
@@ -52,9 +53,15 @@ def serving(*options, **settings):
 
 
 @pytest.fixture(scope="session")
-def address(bundle):
+def store(tmp_path_factory):
+    """The kept runs of that lab."""
+    return Store(tmp_path_factory.mktemp("store") / "runs.sqlite")
+
+
+@pytest.fixture(scope="session")
+def address(bundle, store):
     """Where a lab with the embedded model listens."""
-    with serving() as found:
+    with serving("--store", str(store.path)) as found:
         yield found
 
 

@@ -184,7 +184,7 @@ def test_fourier_shares_of_the_embedding() -> None:
 def test_what_is_offered_and_why_not_the_rest() -> None:
     model = pizza()
     attention = {"q_proj", "k_proj", "v_proj", "q", "k", "v", "scores", "pattern", "z", "head_out", "attn_out"}
-    layered = attention | {"resid_pre", "resid_mid", "neurons", "mlp_out", "resid_post"}
+    layered = attention | {"resid_pre", "resid_mid", "up_proj", "neurons", "mlp_out", "resid_post"}
     assert {str(site) for site in model.sites()} == {"embed", "pos_embed", "logits"} | {f"{name}.0" for name in layered}
     with pytest.raises(UnavailableError, match="no final norm"):
         model.trace(PAIRS[:1], sites=["final_norm"])

@@ -11,7 +11,7 @@ every_program = pytest.mark.parametrize("name", NAMES)
 MOVES = {"as they are": False, "positions moved": True}
 PATCHED = [(name, moves) for name in NAMES for moves in MOVES if name != "shuffle_dyck" or not MOVES[moves]]
 INNER = {"q_proj", "k_proj", "v_proj", "q", "k", "v", "scores", "pattern", "z", "head_out", "attn_out"}
-LAYERED = INNER | {"resid_pre", "resid_mid", "neurons", "mlp_out", "resid_post"}
+LAYERED = INNER | {"resid_pre", "resid_mid", "up_proj", "neurons", "mlp_out", "resid_post"}
 
 
 # ── the module is Tracr's ────────────────────────────────────────────────────────────────────────────

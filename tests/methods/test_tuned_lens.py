@@ -69,9 +69,9 @@ def test_a_fit_that_was_stopped_goes_on_to_the_same_bits(tiny_model, meta, tmp_p
 def test_the_size_of_the_batches_changes_nothing(tiny_model, meta, monkeypatch):
     sites = translators.depth_sites(2)
     lens = identity(tiny_model, meta)
-    one, losses = _gradients(tiny_model, lens, sites, ROWS)
+    one, losses = _gradients(tiny_model, lens, sites, ROWS, CLIP)
     monkeypatch.setattr(translators.passes, "__defaults__", (5,))
-    other, others = _gradients(tiny_model, lens, sites, ROWS)
+    other, others = _gradients(tiny_model, lens, sites, ROWS, CLIP)
     torch.testing.assert_close(losses, others, atol=1e-5, rtol=1e-5)
     for a, b in zip(one, other, strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)

@@ -62,6 +62,7 @@ SAMPLES = {
     "port": ("8000", 8000), "hosts": ("a,b", ("a", "b")), "origins": ("http://a:1/, http://b", ("http://a:1", "http://b")),
     "token": (TOKEN, TOKEN), "max_tokens": ("64", 64), "max_cells": ("100", 100), "max_bytes": ("9", 9),
     "seconds": ("2.5", 2.5), "waiting": ("3", 3), "held": ("4", 4),
+    "store": ("off", "off"),
 }  # fmt: skip
 
 

@@ -18,8 +18,9 @@ import pytest
 
 import tiny
 from architectures import zoo
-from fluoroscope import registry, specimen
+from fluoroscope import registry, specimen, store
 from fluoroscope.architectures import model_types
+from fluoroscope.cli import derived
 from fluoroscope.cli.main import main, outcome
 from fluoroscope.errors import FluoroscopeError, UnavailableError
 from fluoroscope.progress import track
@@ -454,6 +455,7 @@ def test_help_imports_nothing_slow(line):
     code = f"""
 import sys
 sys.argv = ["fluoro", *{line!r}]
+from fluoroscope.cli import derived
 from fluoroscope.cli.main import main
 try:
     main()
@@ -631,7 +633,7 @@ def test_what_a_model_refuses_is_told_and_the_rest_is_reported(fluoro, tmp_path)
     ("arguments", "message", "hint"),
     [
         ([], "nothing to report", "Name .json files"),
-        (["nxt-token"], "neither a .json file nor an analysis", "Did you mean 'next_token'?"),
+        (["nxt-token"], "neither a .json file nor an id nor an analysis", "Did you mean 'next_token'?"),
         (["compare-prompts", "--prompt", "a"], "needs 'other'", "--out FILE.json"),
         (["next-token"], "next-token needs a prompt", "--prompt"),
         (["missing.json"], "cannot read 'missing.json'", ""),
@@ -651,3 +653,67 @@ def test_a_report_that_cannot_be_is_refused_before_a_model_is_loaded(fluoro, mon
 def test_a_report_of_another_suffix_or_without_a_name_is_refused(fluoro):
     assert "Known suffixes: .html, .md." in fluoro("report", "a.json", "--out", "report.pdf")[2]
     assert "Missing option '--out'" in fluoro("report", "a.json")[2]
+
+
+# ── runs ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_kept_runs_are_listed_shown_compared_reported_and_deleted(fluoro, monkeypatch, tmp_path):
+    path = str(tmp_path / "runs.sqlite")
+    assert store.VARIABLE == derived.STORE
+    monkeypatch.setenv(store.VARIABLE, path)
+    assert fluoro("runs") == (0, f"No run is kept in {path}.\n", "")
+    status, printed, err = fluoro("next-token", "abc")
+    one = re.fullmatch("kept as ([0-9a-f]{12})\n", err)[1]
+    assert status == 0
+    assert fluoro("next-token", "abc")[2] == err  # the same numbers are the same run
+    status, as_json, err = fluoro("next-token", "abc", "--position", "0", "--json")
+    assert (status, err) == (0, "")
+    assert fluoro("logit-lens", "abc", "--store", "off")[2] == ""
+    other, first = json.loads(fluoro("runs", "list", "--json")[1])
+    assert first["id"].startswith(one)
+
+    assert fluoro("runs", "show", one[:8]) == (0, printed, "")
+    assert fluoro("runs", "show", other["id"], "--json") == (0, as_json, "")
+    shown = fluoro("runs")[1].splitlines()
+    assert [line.split()[0] for line in shown if "next-token" in line] == [other["id"][:12], one]
+    assert max(map(len, shown)) <= 80
+    assert fluoro("runs", "list", "--analysis", "logit-lens")[1].startswith("No run of logit_lens is kept")
+
+    told = json.loads(fluoro("runs", "compare", one, other["id"], "--json")[1])
+    assert told["runs"] == [first["id"], other["id"]]
+    assert told["arguments"] == [{"name": "position", "first": -1, "second": 0}]
+    assert told["recipe"] == []
+    text = fluoro("runs", "--store", path, "compare", one, other["id"])[1]
+    assert "Asked otherwise (position); made alike." in " ".join(text.split())
+    assert text.startswith(f"{one} (next-token) and {other['id'][:12]}")
+
+    page = tmp_path / "page.md"
+    assert fluoro("report", one, other["id"][:9], "--out", str(page), "--description", "why", "--json")[0] == 0
+    assert page.read_text(encoding="utf8").count("```json\n") == 2
+    assert "\nwhy\n" in page.read_text(encoding="utf8")
+
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert fluoro("runs", "delete", one)[0] == 130
+    assert len(json.loads(fluoro("runs", "list", "--json")[1])) == 2
+    status, printed, err = fluoro("runs", "delete", one, other["id"], "--yes")
+    assert (status, err.startswith("deleted 2 (")) == (0, True)
+    assert [line[:12] for line in printed.splitlines()] == [one, other["id"][:12]]
+    status, _, err = fluoro("runs", "show", one)
+    assert (status, err) == (2, f"error: no kept run begins with '{one}'\n       Nothing is kept yet.\n")
+
+
+def test_a_store_that_cannot_be_used_ends_nothing_unless_it_was_asked_for(fluoro, monkeypatch, tmp_path):
+    monkeypatch.delenv(store.VARIABLE)
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
+    status, printed, err = fluoro("next-token", "abc", "-q")
+    assert (status, printed != "") == (0, True)
+    assert re.match(r"\[!\] not kept: the store .* cannot be used: Not a directory.*off keeps nothing", err)
+    with monkeypatch.context() as patch:
+        patch.setattr("fluoroscope.loading.load", lambda *args, **options: pytest.fail("loaded"))
+        status, printed, err = fluoro("next-token", "abc", "--store", str(tmp_path / "none" / "runs"))
+    assert (status, printed) == (2, "")
+    assert "Make the folder" in err
+    status, _, err = fluoro("runs", "--store", "off")
+    assert (status, "the store is off" in err) == (2, True)

@@ -20,7 +20,8 @@ import { redo, undo } from "./state/history";
 import { clear, select, selection } from "./state/selection";
 import { beginTheme, dark, theme } from "./state/theme";
 import { follow, restore } from "./state/link";
-import { alone, close, opened, openOwn } from "./state/saved";
+import { alone } from "./state/run-file";
+import { close, opened, openOwn } from "./state/saved";
 import type { View } from "./api/generated";
 
 const of = (...kinds: View["kind"][]) => (views: readonly View[]) => views.filter((view) => kinds.includes(view.kind));
@@ -110,6 +111,7 @@ function Lab() {
         <Later id="head-circuits" title="Heads by their weights" load={() => import("./panels/weights").then((found) => found.HeadCircuits)} />
         <Chapter id="every" />
         <Later id="any" title="Every analysis" soon load={() => import("./panels/any").then((found) => found.AnyAnalysis)} />
+        <Later id="kept" title="Kept runs" load={() => import("./panels/kept").then((found) => found.Kept)} />
       </main>
       <Help />
       <Palette />

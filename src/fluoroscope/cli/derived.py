@@ -15,7 +15,7 @@ from fluoroscope import registry
 from fluoroscope.arguments import renamed
 from fluoroscope.cli.stopping import stoppable
 from fluoroscope.collector import paused
-from fluoroscope.errors import ArgumentError, Cancelled
+from fluoroscope.errors import ArgumentError, ArtifactError, Cancelled
 from fluoroscope.invocation import DTYPES, positional
 from fluoroscope.render.text import prose
 from fluoroscope.signature import Parameter, Spec
@@ -25,9 +25,16 @@ if TYPE_CHECKING:
 
     from fluoroscope.model import Model
     from fluoroscope.result import Result
+    from fluoroscope.store import Run, Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+STORE = "FLUOROSCOPE_STORE"
+"""The variable that stands for --store; said here so that SQLite is imported only where something is kept."""
+_store_option = click.option(
+    "--store", metavar="FILE", envvar=STORE, show_envvar=True,
+    help="Where to keep the result for fluoro runs; off keeps nothing, and a file of yours is the default.",
+)  # fmt: skip
 _CLICK_TYPES: dict[str, click.ParamType[Any]] = {"str": click.STRING, "int": click.INT, "float": click.FLOAT}
 
 
@@ -42,7 +49,7 @@ def command(spec: Spec) -> click.Command:
     """The command of an analysis: required parameters are arguments, all others options."""
     own = [_parameter(parameter) for parameter in spec.parameters]
     arguments = [f"{item.name.upper()}: {_help(item)}" for item in spec.parameters if positional(item)]
-    callback = model_options(output_options(partial(_run, spec)))
+    callback = model_options(output_options(_store_option(partial(_run, spec))))
     text = "\n\n".join([spec.doc, *arguments])
     return click.command(spec.command, params=own, help=text, short_help=spec.headline)(callback)
 
@@ -149,7 +156,7 @@ def complain(message: str, hint: str) -> None:
 
 def _run(
     spec: Spec, *, model: str | None, dtype: str | None, device: str | None, as_json: bool, html: str | None,
-    out: str | None, quiet: bool, **values: Any,
+    out: str | None, quiet: bool, store: str | None, **values: Any,
 ) -> None:  # fmt: skip
     given: dict[str, Any] = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
     keywords = {name: value for name, value in given.items() if value not in (None, [])}
@@ -157,20 +164,46 @@ def _run(
         if _suffix(item) and item.name in keywords:
             keywords[item.name] = _contents(keywords[item.name], _suffix(item))
     registry.check(spec, keywords)
-    files = _files(html, out)
+    files, kept = files_asked(html, out), _store(store)
     try:
         with progress(quiet):
             result = registry.run(spec.name, load(model, dtype, device, quiet=quiet), **keywords)
     except Cancelled as stopped:
         if stopped.partial is not None:
-            _tell(cast("Result", stopped.partial), as_json=as_json, quiet=quiet)
+            tell(cast("Result", stopped.partial), as_json=as_json, quiet=quiet)
         raise
+    run = None if kept is None else _kept(kept, result, asked=store is not None)
     for path in files:
         click.echo(f"saved {result.save(path)}", err=True)
-    _tell(result, as_json=as_json, quiet=quiet)
+    tell(result, as_json=as_json, quiet=quiet)
+    if run is not None and not (as_json or quiet):
+        click.echo(f"kept as {run.short}", err=True)
 
 
-def _tell(result: "Result", *, as_json: bool, quiet: bool) -> None:
+def _store(given: str | None) -> "Store | None":
+    """Where to keep the result, if anywhere; one that is asked for and cannot be used is refused before any work."""
+    from fluoroscope.store import Store, place
+
+    path = place(given)
+    found = None if path is None else Store(path)
+    if found is not None and given is not None:
+        found.check()
+    return found
+
+
+def _kept(store: "Store", result: "Result", *, asked: bool) -> "Run | None":
+    """The run that is kept; where nobody asked for it, a store that cannot be used is told and ends nothing."""
+    try:
+        return store.keep(result)
+    except ArtifactError as error:
+        if asked:
+            raise
+        click.echo(f"[!] not kept: {prose(str(error))}", err=True)
+        return None
+
+
+def tell(result: "Result", *, as_json: bool, quiet: bool) -> None:
+    """Prints a result as it is wanted."""
     if as_json:
         print_json(result.to_json())
     elif quiet:
@@ -197,7 +230,7 @@ def _contents(given: str, suffix: str) -> str:
         ) from error
 
 
-def _files(html: str | None, out: str | None) -> list[str]:
+def files_asked(html: str | None, out: str | None) -> list[str]:
     """Where to save; refused before any work is done, not after it."""
     from fluoroscope.result import check_suffix
 

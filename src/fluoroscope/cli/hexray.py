@@ -13,7 +13,7 @@ from fluoroscope.render.text import prose
 
 if TYPE_CHECKING:
     from fluoroscope.cli.transcript import Line
-    from fluoroscope.report import Chapter
+    from fluoroscope.reports import Chapter
 
 
 @click.command("hexray", context_settings=ending.SETTINGS)
@@ -70,7 +70,7 @@ def hexray(model: str | None, dtype: str | None, device: str | None, as_json: bo
     request = Request(**flags)
     request.check()
     if request.report is not None:
-        from fluoroscope.report import check_folder
+        from fluoroscope.reports import check_folder
 
         check_folder(request.report)
     name = specimen.NAMES[0] if model is None else model
@@ -107,7 +107,7 @@ def _perform(session: Session, silent: bool) -> None:
 
 
 def _save(session: Session, folder: str) -> None:
-    from fluoroscope.report import Report
+    from fluoroscope.reports import Report
 
     request = session.request
     if request.prompt is not None and not request.logit_debug:

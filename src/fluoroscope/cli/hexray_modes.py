@@ -12,7 +12,7 @@ from fluoroscope.render.text import prose
 if TYPE_CHECKING:
     from fluoroscope.cli.transcript import Line
     from fluoroscope.model import Model
-    from fluoroscope.report import Chapter
+    from fluoroscope.reports import Chapter
     from fluoroscope.result import Result
 
 LOGIT_PARTS = 10
@@ -98,7 +98,7 @@ class Session:
 
     def run(self, name: str, title: str, analysis: str, given: Mapping[str, Any]) -> Any:
         """The result of an analysis, kept for the report."""
-        from fluoroscope.report import Chapter
+        from fluoroscope.reports import Chapter
 
         suffixes, asked = _DRAWING if analysis == "arithmetic_graph" else _PICTURE, (analysis, *given.items())
         if asked not in self.known:

@@ -15,6 +15,7 @@ from fluoroscope.errors import ArgumentError
 @click.option("--host", metavar="NAME", help="Where to listen; elsewhere than on this machine, a token is asked for.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Default 8321; 0 picks a free one.")
 @click.option("--max-tokens", type=click.IntRange(1), help="Longest prompt; default 512.")
+@click.option("--store", metavar="FILE", help="Kept runs, as in fluoro runs; for others than you alone if named here.")
 @click.option("--open/--no-open", "browse", default=False, help="Open the page in the browser.")
 def command(browse: bool, models: tuple[str, ...], **given: str | int | None) -> None:
     """Serves the lab on this machine until Ctrl-C: prompts, layers as they are computed, every analysis.

@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from fluoroscope import __version__, registry
-from fluoroscope.cli import derived, fixed, lab, report
+from fluoroscope.cli import derived, fixed, lab, ratchet, report, runs
 from fluoroscope.errors import ArgumentError, Cancelled, FluoroscopeError, nearest
 
-_REPORT = "report"
+_RESULTS = ("ratchet", "report", "runs")
 _STEM = 3  # letters from which the beginning of a word says what is meant
 
 
@@ -45,7 +45,7 @@ class Catalogue(click.Group):
             (title, [(spec.command, spec.headline) for spec in specs]) for title, specs in registry.themes().items()
         ]
         rows = {name: command.get_short_help_str(200) for name, command in sorted(self.commands.items())}
-        own = [("Results", [(_REPORT, rows.pop(_REPORT))]), ("Models", [*rows.items()])]
+        own = [("Results", [(name, rows.pop(name)) for name in _RESULTS]), ("Models", [*rows.items()])]
         for title, entries in [*groups, *own]:
             if entries:
                 with formatter.section(derived.heading(title)):
@@ -68,7 +68,7 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (*fixed.COMMANDS, lab.command, report.command):
+for _command in (*fixed.COMMANDS, lab.command, ratchet.command, report.command, runs.command):
     cli.add_command(_command)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Complex, Float, Int
 from torch import Tensor, nn
 
 from fluoroscope.errors import ArgumentError, UnavailableError
@@ -212,8 +212,12 @@ def copying(model: "Model", layer: int, through: Float[Tensor, "d_model d_model"
     Args:
         through: of `token_map`.
     """
-    values = torch.linalg.eigvals(writes(model, layer) @ through @ reads(model, layer, "V"))
-    return values.real.sum(-1) / values.abs().sum(-1)
+    return positive_share(torch.linalg.eigvals(writes(model, layer) @ through @ reads(model, layer, "V")))
+
+
+def positive_share(eigenvalues: Complex[Tensor, "*circuit value"]) -> Float[Tensor, "*circuit"]:
+    """The sum of the real parts of eigenvalues over the sum of their sizes; NaN where all are 0."""
+    return eigenvalues.real.sum(-1) / eigenvalues.abs().sum(-1)
 
 
 def own_first(

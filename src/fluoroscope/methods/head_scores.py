@@ -132,11 +132,42 @@ def earned(found: Float[Tensor, "seed kind layer head"], control: Float[Tensor, 
     return Earned(content.mean(0), spread, low.maximum(least), high.clamp_max(1.0))
 
 
+def repetition(model: "Model", period: int, repeats: int, seed: int) -> tuple[Int[Tensor, "row pos"], int]:
+    """Random tokens that occur once in a round, said several times behind what begins every text, and where it begins.
+
+    Raises:
+        ArgumentError: one round, a round of fewer than two tokens, or more than vocabulary or context hold.
+    """
+    begin, ordinary = lead(model.tokenizer), _ordinary(model)
+    length = len(begin) + period * repeats
+    if min(period, repeats) < 2 or period > len(ordinary) or length > (model.n_ctx or length):
+        raise ArgumentError(
+            f"{period} tokens cannot be said {repeats} times",
+            f"Give two or more of each; there are {len(ordinary)} ordinary tokens and a context of {model.n_ctx}.",
+        )
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.stack([torch.randperm(len(ordinary), generator=generator)[:period] for _ in range(ROWS)])
+    start = torch.tensor(begin, dtype=torch.long).expand(ROWS, -1)
+    return torch.cat((start, ordinary[drawn].repeat(1, repeats)), 1), len(begin)
+
+
+def behind(pattern: Float[Tensor, "row head query key"], period: int) -> Float[Tensor, "head"]:
+    """Attention to the token behind the last occurrence of one's own, `period` tokens ago; mean over rows and queries.
+
+    The token at `period` is the first that occurs again.
+    """
+    return pattern.double().diagonal(1 - period, -2, -1)[..., 1:].mean((0, -1))
+
+
+def _ordinary(model: "Model") -> Int[Tensor, "token"]:
+    """The tokens that are no special ones."""
+    special: set[int] = set() if model.tokenizer is None else set(model.tokenizer.all_special_ids)
+    return torch.tensor([token for token in range(min(model.n_input, model.d_vocab)) if token not in special])
+
+
 def _rows(model: "Model", seed: int) -> tuple[Int[Tensor, "row pos"], Int[Tensor, "row pos"]]:
     """Tokens said twice behind a lead-in, and as many that never repeat, each behind what begins every text."""
-    begin = lead(model.tokenizer)
-    special: set[int] = set() if model.tokenizer is None else set(model.tokenizer.all_special_ids)
-    ordinary = torch.tensor([token for token in range(min(model.n_input, model.d_vocab)) if token not in special])
+    begin, ordinary = lead(model.tokenizer), _ordinary(model)
     room = min(len(ordinary), model.n_ctx or len(ordinary)) - LEAD - len(begin)
     if room < 2 * min(PERIODS):
         raise ArgumentError(

@@ -67,9 +67,12 @@ def provenance(model: "Model", text: str, rows: list[list[int]], seed: int) -> d
 
 def identity(model: "Model", meta: dict[str, Any]) -> Translators:
     """Maps that change nothing: with them every lens is the logit lens."""
-    shape = (model.n_layers, model.d_model)
-    weight = torch.eye(model.d_model).expand(*shape, model.d_model).clone()
-    return Translators(weight, torch.zeros(shape), meta)
+    return unchanged(model.n_layers, model.d_model, meta)
+
+
+def unchanged(n_layers: int, d_model: int, meta: dict[str, Any]) -> Translators:
+    """The same for any model of these sizes."""
+    return Translators(torch.eye(d_model).repeat(n_layers, 1, 1), torch.zeros(n_layers, d_model), meta)
 
 
 def read(path: str | Path, kind: str) -> tuple[Translators, dict[str, Tensor]]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from fluoroscope.errors import ArtifactError, UnavailableError
 from fluoroscope.methods import corpus, readout
 from fluoroscope.methods.translators import Translators, depth_sites, identity, passes, read
-from fluoroscope.progress import report
+from fluoroscope.progress import report, telling
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model
@@ -28,12 +28,14 @@ CLIP = 1.0
 
 @dataclass(frozen=True)
 class Settings:
-    """How to fit: steps, rows in each, the first rate, and the seed of the order of the rows."""
+    """How to fit: steps, rows in each, the first rate, the seed of their order, momentum, the largest gradient."""
 
     steps: int
     rows: int
     rate: float
     seed: int
+    momentum: float = MOMENTUM
+    clip: float = CLIP
 
 
 def fit(
@@ -48,22 +50,26 @@ def fit(
         UnavailableError: a map no longer leads to finite numbers.
     """
     meta = meta | {"kind": KIND, "steps": settings.steps, "rows": settings.rows, "rate": settings.rate}
+    own = {"momentum": settings.momentum, "clip": settings.clip}
+    meta |= {name: own[name] for name, usual in (("momentum", MOMENTUM), ("clip", CLIP)) if own[name] != usual}
     lens, momentum, done, losses = _begin(model, meta, path)
     sites = depth_sites(model.n_layers)
     while done < settings.steps:
-        report("tuned lens", done, settings.steps)
+        with telling(lambda _: losses):
+            report("tuned lens", done, settings.steps)
         chosen = corpus.shuffled(rows, settings.seed, done, settings.rows)
-        gradients, found = _gradients(model, lens, sites, chosen)
+        gradients, found = _gradients(model, lens, sites, chosen, settings.clip)
         losses.append(found.tolist())
         rate = settings.rate * (1 - done / settings.steps)
         for value, gradient, speed in zip((lens.weight, lens.bias), gradients, momentum.values(), strict=True):
-            speed.mul_(MOMENTUM).add_(gradient)
-            value.sub_(rate * (gradient + MOMENTUM * speed))
+            speed.mul_(settings.momentum).add_(gradient)
+            value.sub_(rate * (gradient + settings.momentum * speed))
         done += 1
         if done % every == 0 or done == settings.steps:
             lens = replace(lens, meta=meta | {"done": done, "losses": losses})
             lens.save(path, {} if done == settings.steps else momentum)
-    report("tuned lens", done, settings.steps)
+    with telling(lambda _: losses):
+        report("tuned lens", done, settings.steps)
     return lens, losses
 
 
@@ -88,7 +94,7 @@ def _begin(
 
 
 def _gradients(
-    model: "Model", lens: Translators, sites: list[str], rows: list[list[int]]
+    model: "Model", lens: Translators, sites: list[str], rows: list[list[int]], clip: float
 ) -> tuple[tuple[Tensor, Tensor], Float[Tensor, "depth"]]:
     """Clipped gradients of every depth, and its loss: the mean KL over the tokens of the rows."""
     weight, bias = torch.zeros_like(lens.weight), torch.zeros_like(lens.bias)
@@ -107,5 +113,5 @@ def _gradients(
             bias[depth] += found[1]
             losses[depth] += loss.item()
     norms = (weight.square().sum((1, 2)) + bias.square().sum(1)).sqrt()
-    scale = (CLIP / norms.clamp_min(CLIP))[:, None]
+    scale = (clip / norms.clamp_min(clip))[:, None]
     return (weight * scale[..., None], bias * scale), losses

@@ -30,15 +30,22 @@ def live(section: Section) -> str:
     return _document(section.title, _body(section), script, carried)
 
 
-def report(title: str, lead: Sequence[str], about: Mapping[str, object], sections: Sequence[Section]) -> str:
-    """Several results as one file: what was asked and of what, the sentence of each, then each in full."""
+def report(
+    title: str,
+    lead: Sequence[str],
+    about: Mapping[str, object],
+    sections: Sequence[Section],
+    made: Mapping[str, object] | None = None,
+) -> str:
+    """Several results as one file: what was asked and of what, the sentence of each, each in full, how it was made."""
     asked = "\n".join(f'<p class="lead">{escaped(paragraph)}</p>' for paragraph in lead)
     contents = "\n".join(
         f'<li><a href="#{escape(section.name)}">{escaped(section.title)}</a>: {escaped(section.summary)}</li>'
         for section in sections
     )
     head = f'<h1 class="title">{escaped(title)}</h1>\n{asked}\n<div>{_facts(about)}</div>\n<ol>\n{contents}\n</ol>'
-    return _document(title, _main("\n".join([head, *map(_section, sections)])))
+    foot = [f"<footer>\n{_facts(made)}\n</footer>"] if made else []
+    return _document(title, _main("\n".join([head, *map(_section, sections), *foot])))
 
 
 def fragment(section: Section) -> str:

@@ -1,5 +1,6 @@
 """Views as GitHub-flavoured Markdown: tables that are read as well raw as rendered."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import unescape
@@ -7,8 +8,8 @@ from typing import assert_never
 
 from fluoroscope.render import dense, palette
 from fluoroscope.render.cells import links, numeric, text_cells
-from fluoroscope.render.section import Section
-from fluoroscope.render.text import decimals, facts, marks, number, numbers, prose, visible
+from fluoroscope.render.section import File, Section
+from fluoroscope.render.text import decimals, facts, marks, number, numbers, prose, size, visible
 from fluoroscope.views import Arcs, Bars, Graph, HeadGrid, Heatmap, Lines, Mark, Scatter, Table, TokenMark, Tokens, View
 
 _BAR = 20
@@ -26,8 +27,19 @@ def page(section: Section) -> str:
     return "\n".join([f"# {plain(section.title)}", "", *_content(section, 2)]) + "\n"
 
 
-def report(title: str, lead: Sequence[str], about: Mapping[str, object], sections: Sequence[Section]) -> str:
-    """Several results: what was asked and of what, the sentence of each, then each with all its views."""
+def report(
+    title: str,
+    lead: Sequence[str],
+    about: Mapping[str, object],
+    sections: Sequence[Section],
+    made: Mapping[str, object] | None = None,
+    files: Sequence[File] = (),
+) -> str:
+    """Several results: what was asked and of what, the sentence of each, each with all its views, how it was made.
+
+    Args:
+        files: JSON that is appended.
+    """
     lines = [f"# {plain(title)}"]
     for paragraph in lead:
         lines += ["", plain(paragraph)]
@@ -37,7 +49,18 @@ def report(title: str, lead: Sequence[str], about: Mapping[str, object], section
     ]
     for section in sections:
         lines += ["", f"## {plain(section.title)}", "", *_content(section, 3)]
+    for file in files:
+        lines += ["", f"## {plain(file.name)}", "", *_appended(file)]
+    lines += ["", "---", "", *_facts(made)] if made else []
     return "\n".join(lines) + "\n"
+
+
+def _appended(file: File) -> list[str]:
+    """JSON in letters that all can be seen, and that mean the same; or that it is too large."""
+    if file.text is None:
+        return [f"{size(file.size or 0)} are too many to be carried by this text."]
+    text = json.dumps(json.loads(file.text), indent=2, allow_nan=False)
+    return ["```json", *text.split("\n"), "```"]  # no fence can be in it: JSON breaks no line within a text
 
 
 def _content(section: Section, level: int) -> list[str]:

@@ -23,6 +23,7 @@ from fluoroscope.server.channel import Channel
 from fluoroscope.server.gate import Gate
 from fluoroscope.server.journal import Entry
 from fluoroscope.server.models import Models, found
+from fluoroscope.server.runs import Runs
 from fluoroscope.server.session import Session
 from fluoroscope.server.settings import Settings
 from fluoroscope.server.wording import parsed, read, shown, token_count, written
@@ -58,6 +59,7 @@ class Routes:
 
     def __init__(self, models: Models) -> None:
         self.models = models
+        self.kept = Runs(models.settings)
 
     def all(self) -> list[Route | WebSocketRoute | Mount]:
         """Every address of the server."""
@@ -71,6 +73,9 @@ class Routes:
             WebSocketRoute("/api/analyses/{name}", self.analysis_socket),
             WebSocketRoute("/api/session", self.session),
             *(Route(f"/api/graph/{form}", partial(self.graph, form), methods=["POST"]) for form in graphs.FORMS),
+            Route("/api/runs", self.runs),
+            Route("/api/runs", self.keep, methods=["POST"]),
+            Route("/api/runs/{id}", self.run),
             Route("/api/presets", self.presets),
             Route("/api/word", self.word, methods=["POST"]),
             Route("/api/analyze", self.analyze, methods=["POST"]),
@@ -133,6 +138,19 @@ class Routes:
     async def graph(self, form: str, request: Request) -> Response:
         given = await _object(request)
         return JSONResponse({"text": await asyncio.to_thread(graphs.source, form, given)})
+
+    async def runs(self, request: Request) -> Response:
+        return JSONResponse(await asyncio.to_thread(self.kept.listed))
+
+    async def run(self, request: Request) -> Response:
+        def work() -> str:
+            return self._written(shown(self.kept.open(request.path_params["id"])))
+
+        return Response(await asyncio.to_thread(work), media_type="application/json")
+
+    async def keep(self, request: Request) -> Response:
+        given = await _object(request)
+        return JSONResponse(await asyncio.to_thread(self.kept.keep, given))
 
     async def presets(self, request: Request) -> Response:
         return JSONResponse([preset.model_dump() for preset in circuit_trace.PRESETS])

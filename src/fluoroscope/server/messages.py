@@ -141,6 +141,18 @@ class Analysis(Message):
     parameters: dict[str, Any]
 
 
+class KeptRun(Message):
+    """A result in the store; `kept` says when, `size` how many bytes of JSON it has."""
+
+    id: str
+    kept: str
+    analysis: str | None
+    kind: str
+    model: str
+    summary: str
+    size: int
+
+
 class Preset(Message):
     """A prompt with a known circuit.
 

@@ -51,6 +51,9 @@ def document() -> bytes:
         "/api/model": _get("The model, what it is, and which others there are.", _WHATEVER)
         | _post("Loads another model.", _schema(ModelRequest), _WHATEVER),
         "/api/analyses": _get("Every analysis, with the schema of its parameters.", _list(messages.Analysis)),
+        "/api/runs": _get("Kept results, the newest first.", _list(messages.KeptRun))
+        | _post("Keeps a result, as an analysis gave it.", _WHATEVER, _schema(messages.KeptRun)),
+        "/api/runs/{id}": _get("A kept result, by its id or the beginning of one.", _SHOWN, "id"),
         "/api/presets": _get("Circuit Trace: prompts with known circuits.", _list(messages.Preset)),
         "/api/word": _post("Which token a word names.", _schema(words.WordRequest), word),
         "/api/analyze": _post(
@@ -61,9 +64,7 @@ def document() -> bytes:
         "/openapi.json": _get("This document.", _WHATEVER),
     }
     analyses = {
-        f"/api/analyses/{spec.command}": _post(
-            spec.headline, registry.json_schema(spec.name), {"$ref": "#/components/schemas/Shown"}
-        )
+        f"/api/analyses/{spec.command}": _post(spec.headline, registry.json_schema(spec.name), _SHOWN)
         for spec in registry.specs().values()
     }
     found = {
@@ -81,6 +82,7 @@ _ABOUT = (
     "Circuit Trace's: `accepted`, a `layer` each, `done`. /api/session is the page's: docs/lab.md."
 )
 _WHATEVER: dict[str, Any] = {"type": "object"}
+_SHOWN: dict[str, Any] = {"$ref": "#/components/schemas/Shown"}
 _FILE: dict[str, Any] = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}}
 
 
@@ -92,8 +94,10 @@ def _list(kind: Any) -> dict[str, Any]:
     return {"type": "array", "items": _schema(kind)}
 
 
-def _get(summary: str, answer: dict[str, Any]) -> dict[str, Any]:
-    return {"get": {"summary": summary, "responses": _responses(answer)}}
+def _get(summary: str, answer: dict[str, Any], *names: str) -> dict[str, Any]:
+    """An address that is read; `names` are those in it."""
+    texts = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
+    return {"get": {"summary": summary, "responses": _responses(answer), **({"parameters": texts} if texts else {})}}
 
 
 def _post(summary: str, body: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class Settings:
         seconds: longest time that one request may compute.
         waiting: how many requests may wait for the model.
         held: how many models may be in memory, so that two can be compared; those used longest ago are given up.
+        store: file of kept runs, `off` for none; on loopback the user's own if not given, elsewhere none.
     """
 
     model: str | None = None
@@ -52,6 +53,7 @@ class Settings:
     seconds: float = 300.0
     waiting: int = 32
     held: int = 2
+    store: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.port < 1 << 16:

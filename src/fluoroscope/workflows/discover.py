@@ -6,7 +6,7 @@ that it needs most it is told where they look. With `resume` every finished step
 stopped goes on from there.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,19 +18,21 @@ from fluoroscope.analyses.head_roles import HeadRoles, Look, head_roles
 from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError, UnavailableError
 from fluoroscope.methods.discovery import FAITHFUL
-from fluoroscope.progress import track
+from fluoroscope.progress import telling
 from fluoroscope.render.text import counted, number, percent, quoted, share
-from fluoroscope.result import Record, Result
+from fluoroscope.result import Record
 from fluoroscope.signature import AnyPrompt, AnyToken, MetricName, OutputFile
-from fluoroscope.stepwise import Journal, Stepwise, about
+from fluoroscope.stepwise import Asks, Causes, Journal, Made, Stepwise, about, make
 from fluoroscope.views import Column, Graph, Row, Table, View
 from fluoroscope.wiring import Wire
 
 if TYPE_CHECKING:
     from fluoroscope.model import Model
 
-Asks = dict[str, tuple[type[Result], Callable[[], Result]]]
-
+_CAUSES: Causes = {"estimates": (), "circuit": ()} | dict.fromkeys(
+    ("attention", "roles"), (UnavailableError, ArgumentError)
+)
+"""Where heads look is left out, with the reason, where it cannot be read."""
 _AGREES = 0.8  # a rank correlation from which on estimates count as right
 _LEFT = 0.1  # of what the model does: what a complete circuit may leave
 _CHANCE = 0.5  # of a circuit's faithfulness: what random ones may have
@@ -239,12 +241,19 @@ def discover(
     recipe = model.recipe(model.tokens([*model.tokens(first["clean"]).rows, *model.tokens(first["corrupted"]).rows]))
     journal = Journal(resume, about(recipe, "discover", top_k=top_k, **asked))
     given = {"estimates": {**first, **measured, "top_k": top_k}, "circuit": {**asked, "leave_out": True}}
-    found, refused = _made(journal, _asks(model, first["clean"], given))
-    needed = _heads(model, found, heads)
+    asks = _asks(model, first["clean"], given)
+    with telling(lambda _: None):  # without all of its steps it is none
+        made = make(journal, asks, "discover", _CAUSES)
+    return _result(made, _heads(model, made.found, heads), task, chosen=size is None)
+
+
+def _result(made: Made, needed: tuple[NeededHead, ...], task: str | None, *, chosen: bool) -> Discovery:
+    """What all steps say together."""
+    found = made.found
     result = Discovery(
-        recipe=found["circuit"].recipe, task=task, **found, heads=needed, refused=refused, narrative=(),
+        recipe=found["circuit"].recipe, task=task, **found, heads=needed, refused=made.refused, narrative=(),
         furthest=_furthest(found["estimates"]),
-        doubts=tuple(_doubts(found["estimates"], found["circuit"], needed, chosen=size is None)),
+        doubts=tuple(_doubts(found["estimates"], found["circuit"], needed, chosen=chosen)),
     )  # fmt: skip
     return result.model_copy(update={"narrative": result.told()})
 
@@ -276,19 +285,6 @@ def _asks(model: "Model", clean: Any, given: dict[str, dict[str, Any]]) -> Asks:
         "attention": (AttentionPatterns, partial(attention_patterns, model, clean)),
         "roles": (HeadRoles, partial(head_roles, model, clean)),
     }
-
-
-def _made(journal: Journal, asks: Asks) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Every step; where heads look is left out, with the reason, where it cannot be read."""
-    found: dict[str, Any] = dict.fromkeys(asks)
-    refused: list[str] = []
-    for name in track(asks, "discover"):
-        causes = (UnavailableError, ArgumentError) if name in ("attention", "roles") else ()
-        try:
-            found[name] = journal.step(name, *asks[name])
-        except causes as error:
-            refused.append(f"There is no step {name!r} here: {error.message}.")
-    return found, tuple(refused)
 
 
 def _furthest(guessed: Edges) -> EdgeEffect:

@@ -22,12 +22,11 @@ from fluoroscope.errors import ArgumentError, UnavailableError
 from fluoroscope.methods import contrast, sweeps
 from fluoroscope.methods.ranks import spearman
 from fluoroscope.patched import Patched
-from fluoroscope.progress import telling, track
 from fluoroscope.render.text import counted, number, quoted, share
 from fluoroscope.result import Record, Result
 from fluoroscope.signature import AnyPrompt, AnyToken, Direction, MetricName, OutputFile
 from fluoroscope.sites import Site
-from fluoroscope.stepwise import Journal, Stepwise, about
+from fluoroscope.stepwise import Asks, Journal, Made, Stepwise, about, make
 from fluoroscope.views import Column, Row, Table, View
 
 if TYPE_CHECKING:
@@ -39,6 +38,8 @@ _TITLES = {
     "estimates": "What one backward pass estimates",
 }  # fmt: skip
 """The steps in the order in which they are shown, and what their first pictures are called."""
+_CAUSES = {"estimates": (UnavailableError, ArgumentError)}
+"""A metric without a slope costs the estimates alone."""
 _HALF = 0.5  # of its effect: from there on a part counts as acting by itself
 
 
@@ -218,14 +219,13 @@ def localise(
     shared |= {name: contrast.spelled(ids) for name, ids in (("answer", told), ("foil", against)) if ids}
     journal = Journal(resume, about(fields["recipe"], "localise", top_k=top_k, **shared))
 
-    def result(made: _Made) -> Localisation:
-        found, refused, missing = made
-        about_it = {**fields, "missing": missing, "refused": refused, "narrative": ()}
-        result = Localisation(**about_it, **found, **_compared(found, top_k))
+    def result(made: Made) -> Localisation:
+        about_it = {**fields, "missing": made.missing, "refused": made.refused, "narrative": ()}
+        result = Localisation(**about_it, **made.found, **_compared(made.found, top_k))
         return result.model_copy(update={"narrative": result.told()})
 
     asks = _asks(partial(_given, model, clean, corrupted, shared), top_k)
-    return sweeps.told(lambda: _made(journal, asks), result)
+    return sweeps.told(lambda: make(journal, asks, "localise", _CAUSES), result)
 
 
 Ask = Callable[[], Result]
@@ -236,7 +236,7 @@ def _given(model: "Model", clean: str, corrupted: str, shared: Mapping[str, Any]
     return partial(ask, model, clean, corrupted, **shared, **own)
 
 
-def _asks(given: Callable[..., Ask], top_k: int) -> dict[str, tuple[type[Result], Ask]]:
+def _asks(given: Callable[..., Ask], top_k: int) -> Asks:
     return {
         "estimates": (AttributionPatching, given(attribution_patching, top_k=top_k)),
         "stream": (ActivationPatching, given(activation_patching, site="resid_pre")),
@@ -244,31 +244,6 @@ def _asks(given: Callable[..., Ask], top_k: int) -> dict[str, tuple[type[Result]
         "mlps": (ActivationPatching, given(activation_patching, site="mlp_out")),
         "direct": (PathPatching, given(path_patching, receivers=["logits"], hold_mlps=True)),
     }
-
-
-_Made = tuple[dict[str, Any], tuple[str, ...], int]
-"""Name -> step or None, why steps are missing, and how many were not come to."""
-
-
-def _made(journal: Journal, asks: Mapping[str, tuple[type[Result], Ask]]) -> _Made:
-    """Every step, or the reason why it cannot be; a metric without a slope costs the estimates alone."""
-    found: dict[str, Result | None] = dict.fromkeys(asks)
-    refused: list[str] = []
-    left = list(asks)
-
-    def so_far(_: object) -> _Made | None:
-        stopped = f"Not made, as the run was cancelled: {', '.join(left)}."
-        return (dict(found), (*refused, stopped), len(left)) if any(found.values()) else None
-
-    with telling(so_far):
-        for name in track(asks, "localise"):
-            causes = (UnavailableError, ArgumentError) if name == "estimates" else (UnavailableError,)
-            try:
-                found[name] = journal.step(name, *asks[name])
-            except causes as error:
-                refused.append(f"There is no step {name!r} here: {error.message}.")
-            left.remove(name)
-    return found, tuple(refused), 0
 
 
 def _compared(found: Mapping[str, Any], top_k: int) -> dict[str, Any]:

@@ -122,6 +122,9 @@ export type FromPage = AskLive | AskRun | AskPattern | AskModel | AskStop;
 /** An entry of the catalogue; `parameters` is a JSON schema. */
 export type Analysis = { readonly name: string; readonly command: string; readonly theme: string; readonly kind: string; readonly headline: string; readonly doc: string; readonly parameters: Readonly<Record<string, unknown>>; };
 
+/** A result in the store; `kept` says when, `size` how many bytes of JSON it has. */
+export type KeptRun = { readonly id: string; readonly kept: string; readonly analysis: string | null; readonly kind: string; readonly model: string; readonly summary: string; readonly size: number; };
+
 /** A prompt with a known circuit. */
 export type Preset = { readonly id: string; readonly title: string; readonly prompt: string; readonly corrupted: string; readonly answer: string; readonly foil: string; readonly expected: string; readonly known_of: string; };
 

@@ -8,7 +8,7 @@ export const CHAPTERS = [
   { id: "change", title: "Change", about: "what moves the answer: parts take their value from another prompt" },
   { id: "steps", title: "Steps and turns", about: "reasonings and chats, piece by piece" },
   { id: "parts", title: "Weights", about: "what the model is made of, whatever the prompt" },
-  { id: "every", title: "Every analysis", about: "the whole catalogue" },
+  { id: "every", title: "Every analysis", about: "the whole catalogue, and what was found before" },
 ] as const;
 
 const here = signal<string>(CHAPTERS[0].id);

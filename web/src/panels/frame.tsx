@@ -4,6 +4,8 @@ import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Graph, Shown } from "../api/generated";
 import type { RunState } from "../api/session";
 import { copy } from "../state/clipboard";
+import { keep } from "../state/kept";
+import { alone } from "../state/run-file";
 
 type Asked = { onCancel?: (() => void) | undefined; onRetry?: (() => void) | undefined };
 type Props = Asked & {
@@ -47,6 +49,7 @@ export function Panel({ id, title, about, state, empty = "", answer: given = nul
         <span class="menu" role="group" aria-label={`${title}: save`}>
           <span class="muted" role="status">{note}</span>
           {(call || own) && <button class="quiet" onClick={() => void python()}>Python</button>}
+          {answer && !alone && id !== "kept" && <button class="quiet" title="add it to the kept runs, as fluoro does" onClick={() => void keep(answer).then(setNote)}>Keep</button>}
           {(answer || own) && <button class="quiet" onClick={() => void json()}>JSON</button>}
           {graph && GRAPHS.map((form) => <button class="quiet" onClick={() => void saveGraph(graph, form, id).then(setNote)}>{form === "dot" ? "DOT" : "GraphML"}</button>)}
           <button class="quiet" onClick={() => void save("svg")}>SVG</button>

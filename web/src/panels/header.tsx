@@ -5,7 +5,8 @@ import { PANELS } from "../state/actions";
 import { dark, theme } from "../state/theme";
 import { copy } from "../state/clipboard";
 import { link, linkedModel } from "../state/link";
-import { alone, opened } from "../state/saved";
+import { alone } from "../state/run-file";
+import { opened } from "../state/saved";
 import { SavedButtons, SavedNotice } from "./saved";
 import type { Run } from "../api/session";
 

@@ -8,7 +8,7 @@ import { back, choosePreset } from "../state/chosen";
 import { change } from "../state/history";
 import { history } from "../state/runs";
 import { A, analyse, analyseShown, B, compareWith, model, other, presets, show, showing, sides, textOf, type Showing, type Side } from "../state/lab";
-import { alone } from "../state/saved";
+import { alone } from "../state/run-file";
 import { focus, hover, inSpan, select, selection } from "../state/selection";
 import { told } from "./frame";
 import { WordField } from "./word";

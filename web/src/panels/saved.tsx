@@ -2,7 +2,8 @@
 import "./saved.css";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { fault, model, sides } from "../state/lab";
-import { alone, close, opened, openFile, saved } from "../state/saved";
+import { alone } from "../state/run-file";
+import { close, opened, openFile, saved } from "../state/saved";
 import { download } from "./frame";
 
 export function SavedButtons() {

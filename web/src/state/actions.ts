@@ -13,7 +13,7 @@ export const PANELS: readonly { key: string; id: string; name: string }[] = [
   { key: "d", id: "depth", name: "The answer forms" }, { key: "n", id: "next", name: "Prediction" }, { key: "c", id: "circuit", name: "What wrote the answer" }, { key: "l", id: "lens", name: "Logit lens" },
   { key: "f", id: "flow", name: "Token flow" }, { key: "u", id: "neurons", name: "Neurons" }, { key: "s", id: "patch", name: "Patch sweep" }, { key: "t", id: "paths", name: "Path tree" },
   { key: "k", id: "circuits", name: "Circuits" }, { key: "m", id: "neuron-patching", name: "Neurons patched" }, { key: "r", id: "reasoning", name: "Reasoning" }, { key: "v", id: "conversation", name: "Conversation" },
-  { key: "w", id: "weights", name: "Weights" }, { key: "o", id: "head-circuits", name: "Heads by their weights" }, { key: "e", id: "any", name: "Every analysis" },
+  { key: "w", id: "weights", name: "Weights" }, { key: "o", id: "head-circuits", name: "Heads by their weights" }, { key: "e", id: "any", name: "Every analysis" }, { key: "b", id: "kept", name: "Kept runs" },
 ];
 
 export function go(id: string): void {

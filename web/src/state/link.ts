@@ -2,6 +2,7 @@
 import { effect } from "@preact/signals";
 import { foil, target } from "./aims";
 import { A, B, analyse, measure, model, other, session, show, showing, type Showing } from "./lab";
+import { linked, open, shownRun } from "./kept";
 import { begunWith, selection } from "./selection";
 import { within } from "./within";
 
@@ -12,7 +13,11 @@ export let linkedModel: string | null = null;
 /** Takes over what the address says, and runs its prompt. */
 export function restore(): void {
   const given = new URLSearchParams(location.hash.slice(1));
-  const text = given.get("p");
+  const [text, run] = [given.get("p"), given.get("r")];
+  if (run !== null) {
+    linked.value = text === null;
+    void open(run).then(() => linked.value && document.getElementById("kept")?.scrollIntoView()); // its program comes when it is near
+  }
   if (text === null) return;
   A.prompt.value = text;
   B.prompt.value = given.get("c") ?? B.prompt.value;
@@ -40,6 +45,7 @@ export function link(): string {
   if (foil.value) state.set("f", foil.value);
   if (model.value) state.set("m", model.value.name);
   if (other.value !== null) state.set("o", other.value);
+  if (shownRun.value) state.set("r", shownRun.value.id);
   return `${location.href.split("#")[0]}#${state}`;
 }
 

@@ -19,6 +19,8 @@ const FORMAT = "fluoroscope-run";
 const VERSION = 1;
 /** Where the page of a file carries its run. */
 export const PLACE = "fluoroscope-run";
+/** Whether this page is such a file, opened by itself: there is no server. */
+export const alone = document.getElementById(PLACE) !== null;
 const RESULT = "fluoroscope-views";
 export const MOST = 128 << 20;
 

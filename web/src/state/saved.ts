@@ -10,8 +10,6 @@ import { begunWith, NONE, placeOf, selection } from "./selection";
 import { within } from "./within";
 
 export const opened = signal<RunFile | null>(null);
-/** Whether this page is such a file, opened by itself: there is no server. */
-export const alone = document.getElementById(PLACE) !== null;
 
 /** Bytes of patterns that are asked for so that every head can be pointed at in the file. */
 const PATTERNS = 4 << 20;
