@@ -58,6 +58,8 @@ OWN_EXAMPLES: dict[str, dict[str, Any]] = {
     "discover": {"task": "facts", "pairs": 3, "heads": 3},
     "task_patching": {"task": "ioi", "pairs": 4},
     "neuron_patching": {"position": -1},
+    "steering": {"prompt": "Today I feel"},
+    "steered_generation": {"prompt": "Today I feel", "coefficient": -0.75},
     "fit_tuned_lens": {"file": "tuned_lens.safetensors", "steps": 10, "rows": 4, "context": 32},
     "fit_jacobian_lens": {"file": "jacobian_lens.safetensors", "rows": 4, "context": 8},
     "fit_future_lens": {"file": "future_lens.safetensors", "ahead": 2, "context": 32},

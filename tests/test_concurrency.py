@@ -565,6 +565,7 @@ PASSED_ON = {
     "fluoroscope.server.frames.frame": "nothing is asked for by them: they are the named parts of the message",
     "fluoroscope.server.settings.Settings.read": "to Settings, which has no such field",
     "fluoroscope.stepwise.about": "nothing is asked for by them: they are the parameters that a folder is of",
+    "fluoroscope.methods.steering.say": "to Model.generate, which has no such parameter",
     "fluoroscope.attention.attend": "what transformers hands to an attention function",
     **dict.fromkeys(
         (

@@ -57,7 +57,7 @@ FORMS: dict[str, Form] = {"AnyPrompt": "prompt", "AnyToken": "token", "AnyMetric
 
 THEMES = (
     "Predictions and lenses", "Attribution", "Attention and heads", "Causes", "States and weights",
-    "Reasoning and chats",
+    "Steering and probes", "Reasoning and chats",
 )  # fmt: skip
 """What analyses are about, as catalogues group them: the constant THEME of an analysis is one of these."""
 

@@ -35,4 +35,5 @@ def test_expressions_run_with_the_names_of_the_page() -> None:
 def test_commands_run(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd) -> None:
     monkeypatch.chdir(tmp_path)
     assert outcome(shlex.split(command)[1:], cli) == 0
-    assert capfd.readouterr().out
+    told = capfd.readouterr()
+    assert told.out + told.err

@@ -56,6 +56,10 @@ OWN_VALUES = {
     "circuit": {"clean": VALUES["clean"], "corrupted": VALUES["corrupted"]},
     "discover": {"clean": VALUES["clean"], "corrupted": VALUES["corrupted"]},
     "fit_tuned_lens": {"steps": 20},
+    "steering": {"steps": 1, "max_new_tokens": 3},
+    "steered_generation": {"max_new_tokens": 3},
+    "direction_ablation": {"target": "Q", "controls": 1},
+    "probes": {"shuffles": 1, "folds": 2},
 }
 
 FLUORO = [sys.executable, "-m", "fluoroscope"]

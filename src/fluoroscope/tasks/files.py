@@ -59,7 +59,7 @@ def read(
     path = Path(path)
     if not path.exists():
         raise ArtifactError(f"there is no file {str(path)!r}", KNOWN)
-    rows, whole = _rows(path)
+    rows, whole = records(path)
     found = formats.recognise(rows, whole)
     if found is None:
         raise ArtifactError(f"{str(path)!r} holds no prompt pairs that we know", KNOWN)
@@ -108,8 +108,12 @@ def _fitting(path: Path, found: Format, rows: list[Row], vocabulary: Vocabulary,
 # ── records ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _rows(path: Path) -> tuple[list[Row], dict[str, Any] | None]:
-    """The records of a file, and what stands around them."""
+def records(path: Path) -> tuple[list[Row], dict[str, Any] | None]:
+    """The records of a file, and what stands around them.
+
+    Raises:
+        ArtifactError: a file that cannot be read, is no .csv, .tsv, .json or .jsonl, or has no record.
+    """
     kind = path.suffix.lower()
     if kind == ".json":
         return _json_rows(path)
