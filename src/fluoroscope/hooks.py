@@ -16,7 +16,7 @@ from fluoroscope.attention import SITES_HERE
 from fluoroscope.fused import fuse, unfuse
 from fluoroscope.modules import required, submodule
 from fluoroscope.own_attention import Watched
-from fluoroscope.progress import report
+from fluoroscope.progress import heard, report
 from fluoroscope.run import RUN, Run, outside
 from fluoroscope.weights import Weights
 
@@ -77,6 +77,12 @@ def _current(model: Hooked) -> Run | None:
     return run
 
 
+def _looking(model: Hooked, layer: int | None) -> Run | None:
+    """The current run, if it keeps or edits anything of a layer: most layers of most runs are left at once."""
+    run = _current(model)
+    return run if run is not None and layer in run.layers else None
+
+
 def _entry(model: Hooked) -> Callable[..., Any]:
     """Tells the run how many rows and positions this pass has."""
 
@@ -92,18 +98,22 @@ def _entry(model: Hooked) -> Callable[..., Any]:
 
 def _block_input(model: Hooked, layer: int) -> Callable[..., Any]:
     has_positions = model.architecture.pos_embed is not None
+    entrance = [None] if layer == 0 and not has_positions else []
 
     def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         run = _current(model)
         if run is None:
             return None
-        with outside():
-            report("forward", layer, model.dims.n_layers)
+        if heard():
+            with outside():
+                report("forward", layer, model.dims.n_layers)
+        if not ({layer, *entrance} & run.layers) and run.calls is None and run.join is None:
+            return None
         value = hidden = args[0] if args else kwargs["hidden_states"]
         call = args[1:], {name: given for name, given in kwargs.items() if name != "hidden_states"}
         if run.calls is not None:
             run.calls[layer] = call
-        if layer == 0 and not has_positions:
+        if entrance:
             hidden = run.visit("embed", None, hidden)
         hidden = run.visit("resid_pre", layer, hidden)
         if run.join is not None:
@@ -196,7 +206,7 @@ def _after(
     copied = name in model.architecture.in_place
 
     def hook(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
-        run = _current(model)
+        run = _looking(model, layer)
         if run is None:
             return None
         run.fired.add((name, layer))
@@ -220,7 +230,7 @@ def _before(model: Hooked, module: nn.Module | None, name: str, layer: int) -> l
     heads = model.dims.n_heads
 
     def hook(_module: nn.Module, args: tuple[Any, ...]) -> Any:
-        run = _current(model)
+        run = _looking(model, layer)
         if run is None or not args:
             return None
         run.fired.add((name, layer))
@@ -237,7 +247,7 @@ def _before(model: Hooked, module: nn.Module | None, name: str, layer: int) -> l
 
 def _router(model: Hooked, layer: int) -> Callable[..., Any]:
     def hook(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
-        run = _current(model)
+        run = _looking(model, layer)
         if run is None:
             return None
         logits, weights, choice = output

@@ -58,6 +58,11 @@ def so_far() -> Any:
     return found
 
 
+def heard() -> bool:
+    """Whether anybody listens."""
+    return _LISTENER.get() is not None
+
+
 def report(label: str, done: int, total: int | None = None) -> None:
     """Tells the listener how far along `label` is.
 

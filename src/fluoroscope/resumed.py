@@ -93,6 +93,7 @@ class Resumed:
             self._block(layer, hidden, entered)
         run.inside.close()
         last = Run(self.model, edits=row_edits(ends, layout, {layer}), shape=(len(layout), 1))
+        last.layers.add(layer)  # what occurs there counts for the edits of `run` as well
         last.attend = partial(attend, last, layout, self.trace.values, own=own)
         with running(last):
             hidden = self._block(layer, hidden[layout.within], layout)

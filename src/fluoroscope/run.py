@@ -266,6 +266,7 @@ class Run:
             (DERIVED_FROM[name], layer) for name, layer in self._wanted.keys() | self._edits if name in DERIVED_FROM
         }
         self.touched: set[Key] = self._wanted.keys() | self._edits.keys() | self._needed
+        self.layers: set[int | None] = {layer for _, layer in self.touched}
         self._ahead: set[Key] = self._wanted.keys() | self._edits.keys()
 
     def follow(self, edits: Sequence[Change]) -> None:
