@@ -22,7 +22,7 @@ def inputs(
     hf: nn.Module,
     ids: Int64[Tensor, "batch pos"],
     mask: Bool[Tensor, "batch all_pos"] | None,
-    position_ids: Int64[Tensor, "batch pos"],
+    position_ids: Int64[Tensor, "batch pos"] | None,
     **more: Any,
 ) -> dict[str, Any]:
     """Keyword arguments of `hf`'s forward, none that it does not declare.

@@ -5,6 +5,7 @@ a cached run, which sees each position once, and an uncached one, which sees it 
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from os.path import commonprefix
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from fluoroscope import forward, offer, sampling
 from fluoroscope.errors import ArgumentError, TokenError, UnavailableError
-from fluoroscope.progress import report
+from fluoroscope.progress import heard, report
 from fluoroscope.run import Edits, Run, place, running
 from fluoroscope.sites import Site
 from fluoroscope.tokens import Tokens
@@ -137,19 +138,25 @@ def generate(
 def _continue(
     loop: "_Loop", rows: "_Rows", choose: sampling.Choose, callback: Callback | None, max_new_tokens: int
 ) -> None:
-    for step in range(max_new_tokens):
-        report("generate", step, max_new_tokens)
-        logits = loop.step()
-        if bool(logits.isnan().any()):
-            raise UnavailableError(f"the logits of step {step} hold NaN: no token is likeliest", "Look at the edits.")
-        chosen = choose(logits)
-        rows.take(chosen, logits)
-        told = chosen.tolist()
-        if callback is not None and callback(step, told[0] if len(told) == 1 else told, logits) is False:
-            rows.stop("callback")
-        if rows.done:
-            break
-        loop.append(chosen)
+    """One pass over the prompt, then one a token, for which only what they look into has hooks."""
+    with ExitStack() as spared:
+        for step in range(max_new_tokens):
+            report("generate", step, max_new_tokens)
+            logits = loop.step(spared=step > 0)
+            if bool(logits.isnan().any()):
+                raise UnavailableError(
+                    f"the logits of step {step} hold NaN: no token is likeliest", "Look at the edits."
+                )
+            chosen = choose(logits)
+            rows.take(chosen, logits)
+            told = chosen.tolist()
+            if callback is not None and callback(step, told[0] if len(told) == 1 else told, logits) is False:
+                rows.stop("callback")
+            if rows.done:
+                break
+            loop.append(chosen)
+            if step == 0 and not heard():  # a listener is told of every block
+                spared.enter_context(loop.model.plugs.spared(loop.layers))
     rows.stop("length")
 
 
@@ -200,14 +207,19 @@ class _Loop:
         self.passes: list[dict[Site, Tensor]] = []
         self.last = Run(model, wanted, edits)
 
-    def step(self) -> Float[Tensor, "batch d_vocab"]:
+    @property
+    def layers(self) -> set[int | None]:
+        """Those whose hooks it needs; embeddings may be looked at where the first block begins."""
+        return self.last.layers | ({0} if None in self.last.layers else set())
+
+    def step(self, *, spared: bool) -> Float[Tensor, "batch d_vocab"]:
         start = self.fed if self.cache else 0
-        positions = (self.mask.long().cumsum(1) - 1).clamp_min(0)[:, start:]
         mask = self.mask if self.tokens.padded else None
+        positions = None if mask is None else (mask.long().cumsum(1) - 1).clamp_min(0)[:, start:]
         more: dict[str, Any] = {"use_cache": self.cache, "past_key_values": self.past} if self.cache else {}
         if not self.wanted:
             more["logits_to_keep"] = 1
-        run = Run(self.model, self.wanted, self.edits, start=start)
+        run = Run(self.model, self.wanted, self.edits, start=start, spared=spared)
         with torch.no_grad(), running(run):
             output = self.model.hf(**forward.inputs(self.model.hf, self.ids[:, start:], mask, positions, **more))
             run.check_complete()

@@ -1,6 +1,6 @@
 """Where each site is read and written in Hugging Face's own modules.
 
-Installed once per model. A hook that finds no run of its model returns at once and changes nothing.
+A hook that finds no run of its model, or none that looks into its layer, returns at once and changes nothing.
 """
 
 from collections.abc import Callable, Iterable
@@ -34,8 +34,8 @@ class Hooked(Protocol):
     def attends(self) -> bool: ...
 
 
-def install(model: Hooked) -> list[RemovableHandle]:
-    """Hooks every site of `model`; removing the returned handles takes all of them away."""
+def ends(model: Hooked) -> list[RemovableHandle]:
+    """Hooks what lies before and behind the blocks; removing the returned handles takes all of them away."""
     arch = model.architecture
     handles: list[RemovableHandle] = [
         model.hf.register_forward_pre_hook(_entry(model), with_kwargs=True),
@@ -46,9 +46,12 @@ def install(model: Hooked) -> list[RemovableHandle]:
     if arch.pos_embed is not None:
         handles += _after(model, required(model.hf, arch.embed, "token embedding"), "embed", None)
         handles += _after(model, required(model.hf, arch.pos_embed, "position embedding"), "pos_embed", None)
-    for layer, block in enumerate(model.blocks):
-        handles += _block(model, block, layer)
     return handles
+
+
+def block(model: Hooked, layer: int) -> list[RemovableHandle]:
+    """Hooks every site of a block."""
+    return _block(model, model.blocks[layer], layer)
 
 
 def _block(model: Hooked, block: nn.Module, layer: int) -> list[RemovableHandle]:

@@ -14,6 +14,7 @@ from fluoroscope.architectures import Architecture, Dims
 from fluoroscope.errors import ArgumentError, EditError, SiteError, UnavailableError
 from fluoroscope.modules import required
 from fluoroscope.norms import FrozenNorm, frozen
+from fluoroscope.plugs import Plugs
 from fluoroscope.run import Edits, Run, Seen, outside, place, running
 from fluoroscope.sites import Site
 from fluoroscope.tokens import Pad, Tokens
@@ -63,7 +64,7 @@ class Model:
         self.attention = self._found_attention.removeprefix(attention.PREFIX)
         if self.attends:
             self._set_attention(attention.register(self.attention))
-        self._handles = hooks.install(self)
+        self.plugs = Plugs(self)
         try:
             self.unavailable = verify.verify(self, reference)
         except BaseException:
@@ -283,9 +284,7 @@ class Model:
 
     def close(self) -> None:
         """Takes every hook away and gives the module its own attention implementation back."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+        self.plugs.close()
         if self.attends:
             self._set_attention(self._found_attention)
 

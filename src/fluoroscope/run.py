@@ -5,7 +5,7 @@ runs with different edits do not see each other and nothing is left behind.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from operator import index as index_of
@@ -228,6 +228,7 @@ class Run:
         start: absolute slot of the first position of this pass (more than 0 when earlier ones are cached).
         brief: ends the pass by `Seen` as soon as it has seen and edited all that it names.
         lasting: serves many forwards, and its edits come first in every other run of its owner inside of it.
+        spared: runs inside of `Plugs.spared`, where only the layers that it looks into have hooks.
         outer: the run around this one, once it is current.
         shape: rows and positions of the forward that is on its way.
         attend: computes attention in place of the model's own: (layer, (q, k, v), mask, further keywords) -> mixed.
@@ -243,6 +244,7 @@ class Run:
     start: int = 0
     brief: bool = False
     lasting: bool = False
+    spared: bool = False
     outer: "Run | None" = None
     values: dict[Site, Tensor] = field(default_factory=dict[Site, Tensor])
     scratch: dict[Key, Tensor] = field(default_factory=dict[Key, Tensor])
@@ -328,12 +330,14 @@ def running(run: Run) -> Generator[Run]:
     around = next((other for other in active() if other.owner is run.owner), None)
     if around is not None and around.lasting:
         run.follow(around.edits)
-    token = RUN.set(run)
-    try:
-        yield run
-    finally:
-        run.inside.close()
-        RUN.reset(token)
+    plugs = None if run.spared else getattr(run.owner, "plugs", None)
+    with nullcontext() if plugs is None else plugs.held():
+        token = RUN.set(run)
+        try:
+            yield run
+        finally:
+            run.inside.close()
+            RUN.reset(token)
 
 
 @contextmanager

@@ -70,7 +70,7 @@ def test_models_change_with_progress_and_one_that_cannot_be_loaded_changes_nothi
         assert heard(page, "error")[-1]["error"] == "message"  # of the model before
         page.send(json.dumps({"type": "run", "run": "r6", "analysis": "next-token", "arguments": {"prompt": "abc"}}))
         assert heard(page, "result")[-1]["result"]["recipe"]["model"] == other
-    assert not first._handles or not any(handle.hooks_dict_ref() for handle in first._handles)
+    assert not first.plugs.handles or not any(handle.hooks_dict_ref() for handle in first.plugs.handles)
 
 
 def test_a_run_may_name_another_model_and_both_stay(tiny_folder, tmp_path):
@@ -107,8 +107,8 @@ def test_the_model_used_longest_ago_is_given_up_and_never_the_one_that_all_see(t
     specimen = models.ready("specimen")
     assert models.held == [tiny_folder, "specimen"]
     assert models.ready() is first
-    assert not any(handle.hooks_dict_ref() for handle in other._handles)  # closed
-    assert any(handle.hooks_dict_ref() for handle in first._handles)
+    assert not any(handle.hooks_dict_ref() for handle in other.plugs.handles)  # closed
+    assert any(handle.hooks_dict_ref() for handle in first.plugs.handles)
     with pytest.raises(Refused, match="gone"):
         models.ready(str(tmp_path / "gone"))
     assert models.loaded is first
