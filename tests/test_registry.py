@@ -1,3 +1,4 @@
+import ast
 import importlib
 import inspect
 import subprocess
@@ -236,3 +237,28 @@ def test_what_is_no_result_is_refused_with_a_reason_and_the_name_of_the_file(tmp
     refused(_saved(tmp_path, schema=2), "version 2 cannot be read, only 1")
     refused(_saved(tmp_path), "is damaged: recipe: Field required")
     refused(_saved(tmp_path, result=["NextToken"]), "holds no result")
+
+
+def test_results_of_other_names_open_from_their_files(tmp_path):
+    """Every kind of result in the skin of mlxterp is in the table; one comes back from a file and a store."""
+    from fluoroscope import Store, load
+    from fluoroscope.interpretable.causal import activation_patching
+
+    for name, module in registry.OTHERS.items():
+        assert issubclass(getattr(importlib.import_module(module), name), Result)
+    package = importlib.import_module("fluoroscope.interpretable")
+    kinds = {
+        node.name
+        for path in Path(str(package.__file__)).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf8")))
+        if isinstance(node, ast.ClassDef)
+        and any(getattr(base, "id", "") in ("Result", "WorkflowResult") for base in node.bases)
+    }
+    assert kinds == set(registry.OTHERS)
+    found = activation_patching(load(), "Tom saw the red ball", "Tom saw the new ball", component="mlp")
+    assert found.clean == ("Tom saw the red ball",)
+    assert "Tom·saw·the·red·ball" in found.to_markdown()
+    found.save(tmp_path / "found.json")
+    assert registry.open_result(tmp_path / "found.json") == found
+    store = Store(tmp_path / "runs.sqlite")
+    assert store.open(store.keep(found).short) == found

@@ -62,7 +62,9 @@ _LENS = re.compile(r"blocks\.(\d+)\.((?:\w+\.)?hook_\w+|ln\d\.hook_\w+)")
 
 _BLOCK = re.compile(r"(?:\w+\.)*?(?:layers|h|blocks|block)\.(\d+)(?:\.(.+?))?(?:\.output)?")
 _ATTENTION = {"self_attn", "attn", "attention", "self_attention", "attn.attention"}
-_ROLES = {"self_attn", "attn", "mlp"}
+_ROLES = {"self_attn", "attn", "mlp", "self_attn.o_proj", "mlp.down_proj", "mlp.gate_proj", "mlp.up_proj"} | {
+    f"self_attn.{part}_proj" for part in "qkv"
+}
 """What mlxterp calls these parts on every family: layers.3.self_attn."""
 _MLP = {"mlp", "feed_forward", "ffn", "block_sparse_moe", "moe"}
 _HIDDEN = {"gate_proj", "up_proj", "c_fc", "fc_in", "fc1", "dense_h_to_4h"}
@@ -139,17 +141,17 @@ def _block_part(text: str, layer: int, part: str) -> tuple[Site, Claim] | None:
         return Site(part if part.startswith("resid") else "resid_post", layer), Claim()
     if last == "attention_weights":
         return Site("pattern", layer), Claim()
-    role = part in _ROLES and text.startswith("layers.")
+    role = part in _ROLES and re.match(r"(layers\.)?\d", text) is not None
     if part in _ATTENTION or (first in _ATTENTION and last in _OUTPUT_PROJECTIONS):
         return Site("attn_out", layer), Claim(module=part, role=role)
     if part in _MLP or (first in _MLP and last in ("down_proj", "c_proj", "fc_out", "dense_4h_to_h")):
         return Site("mlp_out", layer), Claim(module=part, role=role)
     if part in _NORMED:
-        return Site(_NORMED[part], layer), Claim(module=part)
+        return Site(_NORMED[part], layer), Claim(module=part, role=role)
     if first in _ATTENTION and last in ("q_proj", "k_proj", "v_proj"):
-        return Site(last, layer), Claim(module=part)
+        return Site(last, layer), Claim(module=part, role=role)
     if first in _MLP and last in _HIDDEN:
-        return Site("gate_proj" if last == "gate_proj" else "up_proj", layer), Claim(module=part)
+        return Site("gate_proj" if last == "gate_proj" else "up_proj", layer), Claim(module=part, role=role)
     if first in _ATTENTION and last in _FUSED_PROJECTIONS:
         raise SiteError(
             f"{text!r} gives queries, keys and values in one",

@@ -83,6 +83,11 @@ def _number(value: object, what: str) -> float:
     return float(value)
 
 
+def _no_nan(value: object, what: str) -> None:
+    if isinstance(value, Tensor) and value.is_floating_point() and bool(value.isnan().any()):
+        raise EditError(f"{what} holds NaN", "See where it was made.")
+
+
 def _integers(value: object, what: str) -> None:
     """Raises for what counts nothing: integers, sequences of them and slices do, None means all."""
     parts: Any = value
@@ -119,12 +124,14 @@ def add(vector: "Tensor | float", coefficient: float = 1.0) -> Intervention:
         coefficient: its factor.
     """
     _number(coefficient, "the coefficient of add")
+    _no_nan(vector, "the added vector")
     name = f"add({_shape(vector)}, coefficient={coefficient})"
     return _named(lambda value: value + coefficient * _like(vector, value, "the added vector"), name)
 
 
 def replace(new: "Tensor | float") -> Intervention:
     """Replaces the value by `new`: activation patching. Strict: nothing is aligned or truncated."""
+    _no_nan(new, "the replacement")
     name = f"replace({_shape(new)})"
     return _named(lambda value: _like(new, value, "the replacement").expand_as(value).clone(), name)
 

@@ -103,8 +103,11 @@ def _check_claim(model: "Model", name: str, found: Site, claim: Claim) -> None:
         **dict.fromkeys(("q_proj", "k_proj", "v_proj"), arch.qkv is None),
         **dict.fromkeys(("gate_proj", "up_proj"), arch.gate_up is None),
     }.get(found.name, arch.residual_multiplier == 1.0)
-    named = claim.role and not {"attn_out": arch.attn_out, "mlp_out": arch.mlp_out}[found.name]
-    if not unchanged or not (named or any(f".{path}".endswith(f".{claim.module}") for path in outputs)):
+    if claim.role and arch.residual_multiplier == 1.0 and not {
+        "attn_out": arch.attn_out, "mlp_out": arch.mlp_out
+    }.get(found.name):  # fmt: skip
+        return
+    if not unchanged or not any(f".{path}".endswith(f".{claim.module}") for path in outputs):
         raise UnavailableError(
             f"the output of module {name!r} is not '{found}' on {model.name}", f"'{found}' is {found.kind.meaning}."
         )

@@ -110,6 +110,21 @@ def _called(spec: Spec, arguments: dict[str, Any], result: object) -> "Result":
     return result.model_copy(update={"call": call})
 
 
+_SKIN = "fluoroscope.interpretable"
+OTHERS = {
+    "PatchingResult": f"{_SKIN}.patching_results",
+    "PathEffect": f"{_SKIN}.patching_results",
+    "AttributionResult": f"{_SKIN}.results",
+    "DLAResult": f"{_SKIN}.results",
+    "GenerationResult": f"{_SKIN}.results",
+    "ConversationResult": f"{_SKIN}.results",
+    "CircuitResult": f"{_SKIN}.causal.circuits",
+    "BehaviorLocalization": f"{_SKIN}.workflows",
+    "CircuitDiscovery": f"{_SKIN}.workflows",
+}
+"""Results of functions that are no analyses of the catalogue, and the modules that hold them."""
+
+
 def open_result(path: str | Path) -> "Result":
     """The result in a JSON file, whichever analysis made it.
 
@@ -131,13 +146,13 @@ def revived(data: Any, where: str) -> "Result":
     kind = data.get("result") if isinstance(data, dict) else None
     if not isinstance(kind, str):
         raise ArtifactError(f"{where} holds no result of an analysis", "fluoro ANALYSIS ... --out FILE.json saves one.")
-    kinds = {spec.result: spec for spec in specs().values()}
+    kinds = {spec.result: spec.module for spec in specs().values()} | OTHERS
     if kind not in kinds:
         raise ArtifactError(
-            f"{where} holds a result of the kind {kind!r}, which no analysis here makes",
+            f"{where} holds a result of the kind {kind!r}, which nothing here makes",
             f"{nearest(kind, kinds)} It may be of another version, or of a plugin that is not installed.",
         )
-    shape: type[Result] = getattr(importlib.import_module(kinds[kind].module), kind)
+    shape: type[Result] = getattr(importlib.import_module(kinds[kind]), kind)
     try:
         return shape.from_data(data)
     except ArtifactError as error:

@@ -18,7 +18,7 @@ def test_the_callback_sees_every_token_and_the_last_is_kept(specimen):
         return step >= 2
 
     found = generate(specimen, PROMPT, max_tokens=10, callback=callback)
-    assert [token for _, token, _ in seen] == list(found.tokens)
+    assert [token for _, token, _ in seen] == found.tokens
     assert [step for step, _, _ in seen] == [0, 1, 2]
     assert seen[0][2] == (specimen.xray.d_vocab,)
     assert found.stopped == "callback"
@@ -48,7 +48,7 @@ def test_the_result_round_trips_with_its_text(specimen):
     assert (again.text, again.tokens, again.prompt) == (found.text, found.tokens, PROMPT)
     assert again.token_logits is None
     assert found.token_logits is not None
-    assert [int(logits.argmax()) for logits in found.token_logits] == list(found.tokens)
+    assert [int(logits.argmax()) for logits in found.token_logits] == found.tokens
     assert "".join(found.pieces) == found.text
     assert "Edward" in found.text
     assert "Edward" in found.to_markdown()

@@ -56,7 +56,7 @@ def test_patching_is_plain_hooks(pair, part):
         patched, _ = pair.hooked(OTHER, **{f"{part}{layer}": lambda _, value=value: value})
         expected.append(1 - float((clean - patched)[0, -1].norm()) / whole)
     found = activation_patching(pair.ours, IDS, OTHER, component=part)
-    assert found.effect_matrix == pytest.approx(expected, abs=1e-5)
+    assert found.effect_matrix.numpy() == pytest.approx(expected, abs=1e-5)
     named = {"mlp": "mlp", "attn": "self_attn"}[part]
     by_method = pair.ours.activation_patching(IDS, OTHER, component=named)
     assert list(by_method.values()) == pytest.approx([100 * value for value in expected], abs=1e-3)

@@ -27,14 +27,14 @@ def result(effects, site="mlp_out", **fields):
 )
 def test_the_largest_cell_is_named_by_layer_head_and_token(found, first, label):
     assert found.top_components(1) == [first]
-    assert len(found.top_components(9)) == found.effect_matrix.size
+    assert len(found.top_components(9)) == found.effect_matrix.numpy().size
     assert f": {label} {100 * first[1]:.1f} %" in found.summary()
     assert found.views()[0].items[0].label == label
     assert PatchingResult.from_json(found.to_json()) == found
     assert found.to_markdown()
-    if found.effect_matrix.ndim > 1:
+    if found.effect_matrix.numpy().ndim > 1:
         heatmap = found.views()[1]
-        assert np.allclose(np.array(heatmap.values), found.effect_matrix.reshape(len(heatmap.rows), -1))
+        assert np.allclose(np.array(heatmap.values), found.effect_matrix.numpy().reshape(len(heatmap.rows), -1))
 
 
 def test_values_of_ones_own_function_are_no_shares():

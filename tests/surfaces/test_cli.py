@@ -650,9 +650,12 @@ def test_a_report_that_cannot_be_is_refused_before_a_model_is_loaded(fluoro, mon
     assert hint in err
 
 
-def test_a_report_of_another_suffix_or_without_a_name_is_refused(fluoro):
+def test_a_report_of_another_suffix_is_refused_and_has_a_name_by_default(fluoro, tmp_path, monkeypatch):
     assert "Known suffixes: .html, .md." in fluoro("report", "a.json", "--out", "report.pdf")[2]
-    assert "Missing option '--out'" in fluoro("report", "a.json")[2]
+    monkeypatch.chdir(tmp_path)
+    assert fluoro("next-token", "Why do bees", "--out", "a.json")[0] == 0
+    assert fluoro("report", "a.json")[0] == 0
+    assert "Why do bees" in (tmp_path / "report.html").read_text(encoding="utf8").replace("·", " ")
 
 
 # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────

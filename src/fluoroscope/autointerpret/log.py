@@ -107,7 +107,7 @@ class ExperimentLog:
             raise ArtifactError(
                 f"{str(self.path)!r} is damaged: {reading.damage}; {counted(len(reading.records), 'entry', 'entries')} "
                 "before it can be read",
-                "Restore the file from a copy; sound() gives those before.",
+                "Restore the file from a copy; what stands before is sound.",
             )
         return self.sound()
 

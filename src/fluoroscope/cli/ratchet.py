@@ -7,6 +7,7 @@ import click
 from fluoroscope import specimen
 from fluoroscope.cli.derived import print_json
 from fluoroscope.cli.derived import progress as progress_bars
+from fluoroscope.errors import ArtifactError
 from fluoroscope.render.text import counted, number, prose
 
 _folder = click.argument("folder", metavar="DIR")
@@ -76,6 +77,8 @@ def status(folder: str, as_json: bool) -> None:
     else:
         for line in _lines(told):
             click.echo(line)
+    if told["damage"]:
+        raise ArtifactError("the log is damaged", "What was told is what stands before the damage.")
 
 
 def _lines(told: dict[str, Any]) -> list[str]:

@@ -16,7 +16,7 @@ from fluoroscope.signature import Spec
 
 @click.command("report")
 @click.argument("parts", metavar="[FILE.json|ID|ANALYSIS]...", nargs=-1)
-@click.option("--out", metavar="FILE", required=True, help="Where to: one .html or .md file.")
+@click.option("--out", metavar="FILE", default="report.html", show_default=True, help="One .html or .md file.")
 @click.option("--title", default="Report", show_default=True, help="Its title.")
 @click.option("--description", metavar="TEXT", default="", help="What was asked, below the title.")
 @click.option("--plots/--no-plots", default=True, show_default=True, help="Whether pictures are in it.")

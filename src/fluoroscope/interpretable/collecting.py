@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from fluoroscope.interpretable.core.cache import ActivationCache, Activations
-from fluoroscope.interpretable.opened import xray
-from fluoroscope.interpretable.refusals import InputError, LayerError, valued
+from fluoroscope.interpretable.opened import numbered, xray
+from fluoroscope.interpretable.refusals import InputError, valued
 from fluoroscope.progress import track
 
 if TYPE_CHECKING:
@@ -36,14 +36,13 @@ def get_activations(
         InputError: a prompt without such a token, or no prompt (a ValueError, too).
     """
     found = xray(model)
-    wanted = range(found.n_layers) if layers is None else layers
-    if beyond := [layer for layer in wanted if not -found.n_layers <= layer < found.n_layers]:
-        raise LayerError(f"there is no layer {beyond[0]} of {found.name}", f"Layers run 0..{found.n_layers - 1}.")
-    numbers = [layer % found.n_layers for layer in wanted]
+    numbers = numbered(found, layers)
     texts = [prompts] if isinstance(prompts, str) else list(prompts)
     if not texts:
         raise InputError("no prompt was given", "Give a text, or several.")
     alone = isinstance(positions, int)
+    if not alone and not list(positions):
+        raise InputError("no position was given", "Give token indices, such as -1 or [0, -1].")
     with valued(), torch.no_grad():
         trace = found.trace(texts, sites=[f"resid_post.{layer}" for layer in numbers], logits=False)
         slots = [trace.tokens.slots(row, positions) for row in range(len(texts))]
@@ -86,6 +85,8 @@ def collect_activations(
         InputError: inputs that are none (a ValueError, too).
     """
     found = xray(model)
+    if layers is not None and (isinstance(layers, str) or not layers):
+        raise InputError(f"layers={layers!r} names nothing to keep", 'Give names, such as ["layers.3"].')
     names = [str(site) for site in found.sites() if site.name not in ("scores", "head_out", "logits")]
     with valued(), torch.no_grad():
         trace = found.trace(inputs, sites=names if layers is None else layers)

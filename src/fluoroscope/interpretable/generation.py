@@ -77,7 +77,7 @@ def _result(model: "Model", prompt: Any, made: Generation) -> GenerationResult:
         recipe=made.recipe,
         prompt=prompt if isinstance(prompt, str) else "".join(made.prompt.pieces[0]),
         text=made.text,
-        tokens=tuple(made.ids[0]),
+        tokens=made.ids[0],
         pieces=tuple(map(model.token_label, made.ids[0])),
         log_probs=tuple(made.log_probs[0]),
         stopped=made.stopped[0],

@@ -12,7 +12,8 @@ from fluoroscope.errors import ArtifactError
 from fluoroscope.identity import fingerprint
 from fluoroscope.interpretable import lenses, pictures
 from fluoroscope.interpretable.lenses import LayerPredictions, TunedLens
-from fluoroscope.interpretable.refusals import LayerError, SettingError
+from fluoroscope.interpretable.opened import numbered
+from fluoroscope.interpretable.refusals import SettingError
 from fluoroscope.interpretable.tokenized import Tokenized
 from fluoroscope.methods import tuned_lens as fitting
 
@@ -41,6 +42,11 @@ class Lensed(Tokenized):
         """
         if top_k < 1:
             raise SettingError(f"top_k={top_k} keeps nothing", "Give at least 1.")
+        if hidden_state.dim() not in (1, 2) or hidden_state.shape[-1] != self.xray.d_model:
+            raise SettingError(
+                f"a hidden state of shape {list(hidden_state.shape)}",
+                f"It is [d_model] or [batch, d_model], and d_model is {self.xray.d_model}.",
+            )
         states = hidden_state.to(self.xray.device, self.xray.dtype).reshape(-1, hidden_state.shape[-1])
         with torch.no_grad():
             if lm_head is not None:
@@ -49,6 +55,8 @@ class Lensed(Tokenized):
                 scores = states @ torch.as_tensor(embedding_layer.weight).T
             else:
                 scores = self.xray.unembed(states, norm=False)
+        if bool(scores.isnan().any()):
+            raise SettingError("the hidden state gives logits that are NaN, of which none is likeliest", "See its NaN.")
         top = scores.float().topk(min(top_k, scores.shape[-1]))
         rows = zip(top.indices.tolist(), top.values.tolist(), strict=True)
         found = [list(zip(*row, strict=True)) if return_scores else row[0] for row in rows]
@@ -85,7 +93,9 @@ class Lensed(Tokenized):
             TokenError: no such position.
         """
         head = self._head(final_norm, skip_norm)
-        found = lenses.read(self.xray, text, self._layers(layers), top_k, position, head, lambda _, stream: stream)
+        found = lenses.read(
+            self.xray, text, numbered(self.xray, layers), top_k, position, head, lambda _, stream: stream
+        )
         if plot:
             pictures.lens("Logit lens", found.view, max_display_tokens, figsize, cmap, font_family)
         return found
@@ -117,7 +127,7 @@ class Lensed(Tokenized):
             return tuned_lens(stream, layer)
 
         head = self._head(final_norm, skip_norm)
-        found = lenses.read(self.xray, text, self._layers(layers), top_k, position, head, moved)
+        found = lenses.read(self.xray, text, numbered(self.xray, layers), top_k, position, head, moved)
         if plot:
             pictures.lens("Tuned lens", found.view, max_display_tokens, figsize, cmap, font_family)
         return found
@@ -171,13 +181,6 @@ class Lensed(Tokenized):
         if found.maps.meta.get("weights") not in (fingerprint(self.xray.hf), None):
             raise ArtifactError(f"{str(path)!r} was fitted to other weights than those of {self.xray.name}")
         return found
-
-    def _layers(self, layers: Sequence[int] | None) -> list[int]:
-        count = self.xray.n_layers
-        wanted = range(count) if layers is None else layers
-        if beyond := [layer for layer in wanted if not -count <= layer < count]:
-            raise LayerError(f"there is no layer {beyond[0]} of {self.xray.name}", f"Layers run 0..{count - 1}.")
-        return [layer % count for layer in wanted]
 
     def _head(self, final_norm: Any, skip_norm: bool) -> Callable[[Tensor], Tensor]:
         """A stream to logits, by the model's own norm, another, or none."""

@@ -193,11 +193,13 @@ def train(
     Raises:
         SettingError: no text, fewer tokens than `max_seq_len`, one below 10, or a number of 0 or less.
     """
-    wrong = [name for name in ("steps", "rate", "clip") if getattr(settings, name) <= 0]
-    if max_seq_len < _LEAST or wrong or not 0 <= settings.momentum < 1:
+    small = [f"{name}={getattr(settings, name)}" for name in ("steps", "rate", "clip") if getattr(settings, name) <= 0]
+    small += [] if 0 <= settings.momentum < 1 else [f"momentum={settings.momentum}"]
+    small += [] if max_seq_len >= _LEAST else [f"max_seq_len={max_seq_len}"]
+    if small:
         raise SettingError(
-            f"{wrong[0] if wrong else 'max_seq_len'} is too small, or momentum={settings.momentum:g} not below 1",
-            f"max_seq_len is at least {_LEAST}; steps, rate and clip are above 0.",
+            f"{small[0]} is out of range",
+            f"Steps, rate and clip are above 0, momentum from 0 to below 1, max_seq_len at least {_LEAST}.",
         )
     texts = [text for text in dataset if text.strip()]
     if not texts:

@@ -104,8 +104,9 @@ def get_metric(metric: "str | Callable[..., Any]") -> Callable[..., Any]:
 
 def _rows(logits: Logits) -> Float[Tensor, "row d_vocab"]:
     """Logits [d_vocab], [batch, d_vocab], or [batch, pos, d_vocab], of which the last position counts."""
-    if logits.dim() > 3:
-        raise ArgumentError(f"logits of shape {list(logits.shape)}", "They are [batch, pos, d_vocab], or less.")
+    if not isinstance(logits, Tensor) or logits.dim() > 3:  # pyright: ignore[reportUnnecessaryIsInstance]
+        told = getattr(logits, "shape", type(logits).__name__)
+        raise ArgumentError(f"logits of shape {told}", "They are a tensor [batch, pos, d_vocab], or less of it.")
     return logits[:, -1] if logits.dim() == 3 else logits.reshape(-1, logits.shape[-1])
 
 
@@ -114,6 +115,9 @@ def _recovery(
 ) -> Score:
     """Per row; a number for a single one. Differentiable in the patched logits."""
     sides = [_rows(side) for side in (patched, clean, corrupted)]
+    if {each.shape[-1] for each in sides} != {sides[0].shape[-1]} or any(bool(each.isnan().any()) for each in sides):
+        widths = sorted({each.shape[-1] for each in sides})
+        raise SettingError(f"logits of {widths} tokens, or with NaN among them", "Give those of one model's runs.")
     count = len(sides[0])
     ids = {word: [[token]] * count for word, token in given.items()}
     made = metrics.make(name, reference=sides[1].expand(count, -1), **ids)

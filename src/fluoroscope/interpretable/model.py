@@ -12,7 +12,7 @@ from fluoroscope.interpretable.core.module_resolver import DEFAULT, blocks_path,
 from fluoroscope.interpretable.core.proxies import LayerListProxy, OutputProxy
 from fluoroscope.interpretable.core.trace import Trace
 from fluoroscope.interpretable.lensed import Lensed
-from fluoroscope.interpretable.refusals import valued
+from fluoroscope.interpretable.refusals import SettingError, valued
 from fluoroscope.loading import load
 from fluoroscope.model import Model
 
@@ -131,6 +131,10 @@ class InterpretableModel(Lensed):
             ArgumentError: prompts of unequal length or with one output; as `causal.activation_patching`.
         """
         found = causal.activation_patching(self.xray, clean_text, corrupted_text, layers, component, metric)
+        if found.heads is not None:
+            raise SettingError(
+                f"component={component!r} has a number for each head", "causal.activation_patching gives the matrix."
+            )
         if plot:
             pictures.shown("Activation patching", found.summary(), found.views(), figsize, cmap)
         return {layer: 100.0 * effect for layer, effect in zip(found.layers, found.effect_matrix.tolist(), strict=True)}

@@ -3,13 +3,15 @@
 from typing import Any, Literal
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from fluoroscope.errors import ArgumentError
 from fluoroscope.render.text import counted, number, quoted, share
 from fluoroscope.result import Result
 from fluoroscope.sites import Site
 from fluoroscope.views import Bar, Bars, Column, Heatmap, Mark, Row, Table, View
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 Nested = tuple[float, ...] | tuple[tuple[float, ...], ...] | tuple[tuple[tuple[float, ...], ...], ...]
 """Numbers in as many tuples as `effect_matrix` has axes."""
 
@@ -37,7 +39,7 @@ class PatchingResult(Result):
 
     component: str
     site: str
-    layers: tuple[int, ...]
+    layers: list[int]
     heads: int | None
     positions: tuple[int, ...] | None
     tokens: tuple[str, ...]
@@ -51,36 +53,47 @@ class PatchingResult(Result):
     scores: Nested
     clean_score: float | None
     corrupted_score: float | None
+    clean: tuple[str, ...] = ()
+    corrupted: tuple[str, ...] = ()
 
     @property
     def result_type(self) -> str:
         return "patching"
 
     @property
-    def effect_matrix(self) -> Array:
+    def effect_matrix(self) -> Tensor:
         """[layer], then [head] and [position] where these were told apart."""
-        return np.array(self.effects, dtype=np.float64)
+        return torch.tensor(self.effects, dtype=torch.float64)
 
     @property
     def data(self) -> dict[str, Any]:
         """The numbers by name."""
-        return {"effect_matrix": self.effect_matrix, "scores": np.array(self.scores), "layers": list(self.layers)}
+        return {
+            "effect_matrix": self.effect_matrix,
+            "scores": torch.tensor(self.scores, dtype=torch.float64),
+            "layers": self.layers,
+        }
 
     @property
     def metadata(self) -> dict[str, Any]:
         """How they were made."""
-        names = ("component", "site", "metric_name", "positions", "direction", "pairs")
+        names = ("component", "site", "metric_name", "positions", "direction", "pairs", "clean", "corrupted")
         return {name: getattr(self, name) for name in names}
 
     def top_components(self, k: int = 5) -> list[tuple[Any, float]]:
-        """The largest effects, for or against: (layer, effect), or ((layer, head), effect), and so on for each axis."""
+        """The largest effects, for or against: (layer, effect), or ((layer, head), effect), and so on for each axis.
+
+        Raises:
+            ArgumentError: k below 1.
+        """
+        least(k)
         found = [(index[0] if len(index) == 1 else index, value) for index, value in self._cells()]
         return sorted(found, key=lambda cell: -abs(cell[1]))[:k]
 
     def _cells(self) -> list[tuple[tuple[int, ...], float]]:
         """Every number by layer, head and token index."""
         matrix, columns = self.effect_matrix, self._columns()
-        names = [self.layers, *columns]
+        names = [tuple(self.layers), *columns]
         return [
             (tuple(axis[place] for axis, place in zip(names, index, strict=True)), float(matrix[index]))
             for index in np.ndindex(*matrix.shape)
@@ -110,7 +123,8 @@ class PatchingResult(Result):
         bars = Bars(
             title=f"What {self.component} brings back", caption=caption, unit="effect", signed=True, items=items
         )
-        return [bars, *([] if self.heads is None and self.positions is None else [self._heatmap()])]
+        grid = [] if self.heads is None and self.positions is None else [self._heatmap()]
+        return [bars, *grid, *both(self.clean, self.corrupted)]
 
     def _heatmap(self) -> Heatmap:
         """Rows are layers, or heads where positions are told apart as well."""
@@ -172,6 +186,8 @@ class PathEffect(Result):
     score: float
     clean_score: float | None
     corrupted_score: float | None
+    clean: tuple[str, ...] = ()
+    corrupted: tuple[str, ...] = ()
 
     @property
     def result_type(self) -> str:
@@ -186,7 +202,7 @@ class PathEffect(Result):
     @property
     def metadata(self) -> dict[str, Any]:
         """How they were made."""
-        names = ("senders", "receivers", "metric_name", "direction")
+        names = ("senders", "receivers", "metric_name", "direction", "clean", "corrupted")
         return {name: getattr(self, name) for name in names}
 
     def summary(self) -> str:
@@ -200,4 +216,18 @@ class PathEffect(Result):
     def views(self) -> list[View]:
         columns = tuple(Column(name=name) for name in ("from", "to", "effect", "score", "frozen"))
         cells = (", ".join(self.senders), ", ".join(self.receivers), self.effect, self.score, self.n_frozen)
-        return [Table(title="The path", columns=columns, rows=(Row(cells=cells),))]
+        table = Table(title="The path", columns=columns, rows=(Row(cells=cells),))
+        return [table, *both(self.clean, self.corrupted)]
+
+
+def both(clean: tuple[str, ...], corrupted: tuple[str, ...]) -> list[View]:
+    """The prompts as a table, where they are known."""
+    rows = tuple(Row(cells=pair) for pair in zip(clean, corrupted, strict=True))
+    columns = (Column(name="clean", token=True), Column(name="corrupted", token=True))
+    return [Table(title="The prompts", columns=columns, rows=rows)] if rows else []
+
+
+def least(k: int) -> None:
+    """Raises where no component is asked for."""
+    if k < 1:
+        raise ArgumentError(f"k={k} names nothing", "Give at least 1.")

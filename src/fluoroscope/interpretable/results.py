@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from fluoroscope.interpretable.patching_results import Array, PatchingResult
-from fluoroscope.render.text import counted, number, quoted
+from fluoroscope.interpretable.patching_results import PatchingResult, both, least
+from fluoroscope.render.text import counted, number, percent, quoted
 from fluoroscope.result import Result
 from fluoroscope.sites import Site
 from fluoroscope.views import Bar, Bars, Heatmap, Mark, TokenMark, Tokens, View
@@ -45,28 +46,35 @@ class AttributionResult(Result):
 
     component: str
     site: str
-    layers: tuple[int, ...]
+    layers: list[int]
     scores: tuple[float, ...] | tuple[tuple[float, ...], ...]
     method: str = "gradient"
     passes: int
     metric_name: str
     clean_score: float
     corrupted_score: float
+    clean: tuple[str, ...] = ()
+    corrupted: tuple[str, ...] = ()
 
     @property
     def result_type(self) -> str:
         return "attribution"
 
     @property
-    def attribution_scores(self) -> Array:
+    def attribution_scores(self) -> Tensor:
         """[layer], or [layer, head]."""
-        return np.array(self.scores, dtype=np.float64)
+        return torch.tensor(self.scores, dtype=torch.float64)
 
     def top_components(self, k: int = 5) -> list[tuple[Any, float]]:
-        """The largest estimates: (layer, score), or ((layer, head), score)."""
+        """The largest estimates: (layer, score), or ((layer, head), score).
+
+        Raises:
+            ArgumentError: k below 1.
+        """
+        least(k)
         found: list[tuple[Any, float]] = [
             (self.layers[index[0]] if len(index) == 1 else (self.layers[index[0]], index[1]), float(value))
-            for index, value in np.ndenumerate(self.attribution_scores)
+            for index, value in np.ndenumerate(self.attribution_scores.numpy())
         ]
         return sorted(found, key=lambda pair: -abs(pair[1]))[:k]
 
@@ -83,7 +91,8 @@ class AttributionResult(Result):
         items = tuple(Bar(label=self._label(key), value=value, site=str(self._site(key))) for key, value in top)
         caption = "A first-order estimate: 0 is the corrupted prompt's score, 1 the clean one's."
         title = f"What {self.component} would bring back"
-        return [Bars(title=title, caption=caption, unit="share", signed=True, items=items)]
+        bars = Bars(title=title, caption=caption, unit="share", signed=True, items=items)
+        return [bars, *both(self.clean, self.corrupted)]
 
     def _site(self, key: Any) -> Site:
         return Site(self.site, *(key if isinstance(key, tuple) else (key,)))
@@ -109,7 +118,7 @@ class DLAResult(Result):
     position: int
     target_token: int
     target_token_str: str
-    layers: tuple[int, ...]
+    layers: list[int]
     attention: tuple[float, ...]
     heads: tuple[tuple[float, ...], ...]
     mlps: tuple[float, ...]
@@ -119,25 +128,29 @@ class DLAResult(Result):
     logit: float
     error: float
 
+    @classmethod
+    def title(cls) -> str:
+        return "Direct logit attribution"
+
     @property
     def result_type(self) -> str:
         return "dla"
 
     @property
-    def head_contributions(self) -> Array:
+    def head_contributions(self) -> Tensor:
         """[layer]: of each layer's attention as a whole; `heads` has each head's."""
-        return np.array(self.attention, dtype=np.float64)
+        return torch.tensor(self.attention, dtype=torch.float64)
 
     @property
-    def mlp_contributions(self) -> Array:
+    def mlp_contributions(self) -> Tensor:
         """[layer]."""
-        return np.array(self.mlps, dtype=np.float64)
+        return torch.tensor(self.mlps, dtype=torch.float64)
 
     def summary(self) -> str:
         first = ", ".join(f"{label} {number(value, signed=True)}" for label, value, _ in self._parts()[:3])
         return (
-            f"The logit of {quoted(self.target_token_str)} is {number(self.logit)}: {first} and the other parts sum to "
-            f"it within {abs(self.error):.1e}."
+            f"The logit of {quoted(self.target_token_str)} after {quoted(self.text)} is {number(self.logit)}: {first} "
+            f"and the other parts sum to it within {abs(self.error):.1e}."
         )
 
     def views(self) -> list[View]:
@@ -155,6 +168,9 @@ class DLAResult(Result):
         return sorted(found, key=lambda part: -abs(part[1]))
 
 
+_ENDED = {"length": "their number", "stop token": "a stop token", "callback": "the callback"}
+
+
 class GenerationResult(Result):
     """A prompt and how it was continued.
 
@@ -168,7 +184,7 @@ class GenerationResult(Result):
 
     prompt: str
     text: str
-    tokens: tuple[int, ...]
+    tokens: list[int]
     pieces: tuple[str, ...]
     log_probs: tuple[float, ...]
     stopped: str
@@ -220,17 +236,19 @@ class ConversationResult(Result):
         return "conversation"
 
     @property
-    def cross_turn_attention(self) -> Array:
+    def cross_turn_attention(self) -> Tensor:
         """[turn, turn]: the part of `attention` that falls on turns; NaN for a turn without content."""
-        return np.array(self.attention, dtype=np.float64)[:, : len(self.turns)]
+        values = [[float("nan") if value is None else value for value in row] for row in self.attention]
+        return torch.tensor(values, dtype=torch.float64)[:, : len(self.turns)]
 
     def summary(self) -> str:
-        shares = np.nan_to_num(np.tril(self.cross_turn_attention, -1))
+        shares = self.cross_turn_attention.nan_to_num(0.0).tril(-1)
         told = f"{counted(len(self.turns), 'turn')}, no later one of which says anything"
         if shares.any():
             reader, source = divmod(int(shares.argmax()), shares.shape[1])
+            most = percent(float(shares.max()))
             told = (
-                f"{counted(len(self.turns), 'turn')}; turn {reader + 1} pays {shares.max():.1%} of its attention to "
+                f"{counted(len(self.turns), 'turn')}; turn {reader + 1} pays {most} of its attention to "
                 f"turn {source + 1}, the most that any pays to an earlier one"
             )
         return f"{told}; means over all heads."

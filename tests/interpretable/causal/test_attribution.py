@@ -24,7 +24,7 @@ def test_scores_are_gradient_times_difference(pair):
     sites = [f"resid_post.{layer}" for layer in range(xray.n_layers)]
     gradients = torch.autograd.grad(lead, [base[site] for site in sites])
     expected = [float(((clean[s] - base[s]) * g).sum().detach()) / gap for s, g in zip(sites, gradients, strict=True)]
-    assert found.attribution_scores == pytest.approx(expected, abs=1e-4)
+    assert found.attribution_scores.numpy() == pytest.approx(expected, abs=1e-4)
     assert found.method == "gradient"
     assert AttributionResult.from_json(found.to_json()) == found
     assert found.top_components(1)[0][0] == int(np.abs(expected).argmax())
@@ -33,12 +33,12 @@ def test_scores_are_gradient_times_difference(pair):
 @pytest.mark.parametrize("component", ["mlp", "attn", "resid_post"])
 def test_more_projections_come_to_what_patching_does(pair, component):
     words = {"metric": "logit_diff", "metric_kwargs": {"correct_token": 41, "incorrect_token": 60}}
-    exact = activation_patching(pair.ours, IDS, OTHER, component=component, **words).effect_matrix
+    exact = activation_patching(pair.ours, IDS, OTHER, component=component, **words).effect_matrix.numpy()
     one, many = (
         attribution_patching(pair.ours, IDS, OTHER, component=component, n_projections=count, **words)
         for count in (1, 64)
     )
-    errors = [np.abs(each.attribution_scores - exact).max() for each in (one, many)]
+    errors = [np.abs(each.attribution_scores.numpy() - exact).max() for each in (one, many)]
     assert errors[1] < min(0.01, errors[0])
     assert (one.passes, many.passes) == (1, 64 * len(exact))
     assert one.views()
@@ -47,9 +47,9 @@ def test_more_projections_come_to_what_patching_does(pair, component):
 
 def test_heads_are_a_row_for_each_layer(pair):
     found = attribution_patching(pair.ours, IDS, OTHER, component="attn_head")
-    assert found.attribution_scores.shape == (pair.ours.xray.n_layers, pair.ours.xray.n_heads)
+    assert found.attribution_scores.numpy().shape == (pair.ours.xray.n_layers, pair.ours.xray.n_heads)
     (layer, head), score = found.top_components(1)[0]
-    assert found.attribution_scores[layer, head] == score
+    assert found.attribution_scores.numpy()[layer, head] == score
 
 
 def test_settings_without_a_meaning_are_refused(pair):
@@ -69,7 +69,13 @@ def test_the_parts_of_a_logit_sum_to_it(case):
     except UnavailableError:
         assert ("unembed", None) in wrapped.xray.unavailable or wrapped.xray.unavailable
         return
-    total = found.head_contributions.sum() + found.mlp_contributions.sum() + found.embedding + found.bias + found.others
+    total = (
+        found.head_contributions.numpy().sum()
+        + found.mlp_contributions.numpy().sum()
+        + found.embedding
+        + found.bias
+        + found.others
+    )
     logit = wrapped(IDS)[0, -1, 7]
     if wrapped.xray.architecture.softcap is None:
         assert found.logit == pytest.approx(float(logit), rel=1e-4, abs=1e-4)

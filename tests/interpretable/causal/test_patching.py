@@ -48,7 +48,7 @@ def restored(model, site, positions=None):
 def test_the_whole_stream_brings_everything_back_at_every_layer(specimen):
     """There, the default component did nothing at all (trap 1)."""
     result = activation_patching(specimen, CLEAN, OTHER)
-    assert result.effect_matrix == pytest.approx(np.ones(6), abs=1e-4)
+    assert result.effect_matrix.numpy() == pytest.approx(np.ones(6), abs=1e-4)
     assert (result.component, result.metric_name, result.layers) == ("resid_post", "l2", tuple(range(6)))
 
 
@@ -58,7 +58,7 @@ def test_layers_are_edits_of_one_run_each(specimen, component, site):
         specimen, CLEAN, OTHER, layers=[0, 3], component=component, metric="logit_diff", metric_kwargs=NAMES
     )
     assert result.metric_name == "logit_diff"
-    assert result.effect_matrix == pytest.approx([restored(specimen, f"{site}.{n}") for n in (0, 3)], abs=1e-4)
+    assert result.effect_matrix.numpy() == pytest.approx([restored(specimen, f"{site}.{n}") for n in (0, 3)], abs=1e-4)
     assert result.scores[0] == pytest.approx(
         result.corrupted_score + result.effects[0] * (result.clean_score - result.corrupted_score), abs=1e-4
     )
@@ -69,12 +69,14 @@ def test_heads_are_those_before_the_output_projection(specimen):
     result = activation_patching(
         specimen, CLEAN, OTHER, component="attn_head", metric="logit_diff", metric_kwargs=NAMES
     )
-    assert result.effect_matrix.shape == (6, 8)
+    assert result.effect_matrix.numpy().shape == (6, 8)
     for layer, head in ((4, 2), (3, 2), (1, 5)):
-        assert result.effect_matrix[layer, head] == pytest.approx(restored(specimen, f"L{layer}H{head}"), abs=1e-4)
+        assert result.effect_matrix.numpy()[layer, head] == pytest.approx(
+            restored(specimen, f"L{layer}H{head}"), abs=1e-4
+        )
     (first, effect), *_ = result.top_components(k=3)
     assert first == (4, 2)
-    assert effect == abs(result.effect_matrix).max()
+    assert effect == abs(result.effect_matrix.numpy()).max()
 
 
 def test_positions_are_patched_one_by_one(specimen):
@@ -89,9 +91,9 @@ def test_positions_are_patched_one_by_one(specimen):
         metric="logit_diff",
         metric_kwargs=NAMES,
     )
-    assert (result.effect_matrix.shape, result.positions) == ((2, 2), (9, 13))
+    assert (result.effect_matrix.numpy().shape, result.positions) == ((2, 2), (9, 13))
     expected = [[restored(specimen, f"mlp_out.{layer}", [place]) for place in (9, -1)] for layer in (0, 3)]
-    assert result.effect_matrix == pytest.approx(np.array(expected), abs=1e-4)
+    assert result.effect_matrix.numpy() == pytest.approx(np.array(expected), abs=1e-4)
     heads = activation_patching(
         specimen,
         CLEAN,
@@ -102,16 +104,16 @@ def test_positions_are_patched_one_by_one(specimen):
         metric="logit_diff",
         metric_kwargs=NAMES,
     )
-    assert heads.effect_matrix.shape == (1, 8, 1)
-    assert heads.effect_matrix[0, 2, 0] == pytest.approx(restored(specimen, "L4H2", [-1]), abs=1e-4)
+    assert heads.effect_matrix.numpy().shape == (1, 8, 1)
+    assert heads.effect_matrix.numpy()[0, 2, 0] == pytest.approx(restored(specimen, "L4H2", [-1]), abs=1e-4)
     assert heads.top_components(1)[0][0] == (4, 2, 13)
 
 
 def test_nothing_comes_back_before_the_first_token_that_differs(specimen):
     result = activation_patching(specimen, CLEAN, OTHER, positions="all", metric="logit_diff", metric_kwargs=NAMES)
-    assert result.effect_matrix.shape == (6, 14)
-    assert (result.effect_matrix[:, :9] == 0).all()
-    assert abs(result.effect_matrix[0, 9]) > 0.9
+    assert result.effect_matrix.numpy().shape == (6, 14)
+    assert (result.effect_matrix.numpy()[:, :9] == 0).all()
+    assert abs(result.effect_matrix.numpy()[0, 9]) > 0.9
 
 
 def test_several_pairs_give_means_and_intervals(specimen):
@@ -123,13 +125,13 @@ def test_several_pairs_give_means_and_intervals(specimen):
     sides = [list(side) for side in zip(*pairs, strict=True)]
     result = activation_patching(specimen, *sides, component="attn", layers=[3, 4], metric="logit_diff")
     alone = [
-        activation_patching(specimen, *pair, component="attn", layers=[3, 4], metric="logit_diff").effect_matrix
+        activation_patching(specimen, *pair, component="attn", layers=[3, 4], metric="logit_diff").effect_matrix.numpy()
         for pair in pairs
     ]
     assert result.pairs == 3
-    assert result.effect_matrix == pytest.approx(np.mean(alone, axis=0), abs=1e-4)
-    assert (np.array(result.low) < result.effect_matrix).all()
-    assert (np.array(result.high) > result.effect_matrix).all()
+    assert result.effect_matrix.numpy() == pytest.approx(np.mean(alone, axis=0), abs=1e-4)
+    assert (np.array(result.low) < result.effect_matrix.numpy()).all()
+    assert (np.array(result.high) > result.effect_matrix.numpy()).all()
     assert "mean of 3 pairs" in result.summary()
     assert activation_patching(specimen, *pairs[0]).low is None
 
@@ -141,7 +143,7 @@ METRICS = ["l2", "l2_distance", "kl", "kl_divergence", "cosine", "cosine_distanc
 def test_every_metric_is_a_recovery_and_says_its_score(specimen, metric):
     """There, 0 was the best of kl (trap 4), cross entropy had no bound (ME-04), cosine blew up (ME-06)."""
     result = activation_patching(specimen, CLEAN, OTHER, metric=metric, layers=[0, 5])
-    assert result.effect_matrix == pytest.approx([1, 1], abs=1e-3)
+    assert result.effect_matrix.numpy() == pytest.approx([1, 1], abs=1e-3)
     assert result.metric_name in metrics.NAMES
     assert result.clean_score != result.corrupted_score
     nothing = activation_patching(specimen, CLEAN, OTHER, metric=metric, layers=[0], positions=[0])
@@ -162,14 +164,14 @@ def test_a_function_of_ones_own_sees_the_three_runs(specimen):
     named = activation_patching(
         specimen, CLEAN, OTHER, metric="logit", component="mlp", layers=[0], metric_kwargs={"correct_token": token}
     )
-    assert result.effect_matrix == pytest.approx(named.effect_matrix, abs=1e-5)
+    assert result.effect_matrix.numpy() == pytest.approx(named.effect_matrix.numpy(), abs=1e-5)
     assert (result.metric_name, result.normalised, result.clean_score) == ("recovery", False, None)
     assert all(one == other for one, other in seen)
     by_float = activation_patching(
         specimen, CLEAN, OTHER, component="mlp", layers=[0],
         metric=lambda patched, clean, corrupted: float(recovery(patched, clean, corrupted, token=token)[0]),
     )  # fmt: skip
-    assert by_float.effect_matrix == pytest.approx(result.effect_matrix)
+    assert by_float.effect_matrix.numpy() == pytest.approx(result.effect_matrix.numpy())
 
 
 def test_a_result_has_what_its_documentation_promises(specimen):
@@ -179,7 +181,7 @@ def test_a_result_has_what_its_documentation_promises(specimen):
     assert result.result_type == "patching"
     assert result.metadata["component"] == "attn_head"
     assert result.metadata["direction"] == "denoise"
-    assert np.array_equal(result.data["effect_matrix"], result.effect_matrix)
+    assert np.array_equal(result.data["effect_matrix"], result.effect_matrix.numpy())
     assert PatchingResult.from_json(result.to_json()) == result
     assert "L4H2" in result.summary()
     assert "L4H2" in result.to_markdown()
@@ -206,7 +208,6 @@ def test_on_every_family(case):
     [
         ({"component": "mpl"}, SiteError, "names no site"),
         ({"component": "mlp.gate_proj"}, UnavailableError, "no such part"),
-        ({"component": "self_attn.q_proj"}, UnavailableError, "output of module"),
         ({"component": "final_norm"}, SiteError, "no layers"),
         ({"layers": range(16)}, SiteError, "beyond the last layer"),
         ({"layers": []}, ArgumentError, "no layer was named"),

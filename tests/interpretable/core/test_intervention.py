@@ -1,5 +1,7 @@
 """Each intervention against its closed form; the type of the model is kept."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -30,12 +32,32 @@ def test_each_is_its_formula(intervention, expected):
     torch.testing.assert_close(intervention(VALUE.clone()), expected)
 
 
-def test_noise_has_its_standard_deviation_and_its_seed():
+def test_noise_has_its_standard_deviation_and_is_new_each_time(pair):
+    """New in every pass and at every layer; one seed gives one sequence of draws."""
     wide = torch.zeros(1, 64, 512)
-    noise = iv.noise(std=0.2)(wide)
-    assert float(noise.std()) == pytest.approx(0.2, rel=0.02)
-    assert torch.equal(noise, iv.noise(std=0.2)(wide))
-    assert not torch.equal(noise, iv.noise(std=0.2, seed=1)(wide))
+    noise = iv.noise(std=0.2)
+    draws = [noise(wide), noise(wide), iv.noise(std=0.2)(wide)]
+    assert float(draws[0].std()) == pytest.approx(0.2, rel=0.02)
+    assert not any(torch.equal(one, other) for one, other in itertools.combinations(draws, 2))
+    assert float(torch.corrcoef(torch.stack([draw.flatten() for draw in draws])).triu(1).abs().max()) < 0.05
+    first, second = iv.noise(0.2, seed=3), iv.noise(0.2, seed=3)
+    assert torch.equal(first(wide), second(wide))
+    assert torch.equal(first(wide), second(wide))
+    edits = {"layers.0": iv.noise(0.5), "layers.1": iv.noise(0.5)}
+    with pair.ours.trace(IDS, interventions=edits) as one, pair.ours.trace(IDS, interventions=edits) as other:
+        assert not torch.equal(one.output, other.output)
+    torch.manual_seed(1)
+    once = iv.noise(0.2)(wide)
+    torch.manual_seed(1)
+    assert torch.equal(once, iv.noise(0.2)(wide))
+    with pytest.raises(EditError):
+        iv.noise(-1.0)
+
+
+def test_nan_is_refused():
+    for make in (iv.add_vector, iv.replace_with):
+        with pytest.raises(EditError, match="NaN"):
+            make(torch.tensor([1.0, float("nan")]))
 
 
 def test_positions_take_the_values_own_rows(pair):

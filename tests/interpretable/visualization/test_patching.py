@@ -18,7 +18,7 @@ def test_colours_are_centred_and_titles_are_as_given(pair):
     drawn = [
         each for each in figure.findobj(match=lambda a: isinstance(a, ScalarMappable)) if each.get_array() is not None
     ]
-    limits = [each.get_clim() for each in drawn if np.size(each.get_array()) == heads.effect_matrix.size]
+    limits = [each.get_clim() for each in drawn if np.size(each.get_array()) == heads.effect_matrix.numpy().size]
     assert limits
     assert all(low == -high for low, high in limits)
     assert {each.get_cmap().name for each in drawn} == {"viridis"}

@@ -8,7 +8,7 @@ from fluoroscope.analyses.attribution_patching import AttributionPatching
 from fluoroscope.analyses.attribution_patching import attribution_patching as estimated
 from fluoroscope.analyses.logit_attribution import logit_attribution
 from fluoroscope.interpretable import recoveries
-from fluoroscope.interpretable.opened import xray
+from fluoroscope.interpretable.opened import numbered, xray
 from fluoroscope.interpretable.refusals import SettingError
 from fluoroscope.interpretable.results import AttributionResult, DLAResult
 from fluoroscope.methods import contrast, readout
@@ -47,11 +47,10 @@ def attribution_patching(
         SettingError: another `eps`, or `n_projections` below 1.
         ArgumentError, SiteError, TokenError, UnavailableError: as `activation_patching`; a metric without a gradient.
     """
-    if eps != _EPS or n_projections < 1:
-        raise SettingError(
-            f"eps={eps:g} and n_projections={n_projections} have no meaning here",
-            "Derivatives are exact, so leave eps out; n_projections is 1 or more.",
-        )
+    if eps != _EPS:
+        raise SettingError(f"eps={eps:g} has no meaning here", "Derivatives are exact: leave it out.")
+    if n_projections < 1:
+        raise SettingError(f"n_projections={n_projections} takes no gradient", "Give at least 1.")
     found = xray(model)
     site = offer.component(found, component, 0).name
     result = estimates(found, clean, corrupted, metric, metric_kwargs, [site], n_projections)
@@ -61,12 +60,14 @@ def attribution_patching(
         recipe=result.recipe,
         component=component,
         site=site,
-        layers=kind.layers,
+        layers=list(kind.layers),
         scores=scores,
         passes=1 if n_projections == 1 else n_projections * len(kind.layers),
         metric_name=metrics.resolve(metric),
         clean_score=result.clean_score,
         corrupted_score=result.corrupted_score,
+        clean=("".join(found.tokens(clean).pieces[0]),),
+        corrupted=("".join(found.tokens(corrupted).pieces[0]),),
     )
 
 
@@ -118,7 +119,7 @@ def direct_logit_attribution(
         UnavailableError: this model offers no exact decomposition.
     """
     found = xray(model)
-    chosen = tuple(offer.component(found, "resid_post", layer).layer or 0 for layer in layers or range(found.n_layers))
+    chosen = numbered(found, layers)
     asked = None if target_token is None else contrast.spelled(readout.token_ids(found, target_token))
     split = logit_attribution(found, text, target=asked, position=position)
     cells: dict[tuple[str, int], float] = {}

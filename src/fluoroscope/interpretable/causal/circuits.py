@@ -48,7 +48,7 @@ class CircuitResult(Result):
         nodes: the ends of the edges, in the order of computation: embed, heads (L4H2), MLPs (mlp.0), logits.
         edges: sender, receiver (L4H2.v: the value of L4H2) and weight: the share of the way that the circuit loses
             without this edge.
-        tested: how many edges were tested.
+        tested: how many edges were tested; `untested` were not, because other parts send them, and stay.
         group: how many heads share a key and a value.
         pairs: how many pairs of prompts scores are means over.
         faithfulness: share of the way from the corrupted score to the clean one that the circuit goes.
@@ -59,9 +59,10 @@ class CircuitResult(Result):
     components: tuple[Component, ...]
     layers: tuple[int, ...]
     threshold: float
-    nodes: tuple[str, ...]
-    edges: tuple[tuple[str, str, float], ...]
+    nodes: list[str]
+    edges: list[tuple[str, str, float]]
     tested: int
+    untested: int
     group: int
     pairs: int
     metric_name: str
@@ -105,6 +106,7 @@ class CircuitResult(Result):
             f"(threshold {share(self.threshold)}) do {share(self.faithfulness)} of what the model does, in "
             f"{self.metric_name} ({number(self.corrupted_score)} corrupted, {number(self.clean_score)} clean), on "
             f"{counted(self.pairs, 'pair')} that it was found on; without them {share(self.rest)} is left{chance}."
+            + (f" {self.untested:,} edges that other parts send were not tested, and stay." if self.untested else "")
         )
 
     def views(self) -> list[View]:
@@ -184,6 +186,7 @@ def acdc(
         layers=chosen[1],
         threshold=threshold,
         tested=int(tested.sum()),
+        untested=int((graph.exists & ~tested).sum()),
         group=group,
         pairs=len(sides[0]),
         metric_name=name,
@@ -229,8 +232,8 @@ def _worth(judging: Faithfulness, kept: "Kept", tested: Bool[Tensor, "sender rec
     ends = {end for sender, receiver in parts for end in (sender, *wiring.readers(receiver, group))}
     everything = bool((tested == graph.exists).all()) and bool(own.any())
     return {
-        "nodes": tuple(name for name in (*graph.senders, "logits") if name in ends),
-        "edges": tuple((*edge, weight) for edge, weight in zip(parts, weights, strict=True)),
+        "nodes": [name for name in (*graph.senders, "logits") if name in ends],
+        "edges": [(*edge, weight) for edge, weight in zip(parts, weights, strict=True)],
         "faithfulness": judging.of(kept[None])[0].mean,
         "rest": judging.completeness(own).mean,
         "random": tuple(each.mean for each in judging.random(int(own.sum()), _RANDOM)) if everything else (),

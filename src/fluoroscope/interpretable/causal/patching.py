@@ -13,7 +13,7 @@ from fluoroscope import causal_trace as traces
 from fluoroscope import offer
 from fluoroscope.errors import ArgumentError
 from fluoroscope.interpretable import recoveries
-from fluoroscope.interpretable.opened import xray
+from fluoroscope.interpretable.opened import numbered, xray
 from fluoroscope.interpretable.patching_results import Nested, PatchingResult, PathEffect
 from fluoroscope.interpretable.recoveries import Own
 from fluoroscope.methods import confidence, paths
@@ -69,7 +69,7 @@ def activation_patching(
         recipe=sweep.replay.trace.recipe,
         component=component,
         site=sites[0].name,
-        layers=tuple(site.layer or 0 for site in sites),
+        layers=[site.layer or 0 for site in sites],
         heads=units,
         positions=None if places is None else tuple(places),
         tokens=tuple(sweep.sides[0][0].labels[0]) if len(sweep.changed) == 1 else (),
@@ -81,6 +81,7 @@ def activation_patching(
         high=None if high is None else _nested(high, shape),
         scores=_nested(effects.scores.mean(1), shape),
         **_ends(effects, own=own),
+        **_prompts(sweep),
     )
     if verbose:
         print(result.summary())
@@ -119,6 +120,11 @@ def path_patching(
     if receiver is not None:
         found = [each for site in _named(model, receiver, receiver_layer) for each in _receivers(model, site)]
         reading = list(dict.fromkeys(found))
+    before = {site.whole for site in paths.senders(model, reading)}
+    if late := [site for site in sending if site.whole not in before]:
+        raise ArgumentError(
+            f"{late[0]} does not compute before what should read it, so nothing comes of it", "Name an earlier sender."
+        )
     sweep = recoveries.pairs(model, clean, corrupted, paths.needed(reading))
     made, name = recoveries.made(model, sweep, metric, metric_kwargs)
     effects = paths.effects(sweep, [Part(tuple(sending))], reading, made, hold_mlps=hold_mlps)
@@ -134,6 +140,7 @@ def path_patching(
         effect=float((effects.scores if own else effects.shares).mean()),
         score=float(effects.scores.mean()),
         **_ends(effects, own=own),
+        **_prompts(sweep),
     )
 
 
@@ -200,15 +207,8 @@ class CausalTrace:
 
 
 def _sites(model: "Model", component: str, layers: Sequence[int] | None) -> list[Site]:
-    """The component of each layer, whole; of all without layers.
-
-    Raises:
-        ArgumentError: no layer.
-    """
-    layers = range(model.n_layers) if layers is None else layers
-    if not layers:
-        raise ArgumentError("no layer was named", "Leave layers out for all of them.")
-    return [offer.component(model, component, layer).whole for layer in layers]
+    """The component of each layer, whole; of all that have it without layers."""
+    return [offer.component(model, component, layer).whole for layer in numbered(model, layers)]
 
 
 def _places(sweep: Sweep, positions: Sequence[int] | Literal["all"] | None) -> list[int] | None:
@@ -259,6 +259,12 @@ def _nested(values: Tensor, shape: Sequence[int]) -> Nested:
         return tuple(map(tuples, value)) if isinstance(value, list) else value
 
     return tuples(values.reshape(*shape).tolist())
+
+
+def _prompts(sweep: Sweep) -> dict[str, Any]:
+    """The texts of both sides, as the model reads them."""
+    sides = zip(("clean", "corrupted"), sweep.sides, strict=True)
+    return {name: tuple("".join(tokens.pieces[0]) for tokens in side) for name, side in sides}
 
 
 def _ends(effects: Effects, *, own: bool) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Interventions under mlxterp's names, for those of `fluoroscope.interventions`; dtype and device are kept."""
 
 from collections.abc import Sequence
+from itertools import count
 
+import torch
 from torch import Tensor
 
 from fluoroscope import interventions as ours
@@ -43,9 +45,22 @@ def clamp(min_val: float | None = None, max_val: float | None = None) -> Interve
     return ours.clamp(min_val, max_val)
 
 
-def noise(std: float = 0.1, seed: int = 0) -> Intervention:
-    """Adds Gaussian noise; the same seed and shape give the same noise."""
-    return ours.noise(std, seed)
+def noise(std: float = 0.1, seed: int | None = None) -> Intervention:
+    """Adds Gaussian noise, new in every pass and at every layer.
+
+    Args:
+        std: its standard deviation.
+        seed: of the sequence of draws; by default drawn itself, from torch's own generator.
+    """
+    first = int(torch.randint(1 << 31, ())) if seed is None else seed
+    draws = count(first)
+
+    def drawn(value: Tensor) -> Tensor:
+        return ours.noise(std, next(draws))(value)
+
+    ours.noise(std, first)  # refuses what is no standard deviation
+    drawn.__name__ = f"noise({std}, seed={first})"
+    return drawn
 
 
 def replace_at_positions(value: Tensor, positions: Sequence[int]) -> At:

@@ -10,6 +10,7 @@ from torch import Tensor
 from fluoroscope.errors import ArgumentError, nearest
 from fluoroscope.interpretable import pictures
 from fluoroscope.interpretable.core.trace import Trace
+from fluoroscope.interpretable.opened import numbered
 from fluoroscope.interpretable.refusals import LayerError
 from fluoroscope.sites import Site
 from fluoroscope.views import Heatmap, Mark
@@ -53,9 +54,10 @@ def get_attention_patterns(trace: Trace, layers: Sequence[int] | None = None) ->
         LayerError: a layer without attention patterns.
     """
     kept = {site.layer or 0: trace.result[site] for site in trace.result.sites if site.name == "pattern"}
-    if beyond := [layer for layer in layers or () if layer not in kept]:
+    wanted = list(kept) if layers is None else numbered(trace.model, layers)
+    if beyond := [layer for layer in wanted if layer not in kept]:
         raise LayerError(f"the trace holds no attention of layer {beyond[0]}", f"It has {sorted(kept)}.")
-    return {layer: kept[layer].detach().float().cpu().numpy() for layer in (kept if layers is None else layers)}
+    return {layer: kept[layer].detach().float().cpu().numpy() for layer in wanted}
 
 
 def attention_heatmap(
@@ -112,6 +114,7 @@ def attention_from_trace(
         raise ArgumentError("heads are (layer, head) pairs beside something else", "Give pairs alone, without layers.")
     found = get_attention_patterns(trace)
     chosen = pairs or [(layer, head) for layer in layers or list(found)[:1] for head in numbers or (0,)]
+    chosen = [(numbered(trace.model, [layer])[0], head) for layer, head in chosen]
     get_attention_patterns(trace, [layer for layer, _ in chosen])
     settings = config or AttentionVisualizationConfig()
     views = [
@@ -140,7 +143,10 @@ def _view(
 
 def _drawn(views: Sequence[Heatmap], config: AttentionVisualizationConfig, abreast: int) -> "Figure":
     if config.backend not in _BACKENDS:
-        raise ArgumentError(f"backend={config.backend!r} is not drawn by", f"Known: {', '.join(_BACKENDS)}.")
+        raise ArgumentError(
+            f"there is no drawing by {config.backend!r} here",
+            "Take backend='matplotlib', or result.show() for a live one.",
+        )
     found = pictures.drawn("", "", views, config.figsize, config.colorscale, size=config.font_size, abreast=abreast)
     if not config.show_colorbar:
         pictures.without_scale(found)

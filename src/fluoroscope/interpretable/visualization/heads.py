@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fluoroscope.errors import ArgumentError
-from fluoroscope.interpretable.opened import xray
+from fluoroscope.interpretable.opened import numbered, xray
 from fluoroscope.methods import head_circuits, head_scores
 
 if TYPE_CHECKING:
@@ -198,12 +198,13 @@ def find_attention_pattern(
 
 
 def _patterns(model: "Model", layers: Sequence[int] | None) -> list[str]:
-    return ["pattern.*"] if layers is None else [f"pattern.{layer}" for layer in layers]
+    return ["pattern.*"] if layers is None else [f"pattern.{layer}" for layer in numbered(model, layers)]
 
 
 def _score(pattern: Pattern, kind: str) -> float:
     found = torch.as_tensor(np.asarray(pattern))
-    if found.dim() != 2 or len(found) < 3 or found.shape[0] != found.shape[1]:
-        raise ArgumentError(f"a pattern of shape {list(found.shape)}", "It is [query, key] of three tokens or more.")
+    if found.dim() != 2 or len(found) < 3 or found.shape[0] != found.shape[1] or bool(found.isnan().any()):
+        told = f"a pattern of shape {list(found.shape)}, or with NaN"
+        raise ArgumentError(told, "It is numbers, [query, key] of three tokens or more.")
     masks: Tensor = head_scores.masks(range(len(found)))
     return float(head_scores.scores(found[None], masks)[head_scores.KINDS.index(kind), 0])
