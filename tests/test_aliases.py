@@ -86,7 +86,7 @@ def test_module_paths_claim_that_modules_output(text: str) -> None:
         ("blocks.5.hook_resid_pots", "hook_resid_pos"),
         ("resid_pos.5", "resid_pos"),
         ("ln_final.hook_normalized", "before the norm's gain"),
-        ("blocks.0.mlp.hook_pre", "pre-activation"),
+        ("blocks.0.mlp.hook_pre", "'gate_proj' on MLPs with a gate"),
         ("transformer.h.3.attn.c_attn", "in one. Name 'q_proj.3'"),
         ("layers.3.frobnicate", "names no site"),
         ("typo", "names no site"),
@@ -158,7 +158,7 @@ def test_parts_of_a_block_are_named_without_their_layer(name, site, module):
     ("name", "why"),
     [
         ("mpl", "Did you mean 'mlp'"),
-        ("mlp.gate_proj", "names no site of a block"),
+        ("mlp.gate_porj", "names no site of a block"),
         ("attn.c_attn", "queries, keys and values in one"),
         ("logits", "has no layers"),
     ],

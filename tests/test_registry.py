@@ -233,7 +233,7 @@ def test_what_is_no_result_is_refused_with_a_reason_and_the_name_of_the_file(tmp
         path = tmp_path / "text.json"
         path.write_text(text, encoding="utf8")
         refused(path, match)
-    refused(_saved(tmp_path, result="NextTokn"), "'NextTokn', which no analysis here makes. Did you mean 'NextToken'")
+    refused(_saved(tmp_path, result="NextTokn"), "'NextTokn', which nothing here makes. Did you mean 'NextToken'")
     refused(_saved(tmp_path, schema=2), "version 2 cannot be read, only 1")
     refused(_saved(tmp_path), "is damaged: recipe: Field required")
     refused(_saved(tmp_path, result=["NextToken"]), "holds no result")

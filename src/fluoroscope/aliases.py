@@ -116,7 +116,8 @@ def _transformer_lens(text: str) -> tuple[Site, Claim] | None:
     match = _LENS.fullmatch(text)
     layer, hook = (int(match[1]), match[2]) if match else (None, text)
     if hook in _LENS_REFUSED and "hook_" in text:
-        raise SiteError(f"{text!r} has no site", f"{_LENS_REFUSED[hook].capitalize()}.")
+        why = _LENS_REFUSED[hook]
+        raise SiteError(f"{text!r} has no site", f"{why[0].upper()}{why[1:]}.")
     if layer is None or hook not in _LENS_BLOCK:
         return None
     return Site(_LENS_BLOCK[hook], layer), Claim()

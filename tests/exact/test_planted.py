@@ -13,7 +13,7 @@ from fluoroscope.analyses.logit_lens import logit_lens
 from fluoroscope.analyses.tuned_lens import tuned_lens
 from fluoroscope.loading import load
 from fluoroscope.methods.translators import Translators, depth_sites, judge, provenance
-from fluoroscope.methods.tuned_lens import _gradients
+from fluoroscope.methods.tuned_lens import CLIP, _gradients
 
 V, PLACES = 12, 16
 
@@ -93,7 +93,7 @@ def test_the_affine_maps_of_the_blocks_are_a_tuned_lens_that_misses_nothing(affi
 def test_there_the_fit_of_a_tuned_lens_stands_still(affine):
     model, lens = affine
     lens = Translators(lens.weight.float(), lens.bias.float(), lens.meta)  # as it is fitted
-    gradients, losses = _gradients(model, lens, depth_sites(model.n_layers), linear.rows())
+    gradients, losses = _gradients(model, lens, depth_sites(model.n_layers), linear.rows(), CLIP)
     assert float(losses.max()) < 1e-6
     assert all(float(part.abs().max()) < 1e-6 for part in gradients)
 

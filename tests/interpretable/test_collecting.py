@@ -43,7 +43,7 @@ def test_a_cache_keeps_what_is_asked_for_under_its_name(pair):
 
 
 def test_what_is_not_there_is_an_error(specimen):
-    with pytest.raises(IndexError, match="no layer 6"):
+    with pytest.raises(IndexError, match="layer 6 is beyond"):
         get_activations(specimen, "a", layers=[6])
     with pytest.raises(ValueError, match="no token"):
         get_activations(specimen, "Tom", positions=7)

@@ -24,7 +24,7 @@ ROUTES = {
     "/api/analyses/{name} POST", "/api/analyses/{name} socket", "/api/session socket", "/api/presets GET HEAD",
     "/api/graph/dot POST", "/api/graph/graphml POST",
     "/api/analyze POST", "/api/patch POST", "/ws/analyze socket", "/openapi.json GET HEAD",
-    "/api/word POST",
+    "/api/word POST", "/api/runs GET HEAD", "/api/runs POST", "/api/runs/{id} GET HEAD",
 }  # fmt: skip
 """A new route is written down here by somebody who has thought about who may use it."""
 

@@ -37,7 +37,7 @@ def test_the_edges_of_a_planted_circuit_are_found_by_any_metric(metric):
     assert made.faithfulness == pytest.approx(1, abs=0.02)
     assert made.rest == pytest.approx(0, abs=0.02)
     assert max(made.random) < 0.9
-    assert made.nodes == ("embed", "L0H0", "L1H1", "logits")
+    assert made.nodes == ["embed", "L0H0", "L1H1", "logits"]
     assert len(made.edges) == 5  # and not the six ordered pairs of these
     weights = {edge[:2]: edge[2] for edge in made.edges}
     assert min(weights.values()) > 0.3

@@ -49,7 +49,7 @@ def test_the_whole_stream_brings_everything_back_at_every_layer(specimen):
     """There, the default component did nothing at all (trap 1)."""
     result = activation_patching(specimen, CLEAN, OTHER)
     assert result.effect_matrix.numpy() == pytest.approx(np.ones(6), abs=1e-4)
-    assert (result.component, result.metric_name, result.layers) == ("resid_post", "l2", tuple(range(6)))
+    assert (result.component, result.metric_name, result.layers) == ("resid_post", "l2", list(range(6)))
 
 
 @pytest.mark.parametrize(("component", "site"), [("mlp", "mlp_out"), ("attn", "attn_out"), ("self_attn", "attn_out")])
@@ -210,7 +210,7 @@ def test_on_every_family(case):
         ({"component": "mlp.gate_proj"}, UnavailableError, "no such part"),
         ({"component": "final_norm"}, SiteError, "no layers"),
         ({"layers": range(16)}, SiteError, "beyond the last layer"),
-        ({"layers": []}, ArgumentError, "no layer was named"),
+        ({"layers": []}, ArgumentError, "is no list of layers"),
         ({"positions": []}, ArgumentError, "names no token"),
         ({"positions": "last"}, ArgumentError, "names no token"),
         ({"positions": [14]}, TokenError, "no token 14"),
@@ -315,8 +315,10 @@ def test_the_planted_path_goes_by_the_queries():
     }
     pair = [circuit.prompts[0]], [circuit.corrupted[0]]
     assert path_patching(circuit.model, *pair, "L1H0", "q.2.0", **asked).effect > 0.5
-    for nothing in (("L1H0", "k.2.0"), ("L1H0", "v.2.0"), ("L1H1", "L2H0"), ("L2H0", "L1H0")):
+    for nothing in (("L1H0", "k.2.0"), ("L1H0", "v.2.0"), ("L1H1", "L2H0")):
         assert path_patching(circuit.model, *pair, *nothing, **asked).effect == pytest.approx(0, abs=1e-3)
+    with pytest.raises(ArgumentError, match="does not compute before"):
+        path_patching(circuit.model, *pair, "L2H0", "L1H0", **asked)
 
 
 @pytest.mark.parametrize(

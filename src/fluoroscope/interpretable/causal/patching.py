@@ -54,8 +54,7 @@ def activation_patching(
         SiteError, UnavailableError: a layer or component that this model does not have.
         TokenError: no such position, or a token that is not one.
     """
-    model = xray(model)
-    sites = _sites(model, component, layers)
+    sites = _sites(model := xray(model), component, layers)
     sweep = recoveries.pairs(model, clean, corrupted, [sites[0].name])
     made, name = recoveries.made(model, sweep, metric, metric_kwargs)
     places = _places(sweep, positions)
