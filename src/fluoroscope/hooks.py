@@ -51,11 +51,7 @@ def ends(model: Hooked) -> list[RemovableHandle]:
 
 def block(model: Hooked, layer: int) -> list[RemovableHandle]:
     """Hooks every site of a block."""
-    return _block(model, model.blocks[layer], layer)
-
-
-def _block(model: Hooked, block: nn.Module, layer: int) -> list[RemovableHandle]:
-    arch = model.architecture
+    arch, block = model.architecture, model.blocks[layer]
     handles = [block.register_forward_pre_hook(_block_input(model, layer), with_kwargs=True)]
     handles += _projections(model, block, layer)
     handles += _own_attention(model, submodule(block, arch.attn), layer)
