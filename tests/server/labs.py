@@ -52,13 +52,14 @@ class Lab:
 
 @contextmanager
 def serving(settings: Settings, room: int | None = None) -> Iterator[Lab]:
-    """A server on a free port of loopback; `room`: bytes that the system keeps for a reader who is slow."""
+    """A server on a free port of loopback; `room`: bytes that the system keeps for who reads slowly, either way."""
     config = serve.config(settings)
     gate = config.app
     assert isinstance(gate, Gate)
     with serve._bound(settings) as listening:
         if room is not None:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
+            for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                listening.setsockopt(socket.SOL_SOCKET, buffer, room)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()

@@ -36,7 +36,7 @@ def test_page_python_and_command_line_share_one_store(tiny_folder, tiny_model, t
         assert json.loads(store.open(kept["id"]).to_json()) == answer["result"]
 
         wrong = answer["result"] | {"position": "first"}
-        for data, message in ((wrong, "damaged: position"), ({"result": "Nothing"}, "which no analysis here makes")):
+        for data, message in ((wrong, "damaged: position"), ({"result": "Nothing"}, "which nothing here makes")):
             refused = client.post("/api/runs", json=data)
             assert (refused.status_code, message in refused.json()["message"]) == (422, True)
         missing = client.get("/api/runs/00zz")

@@ -259,29 +259,43 @@ def test_who_asks_and_never_reads_is_not_waited_for(settings, monkeypatch):
         sessions.append(self)
 
     monkeypatch.setattr(session.Session, "__init__", keep)
-    raw = sockets.socket()
-    raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 1 << 14)
+    raw, sent = sockets.socket(), []
+    for buffer in (sockets.SO_RCVBUF, sockets.SO_SNDBUF):
+        raw.setsockopt(sockets.SOL_SOCKET, buffer, 1 << 14)
     with serving(settings, room=4096) as lab:
         raw.connect(("127.0.0.1", lab.port))
         with lab.socket(sock=raw, max_queue=1, close_timeout=0.1) as deaf, lab.socket() as page:
             deaf.recv(timeout=10)
-            asking = threading.Thread(target=nonsense, args=(deaf,), daemon=True)
+            asking = threading.Thread(target=nonsense, args=(deaf, sent), daemon=True)
             asking.start()
-            wait_for(lambda: len(sessions[0].channel) >= 64)
+            wait_for(lambda: stuck(sent))
+            assert 64 < len(sent) < NONSENSE
             for number in range(20):
                 say(page, "run", f"r{number}", analysis="next-token", arguments={"prompt": "abc"})
                 heard(page, "result")
                 assert len(sessions[0].channel) <= 65
+            assert stuck(sent)
             raw.shutdown(sockets.SHUT_RDWR)
             asking.join(10)
         wait_for(lambda: sessions[0].channel.closed)
         assert len(sessions[0].channel) == 0
 
 
-def nonsense(socket):
+NONSENSE = 8000
+
+
+def nonsense(socket, sent):
     with contextlib.suppress(OSError, ConnectionClosed):
-        for number in range(4000):
+        for number in range(NONSENSE):
             say(socket, "nonsense", f"r{number}", more="y" * 1000)
+            sent.append(number)
+
+
+def stuck(sent):
+    """Whether nothing more was sent for a while: each question so far was not taken in."""
+    before = len(sent)
+    time.sleep(0.5)
+    return 0 < before == len(sent)
 
 
 def test_pages_get_the_answers_of_runs_alone(lab, tiny_model):
