@@ -21,6 +21,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from fluoroscope.autointerpret import AutoInterpret, ExperimentLog, MetricRegistry, Ratchet
 from fluoroscope.progress import listening
 from fluoroscope.workflows.localise import Localisation, localise
@@ -213,6 +215,7 @@ if __name__ == "__main__":
     import tiny
     from fluoroscope.loading import load
 
+    torch.set_num_threads(1)  # the threads of torch do not survive a fork
     with tempfile.TemporaryDirectory() as place:
         tiny.save(Path(place))
         found = load(place)
