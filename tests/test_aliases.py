@@ -89,6 +89,7 @@ def test_module_paths_claim_that_modules_output(text: str) -> None:
         ("blocks.0.mlp.hook_pre", "'gate_proj' on MLPs with a gate"),
         ("transformer.h.3.attn.c_attn", "in one. Name 'q_proj.3'"),
         ("layers.3.frobnicate", "names no site"),
+        ("layer.1", "Did you mean 'layers'"),
         ("typo", "names no site"),
     ],
 )

@@ -549,6 +549,8 @@ def test_callback_sees_every_step_and_keeps_the_token_it_stops_at() -> None:
     assert seen == list(enumerate(free.ids[0][:4]))
     assert done.stopped == ["callback"]
     assert found.generate(prompts(1), max_new_tokens=2, callback=lambda *_: None, stop_tokens=[]).stopped == ["length"]
+    with pytest.raises(ArgumentError, match="callback=3 cannot be called"):
+        found.generate(prompts(1), callback=3)
 
 
 def test_callback_of_a_batch_gets_every_rows_token() -> None:

@@ -212,6 +212,9 @@ def test_a_report_that_cannot_be_is_refused(report, tmp_path):
         generate_report(lens, format="htm")
     with pytest.raises(ArgumentError, match="a str is no result"):
         generate_report([lens, "lens"])
+    for nothing in (None, [None]):
+        with pytest.raises(ArgumentError, match="a NoneType is no result"):
+            generate_report(nothing)
     with pytest.raises(ArgumentError, match="no result to report"):
         generate_report([])
     with pytest.raises(ArgumentError, match="Known suffixes"):

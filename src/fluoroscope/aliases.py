@@ -268,7 +268,7 @@ def metric_name(text: str) -> str:
 
 
 def _suggest(text: str) -> str:
-    known = [*SITES, *_LENS_BLOCK, *_LENS_GLOBAL]
+    known = [*SITES, *_LENS_BLOCK, *_LENS_GLOBAL, "layers"]
     head = re.sub(r"[\d.]+$", "", text)
     lens = text.partition(".hook")[0]
     if lens != text:

@@ -115,14 +115,16 @@ def generate(
 
     Raises:
         TokenError: prompt and new tokens do not fit the context.
-        ArgumentError: a sampling parameter outside of its range, a stop token that is none, or steps that will not
-            happen.
+        ArgumentError: a sampling parameter outside of its range, a stop token that is none, steps that will not
+            happen, or a callback that is no function.
         UnavailableError: a step whose logits hold NaN.
     """
     tokens = model.tokens(prompt, bos=bos, pad="left")
     _check(model, tokens, max_new_tokens)
     sampling.check(temperature, top_k, top_p)
     gate = _gate(edit_tokens, tokens.ids.shape[1], max_new_tokens)
+    if callback is not None and not callable(callback):
+        raise ArgumentError(f"callback={callback!r} cannot be called", "Give a function of (step, token id, logits).")
     placed = place(model.placed(edits), tokens, gate, room=max_new_tokens - 1)
     loop = _Loop(model, tokens, frozenset(site.whole for site in offer.expand(model, sites)), placed, cache)
     choose = sampling.chooser(temperature, top_k, top_p, torch.Generator(model.device).manual_seed(seed))

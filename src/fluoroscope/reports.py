@@ -218,10 +218,11 @@ def save_report(
 
 
 def _report(results: Result | Iterable[Result], title: str, description: str) -> Report:
-    every = [results] if isinstance(results, Result) else list(results)
-    strange = next((each for each in cast("list[object]", every) if not isinstance(each, Result)), None)
-    if strange is not None:
-        raise ArgumentError(f"a {type(strange).__name__} is no result to report", "Give what analyses return.")
+    several = not isinstance(results, Result) and hasattr(results, "__iter__")
+    every = list(cast("Iterable[Result]", results) if several else (cast("Result", results),))
+    for each in cast("list[object]", every):
+        if not isinstance(each, Result):
+            raise ArgumentError(f"a {type(each).__name__} is no result to report", "Give what analyses return.")
     lead = [part.strip() for part in description.split("\n\n") if part.strip()]
     return Report.of(every, title=title, lead=lead)
 

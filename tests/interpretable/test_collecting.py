@@ -47,6 +47,8 @@ def test_what_is_not_there_is_an_error(specimen):
         get_activations(specimen, "a", layers=[6])
     with pytest.raises(ValueError, match="no token"):
         get_activations(specimen, "Tom", positions=7)
-    for empty in ([], "batch"):
-        with pytest.raises(ValueError, match=r"no prompt|reads nothing"):
-            get_activations(specimen, empty) if empty == [] else batch_get_activations(specimen, TEXTS, batch_size=0)
+    with pytest.raises(ValueError, match="no prompt"):
+        get_activations(specimen, [])
+    for size in (0, 2.5, "8"):
+        with pytest.raises(ValueError, match=f"batch_size={size!r} is no number of prompts"):
+            batch_get_activations(specimen, TEXTS, batch_size=size)

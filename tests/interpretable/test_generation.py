@@ -22,6 +22,8 @@ def test_the_callback_sees_every_token_and_the_last_is_kept(specimen):
     assert [step for step, _, _ in seen] == [0, 1, 2]
     assert seen[0][2] == (specimen.xray.d_vocab,)
     assert found.stopped == "callback"
+    with pytest.raises(ValueError, match="callback=3 cannot be called"):
+        generate(specimen, PROMPT, callback=3)
 
 
 def test_a_stop_token_is_told_to_the_callback_and_recorded(specimen):

@@ -44,6 +44,8 @@ def test_layers_positions_and_norms_are_as_asked(pair):
         ours.logit_lens(IDS, layers=[9])
     with pytest.raises(TokenError):
         ours.logit_lens(IDS, position=20)
+    with pytest.raises(ValueError, match="a str is no hidden state"):
+        ours.get_token_predictions("text")
     with pytest.raises(ValueError, match="keeps nothing"):
         ours.logit_lens(IDS, top_k=0)
 

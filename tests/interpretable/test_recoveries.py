@@ -26,6 +26,13 @@ def test_each_pair_has_its_own_answer_where_none_is_named(sweep):
     assert torch.allclose(made(clean), expected)
 
 
+@pytest.mark.parametrize("gives", ["x", None, torch.zeros(3)])
+def test_what_a_function_of_ones_own_gives_must_be_numbers(sweep, gives):
+    made, _ = recoveries.made(model("llama"), sweep, lambda *_: gives, None)
+    with pytest.raises(ArgumentError, match=r"the metric <lambda> gives .*, which is no number"):
+        made(sweep.logits()[0])
+
+
 def test_without_a_name_tokens_make_it_a_logit_difference(sweep):
     found = model("llama")
     assert recoveries.made(found, sweep, None, None)[1] == "l2"

@@ -1,6 +1,7 @@
 """mlxterp's workflows: each step is its function, about the same tokens; what is called confirmed was checked."""
 
 import re
+from functools import partial
 
 import pytest
 import torch
@@ -9,7 +10,8 @@ import fluoroscope
 from architectures import common
 from fluoroscope.analyses.attribution_patching import attribution_patching
 from fluoroscope.analyses.logit_attribution import logit_attribution
-from fluoroscope.errors import ArgumentError
+from fluoroscope.errors import ArgumentError, ArtifactError, Cancelled
+from fluoroscope.interpretable import workflows
 from fluoroscope.interpretable.causal import acdc, activation_patching
 from fluoroscope.interpretable.workflows import (
     BehaviorLocalization,
@@ -18,6 +20,7 @@ from fluoroscope.interpretable.workflows import (
     circuit_discovery,
 )
 from fluoroscope.methods.ranks import spearman
+from fluoroscope.progress import listening
 from fluoroscope.render.text import number, share
 
 CLEAN = "When Mary and John went to the store, John gave a drink to"
@@ -110,6 +113,51 @@ def test_what_is_done_is_printed_if_asked_for(capsys):
     made = circuit_discovery(common.model("llama"), [IDS[0]], [IDS[1]], steps=["attribution", "activation"], **LEAD)
     assert " ".join(capsys.readouterr().out.splitlines()) == made.narrative
     assert made.acdc is None
+
+
+@pytest.mark.parametrize(
+    ("workflow", "given", "last", "kept"),
+    [
+        (behavior_localization, {"top_k": 2}, "patch_heads", ["dla", "patch_mlp", "patch_attn"]),
+        (circuit_discovery, {"threshold": 0.1}, "acdc", ["attribution", "activation"]),
+    ],
+)
+def test_a_run_that_was_stopped_goes_on_and_gives_the_same(workflow, given, last, kept, tmp_path, monkeypatch, capsys):
+    model, folder, whole = common.model("llama"), tmp_path / "run", tmp_path / "whole"
+    asked = partial(workflow, model, [IDS[0]], [IDS[1]], **LEAD, **given)
+    expected = asked(verbose=False, resume=str(whole))
+    assert asked(verbose=False) == expected
+
+    def stop(label, done, _total):
+        return not (label == "workflow" and done == len(kept))
+
+    with listening(stop), pytest.raises(Cancelled) as stopped:
+        asked(verbose=False, resume=str(folder))
+    so_far = stopped.value.partial
+    assert [name for name, _ in so_far.steps] == kept
+    assert so_far.missing == 1
+    assert so_far.narrative.endswith(f"Not made, as the run was cancelled: {last}.")
+    assert {path.stem for path in folder.iterdir()} == {"about", *kept}
+
+    name = "activation_patching"
+    calls, real = [], getattr(workflows, name)
+    monkeypatch.setattr(workflows, name, lambda *given, **named: calls.append(named) or real(*given, **named))
+    assert asked(resume=str(folder)) == expected
+    assert [call["component"] for call in calls] == (["attn_head"] if last == "patch_heads" else [])
+    assert " ".join(capsys.readouterr().out.splitlines()) == expected.narrative
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        path.name: path.read_bytes() for path in whole.iterdir()
+    }
+    with pytest.raises(ArtifactError, match="steps of another run"):
+        workflow(model, [IDS[0]], [IDS[1]], verbose=False, resume=str(folder), **LEAD)
+    with pytest.raises(ArgumentError, match="a function of one's own is not told from another"):
+        workflow(model, [IDS[0]], [IDS[1]], metric=lambda *_: 0.0, resume=str(folder))
+
+
+def test_the_prompts_are_named(located):
+    assert (located.clean, located.corrupted) == ((CLEAN,), (OTHER,))
+    assert located.views()[0].rows[0].cells == (CLEAN, OTHER)
+    assert located.metadata["clean"] == (CLEAN,)
 
 
 def test_refusals(specimen, found):

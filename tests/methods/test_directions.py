@@ -53,7 +53,9 @@ def test_a_file_gives_the_same_direction_back_to_the_same_model_alone(tiny_model
     assert torch.equal(back.middle, found.middle)
     assert (back.site, back.stream, back.made_of) == (found.site, found.stream, found.made_of)
     assert back.made_of["texts"] == TEXTS.digest
-    with pytest.raises(ArtifactError, match="other weights"):
+    assert repr(back).startswith("Direction(resid_post.")
+    assert len(repr(back)) < 120
+    with pytest.raises(ArtifactError, match=r"other weights than those of specimen-llama\. Make it anew"):
         directions.fitted(load("specimen-llama"), path)
     with pytest.raises(ArtifactError, match="holds tuned, not a direction"):
         directions.read(f"{tiny_model.name}/tuned_lens.safetensors")

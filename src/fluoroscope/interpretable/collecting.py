@@ -61,10 +61,10 @@ def batch_get_activations(
     """`get_activations` of many prompts, `batch_size` in one pass; errors are the same.
 
     Raises:
-        InputError: `batch_size` below 1.
+        InputError: `batch_size` is no whole number from 1 up.
     """
-    if batch_size < 1:
-        raise InputError(f"batch_size={batch_size} reads nothing", "Give at least 1.")
+    if not isinstance(batch_size, int) or batch_size < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(f"batch_size={batch_size!r} is no number of prompts", "Give a whole number, at least 1.")
     texts = [prompts] if isinstance(prompts, str) else list(prompts)
     groups = [texts[start : start + batch_size] for start in range(0, len(texts), batch_size)] or [[]]
     parts = [get_activations(model, group, layers, positions) for group in track(groups, "activations")]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fluoroscope.generation import Generation, Steps
 from fluoroscope.interpretable.opened import edits, xray
-from fluoroscope.interpretable.refusals import valued
+from fluoroscope.interpretable.refusals import SettingError, valued
 from fluoroscope.interpretable.results import GenerationResult
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def generate(
         InputError: no such prompt, or one that is too long (a ValueError, too).
     """
     found, kept = xray(model), list[Tensor]()
+    if callback is not None and not callable(callback):
+        raise SettingError(f"callback={callback!r} cannot be called", "Give a function of (step, token id, logits).")
 
     def told(step: int, token: Any, logits: Tensor) -> bool:
         if token_logits:

@@ -42,6 +42,8 @@ class Lensed(Tokenized):
         """
         if top_k < 1:
             raise SettingError(f"top_k={top_k} keeps nothing", "Give at least 1.")
+        if not isinstance(hidden_state, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise SettingError(f"a {type(hidden_state).__name__} is no hidden state", "Give a tensor of a trace.")
         if hidden_state.dim() not in (1, 2) or hidden_state.shape[-1] != self.xray.d_model:
             raise SettingError(
                 f"a hidden state of shape {list(hidden_state.shape)}",

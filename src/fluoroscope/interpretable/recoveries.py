@@ -98,4 +98,8 @@ def _called(own: Own, words: Mapping[str, Any], logits: Tensor, clean: Tensor, c
         return found
     sides = (logits, clean, corrupted)
     rows = [own(*(side[row : row + 1] for side in sides), **words) for row in range(len(logits))]
-    return torch.tensor([float(row) for row in rows], dtype=torch.float64)
+    try:
+        return torch.tensor([float(row) for row in rows], dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        name = getattr(own, "__name__", type(own).__name__)
+        raise ArgumentError(f"the metric {name} gives {rows[0]!r:.80}, which is no number", "Return one.") from error

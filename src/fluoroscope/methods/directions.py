@@ -110,6 +110,11 @@ class Direction:
     middle: Float[Tensor, "d_model"]
     made_of: dict[str, Any] = field(default_factory=dict[str, Any])
 
+    def __repr__(self) -> str:
+        length = float(self.vector.double().norm())
+        about = " of ".join(str(self.made_of[name]) for name in ("method", "name") if name in self.made_of)
+        return f"Direction({self.site}, {about or 'own'}, length {length:.4g} in a stream of {self.stream:.4g})"
+
     @property
     def ratio(self) -> float:
         """Its norm over the norm of the stream: what a coefficient of 1 adds, as a share of what is there."""
@@ -161,10 +166,11 @@ def fitted(model: "Model", path: str | Path) -> Direction:
     """
     found = read(path)
     if found.made_of.get("weights") != fingerprint(model.hf):
+        mine, theirs = dtype_name(model.dtype), found.made_of.get("dtype")
+        other = f", which were {theirs} and are {mine} here" if theirs != mine else ""
         raise ArtifactError(
-            f"{str(path)!r} was made of other weights ({found.made_of.get('dtype')}) than those of {model.name} "
-            f"({dtype_name(model.dtype)})",
-            "Make it anew from the same texts.",
+            f"{str(path)!r} was made of other weights than those of {model.name}{other}",
+            "Make it anew from the same texts, or load the model that it was made of.",
         )
     return replace(found, vector=found.vector.to(model.device), middle=found.middle.to(model.device))
 
