@@ -5,7 +5,7 @@ import torch
 
 from fluoroscope import load
 from fluoroscope.analyses.direction_ablation import direction_ablation
-from fluoroscope.errors import ArgumentError
+from fluoroscope.errors import ArgumentError, ArtifactError
 from fluoroscope.methods import directions, projection
 from fluoroscope.sites import Site
 from fluoroscope.tasks import contrasts
@@ -46,6 +46,16 @@ def test_rates_are_those_of_prompts_one_by_one(specimen):
 
     assert found.after.share == pytest.approx(rate(unit))
     assert found.random[0].share == pytest.approx(rate(direction.random(2).unit.float()))
+
+
+def test_the_model_without_the_direction_is_a_folder_that_refuses_no_more(specimen, tmp_path):
+    folder = tmp_path / "without"
+    found = direction_ablation(specimen, layers=[5], controls=0, export=str(folder))
+    made = load(folder)
+    again = direction_ablation(made, layers=[5], controls=0, target=found.target)
+    assert (found.before.share, again.before.share) == (1, found.after.share) == (1, 0)
+    with pytest.raises(ArtifactError, match="exists already"):
+        direction_ablation(specimen, layers=[5], export=str(folder))
 
 
 def test_a_behaviour_that_nothing_tells_is_refused(tiny_model):

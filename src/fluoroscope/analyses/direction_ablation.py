@@ -13,14 +13,14 @@ import torch
 from fluoroscope.arguments import checked
 from fluoroscope.errors import ArgumentError
 from fluoroscope.interventions import Intervention
-from fluoroscope.methods import confidence, projection, readout
+from fluoroscope.methods import confidence, orthogonal, projection, readout
 from fluoroscope.methods import contrast as targets
 from fluoroscope.methods import steering as steered
 from fluoroscope.methods.directions import Direction, Sides, directions
 from fluoroscope.progress import track
 from fluoroscope.render.text import number, percent, prose, quoted
 from fluoroscope.result import Record, Result
-from fluoroscope.signature import AnyToken, InputFile
+from fluoroscope.signature import AnyToken, InputFile, OutputFile
 from fluoroscope.sites import Site
 from fluoroscope.tasks import contrasts
 from fluoroscope.views import Bar, Bars, Column, Lines, Mark, Row, Series, Table, View
@@ -169,6 +169,7 @@ def direction_ablation(
     layers: list[int] | None = None,
     controls: int = 3,
     seed: int = 0,
+    export: OutputFile | None = None,
 ) -> DirectionAblation:
     """Takes a direction out of all that writes into the stream and counts how often a behaviour still begins.
 
@@ -177,37 +178,40 @@ def direction_ablation(
         pairs: or the file of them: pairs, or texts with labels (.txt with tabs, .csv, .tsv, .json, .jsonl).
         positive: or texts after which the behaviour comes.
         negative: with texts after which it does not.
-        target: the token, or several, with which it begins; without it what most often follows the positive texts and
-            not the negative ones.
+        target: the token, or several, with which it begins; without it what most often follows the positive texts only.
         level: what is left along the direction: the mean of the negative texts, or zero.
         method: the mean difference, or the first principal component of the differences of pairs.
         reading: a text's last token, or the mean over all but its first.
         layers: after which blocks to look for the direction; all if not given.
         controls: how many random directions to take out instead.
         seed: of the halves and of the random directions.
+        export: a new folder for the model with the judged direction taken out of its weights, in Hugging Face's format.
 
     Raises:
-        ArgumentError: fewer than two texts on a side, no such layer, texts named in two ways or without a difference,
-            or a behaviour that no token tells.
+        ArgumentError: fewer than two texts on a side, no such layer, texts named twice or alike, or no telling token.
         TokenError: the target is not one token or a set of them.
-        ArtifactError: a file that cannot be read.
+        ArtifactError: a file that cannot be read, or a folder that is there already.
+        UnavailableError: weights that the direction cannot be taken out of alone.
     """
     if controls < 0:
         raise ArgumentError(f"controls={controls} is no count", "Give 0 or more.")
+    if export is not None:
+        orthogonal.fresh(export)
     source = contrasts.texts(contrast, pairs, positive, negative, default="refusal")
     assert source.texts is not None
     fit, judge = source.texts.split(seed)
-    chosen = range(model.n_layers) if layers is None else layers
-    found = directions(model, fit, [model.site(Site("resid_post", layer)) for layer in chosen], method, reading)
+    sites = [model.site(Site("resid_post", n)) for n in (range(model.n_layers) if layers is None else layers)]
+    found = directions(model, fit, sites, method, reading)
     plain = projection.starts(model, fit.negative)
     ids = _target(model, target, projection.starts(model, fit.positive), plain)
     ground = projection.means(model, fit.negative, reading) if level == "mean" else None
     runs = _Runs(model, judge, ids, ground)
     tried = tuple(_tried(runs, fit, each, plain) for each in track(found, "layers"))
     best = min(range(len(tried)), key=lambda n: (tried[n].rate - tried[n].added, tried[n].kl))
-    recipe = model.recipe(seed=seed)
+    if export is not None:
+        orthogonal.export(model, found[best], export, ground)
     return DirectionAblation(
-        recipe=recipe, source=source.name, texts=source.texts.digest, method=method, reading=reading,
+        recipe=model.recipe(seed=seed), source=source.name, texts=source.texts.digest, method=method, reading=reading,
         target=targets.label(model, ids), target_ids=ids, level=level, layers=tried, best=best,
         **runs.judged(found[best], controls, seed),
     )  # fmt: skip

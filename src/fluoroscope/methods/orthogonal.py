@@ -69,9 +69,7 @@ def export(model: "Model", found: Direction, folder: str | Path, ground: Ground 
         ArtifactError: the folder is there already, or cannot be written; nothing is left behind.
         UnavailableError, ArgumentError: as `orthogonalised`.
     """
-    folder = Path(folder)
-    if folder.exists():
-        raise ArtifactError(f"{str(folder)!r} exists already", "Name a new folder.")
+    folder = fresh(folder)
     made: Any = orthogonalised(model, found.unit, ground)
     temporary = folder.parent / f".fluoroscope-{os.getpid()}-{secrets.token_hex(8)}.tmp"
     try:
@@ -88,6 +86,17 @@ def export(model: "Model", found: Direction, folder: str | Path, ground: Ground 
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def fresh(folder: str | Path) -> Path:
+    """A folder that `export` can make.
+
+    Raises:
+        ArtifactError: something of that name is there already.
+    """
+    if Path(folder).exists():
+        raise ArtifactError(f"{str(folder)!r} exists already", "Name a new folder.")
+    return Path(folder)
 
 
 def _copy(model: "Model") -> nn.Module:
