@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 import fluoroscope
 from fluoroscope.autointerpret import Investigation, init_autointerpret
@@ -44,3 +45,43 @@ def test_it_makes_the_files_of_the_document_and_they_run(tmp_path, monkeypatch, 
         init_autointerpret(tmp_path / "other", max_experiments=0)
     assert outcome(["ratchet", "init", str(tmp_path / "cli"), "--question", "Why?"]) == 0
     assert "QUESTION = 'Why?'" in (tmp_path / "cli" / "setup.py").read_text()
+
+
+def test_an_agent_that_has_only_the_tools_gets_a_folder_and_its_status(tmp_path, capfd):
+    assert outcome(["ratchet", "tools"]) == 0
+    tools = {tool["name"]: tool for tool in json.loads(capfd.readouterr().out)}
+    assert list(tools) == ["ratchet_init", "ratchet_run", "ratchet_status"]
+
+    def call(name, given):
+        """As a harness would: the input checked by the schema, then the words of the command."""
+        schema = tools[name]["input_schema"]
+        Draft202012Validator.check_schema(schema)
+        Draft202012Validator(schema).validate(given)
+        words = []
+        for word in tools[name]["command"]:
+            parts = [word] if isinstance(word, str) else word
+            if isinstance(word, str) or parts[-1][1:-1] in given:
+                words += [part.format(**given) for part in parts]
+        assert words[0] == "fluoro"
+        return outcome(words[1:])
+
+    folder = str(tmp_path / "a folder")
+    assert call("ratchet_init", {"folder": folder, "question": "Which heads; and why?", "max_experiments": 3}) == 0
+    assert call("ratchet_status", {"folder": folder}) == 0
+    assert json.loads(capfd.readouterr().out)["experiments"] == 0
+    assert "MAX_EXPERIMENTS = 3" in (Path(folder) / "setup.py").read_text()
+    limit = tools["ratchet_run"]["input_schema"]["properties"]["limit"]
+    assert (limit["type"], limit["minimum"]) == ("integer", 1)
+    for wrong in ({}, {"folder": folder, "limit": 0}, {"folder": folder, "more": 1}):
+        assert not Draft202012Validator(tools["ratchet_run"]["input_schema"]).is_valid(wrong)
+    (Path(folder) / "experiment.py").write_text("def run(model, prompts):\n    return {'heads': 3 / 0}\n")
+    (Path(folder) / "setup.py").write_text(
+        (Path(folder) / "setup.py")
+        .read_text()
+        .replace("model, 24)", "model, 2)")
+        .replace("[:8]", "[:1]")
+        .replace("[8:]", "[1:]")
+    )
+    assert call("ratchet_run", {"folder": folder, "limit": 1}) == 0
+    entry = json.loads(capfd.readouterr().out)
+    assert "ZeroDivisionError" in json.dumps(entry)

@@ -1,4 +1,4 @@
-"""The commands `fluoro ratchet init`, `run` and `status`: experiments that are kept only if they are better."""
+"""The commands under `fluoro ratchet`: experiments that are kept only if they are better."""
 
 from typing import Any
 
@@ -79,6 +79,48 @@ def status(folder: str, as_json: bool) -> None:
             click.echo(line)
     if told["damage"]:
         raise ArtifactError("the log is damaged", "What was told is what stands before the damage.")
+
+
+@command.command("tools")
+def tools() -> None:
+    """These commands as tools for an agent, in JSON.
+
+    Each with a name, a description, a JSON schema of its input, and the words of its command line: {name} is a value
+    of the input, and words in a list of their own are left out without it."""
+    from fluoroscope.strict_json import dump
+
+    found = [_tool(each) for name, each in command.commands.items() if name != "tools"]
+    print_json(f"{dump(found, indent=2)}\n")
+
+
+def _tool(one: click.Command) -> dict[str, Any]:
+    """A command as a tool: its arguments and options are the properties of its input."""
+    own = [each for each in one.params if each.name not in ("as_json", "help")]
+    words = ["fluoro", "ratchet", one.name, *map(_spelled, own)]
+    return {
+        "name": f"ratchet_{one.name}",
+        "description": " ".join((one.help or "").split()),
+        "input_schema": {
+            "type": "object",
+            "properties": {str(each.name): _property(each) for each in own},
+            "required": [each.name for each in own if each.required],
+            "additionalProperties": False,
+        },
+        "command": [*words, *(["--json"] if any(each.name == "as_json" for each in one.params) else [])],
+    }
+
+
+def _spelled(parameter: click.Parameter) -> str | list[str]:
+    """Its words on a command line."""
+    value = f"{{{parameter.name}}}"
+    return value if isinstance(parameter, click.Argument) else [parameter.opts[0], value]
+
+
+def _property(parameter: click.Parameter) -> dict[str, Any]:
+    about = parameter.to_info_dict()
+    kind = "integer" if about["type"]["name"].startswith("integer") else "string"
+    found = {"description": about.get("help"), "default": about.get("default"), "minimum": about["type"].get("min")}
+    return {"type": kind, **{name: value for name, value in found.items() if value is not None}}
 
 
 def _lines(told: dict[str, Any]) -> list[str]:
