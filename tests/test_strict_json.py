@@ -35,5 +35,7 @@ def test_what_python_would_let_pass_is_no_json(data, why):
 def test_what_is_no_json_says_where_it_is():
     with pytest.raises(ArtifactError, match=r"value.a\[1\] is nan"):
         dump({"a": [0.0, float("nan")]})
+    with pytest.raises(ArtifactError, match=r"^answer.a is nan"):
+        dump({"a": float("nan")}, what="answer")
     with pytest.raises(ArtifactError, match="value has the key 1"):
         dump({1: 2})

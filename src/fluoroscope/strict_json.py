@@ -11,14 +11,14 @@ class NotJson(ValueError):
     """Why something is not the JSON that we read."""
 
 
-def dump(value: Any, indent: int | None = None) -> str:
-    """A value as JSON that `load` gives back.
+def dump(value: Any, indent: int | None = None, what: str = "value") -> str:
+    """A value as JSON that `load` gives back; `what` it is called in errors.
 
     Raises:
         ArtifactError: NaN or infinity, keys that are no strings, other types, or nesting without end.
     """
     try:
-        _check_json(value, "value")
+        _check_json(value, what)
         text = json.dumps(value, allow_nan=False, ensure_ascii=False, indent=indent)
         text.encode("utf8")
     except RecursionError as error:

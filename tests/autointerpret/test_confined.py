@@ -48,6 +48,7 @@ def _raises():
         (_raises, "raised", "ValueError: no \\ud800 luck"),
         (lambda: sys.exit(3), "raised", "SystemExit: 3"),
         (lambda: {1: 2}, "raised", "JSON has only strings"),
+        (lambda: {"heads": [float("nan")]}, "raised", "answer.heads[0] is nan"),
         (lambda: time.sleep(60), "time", "the limit is 0.700 s"),
         (lambda: torch.ones(1 << 30).sum().item(), "memory", "alloc"),
         (lambda: os.kill(os.getpid(), signal.SIGKILL) or time.sleep(9), "died", "SIGKILL"),
