@@ -37,6 +37,9 @@ def test_the_feeling_moves_monotonically_at_the_best_layer_with_its_price_beside
     early = found.layers[0]
     assert early.swing < 0.1 * best.swing
     assert f"works best at {best.site}" in found.summary()
+    assert "behind the last block" not in found.summary()
+    shallow = found.model_copy(update={"blocks": int(best.site.split(".")[1]) + 1})
+    assert f"{best.site}, behind the last block, where nothing but the logits reads it" in shallow.summary()
     assert "rising at every step" in found.summary()
     assert "and 9 more" in found.summary()
 

@@ -77,6 +77,7 @@ class Steering(Contrasted):
         texts: SHA-256 of the texts that it was made of, 16 hex digits.
         limit: the KL on neutral text up to which a coefficient counts, in nats per token.
         neutral_tokens: over how many tokens the KL is.
+        blocks: how many the model has.
         best: index of the layer of the largest swing, of those where the log-odds rise all the way if there are any.
     """
 
@@ -88,15 +89,18 @@ class Steering(Contrasted):
     limit: float
     neutral_tokens: int
     layers: tuple[Layer, ...]
+    blocks: int
     best: int
 
     def summary(self) -> str:
         layer = self.layers[self.best]
         held = [point for point in layer.points if point.kl <= self.limit]
         low, high = held[0], held[-1]
+        last = layer.site == str(Site("resid_post", self.blocks - 1))
+        where = f"{layer.site}, behind the last block, where nothing but the logits reads it" if last else layer.site
         rising = "rising at every step" if layer.monotone else "not at every step upwards"
         return (
-            f"The {prose(self.source)} direction works best at {layer.site}: from {low.coefficient:g} to "
+            f"The {prose(self.source)} direction works best at {where}: from {low.coefficient:g} to "
             f"{high.coefficient:g} times it the log-odds of {self._target()} go from {number(low.log_odds)} to "
             f"{number(high.log_odds)} nats, {rising}, with a KL of at most "
             f"{number(max(low.kl, high.kl))} nats per token on neutral text and a perplexity of "
@@ -236,7 +240,8 @@ def steering(
     return Steering(
         recipe=model.recipe(tokens), **contrasted.named(model, about), tokens=tuple(tokens.labels[0]),
         source=source.name, **{name: found[0].made_of[name] for name in ("texts", "method", "reading")}, limit=limit,
-        neutral_tokens=sum(map(len, neutral)), layers=told, best=_best(told),
+        neutral_tokens=sum(map(len, neutral)), layers=told, blocks=model.n_layers,
+        best=_best(told),
     )  # fmt: skip
 
 
