@@ -46,6 +46,24 @@ def test_a_generation_says_the_same_with_fewer_hooks(case):
     assert watched.log_probs == alone.log_probs
 
 
+@pytest.mark.parametrize("site", [None, "final_norm", "pos_embed", "logits"])
+def test_what_lies_before_and_behind_the_blocks_is_left_alone_too_unless_it_is_looked_into(site):
+    found = model("gpt2")
+    outside = [found.hf.get_submodule(name) for name in ("transformer.wte", "transformer.wpe", "transformer.ln_f")]
+    counts: list[int] = []
+
+    def look(*_: object) -> None:
+        counts.append(sum(len(module._forward_hooks) for module in outside))
+
+    edits = {} if site is None else {site: scale(1.5)}
+    options = {"max_new_tokens": 4, "stop_tokens": [], "edits": edits}
+    alone = found.generate(IDS, **options, callback=look)
+    assert counts == [3, *([3] * 3 if site else [0] * 3)]
+    assert alone.ids == found.generate(IDS, **options, cache=False).ids
+    look()
+    assert counts[-1] == 3
+
+
 def test_other_threads_see_all_that_they_ask_for():
     found = model("llama")
     expected = found.trace(IDS, sites=["resid_post.*"]).stack("resid_post")

@@ -15,10 +15,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fluoroscope.errors import EditError, UnavailableError
-from fluoroscope.run import Run, active
+from fluoroscope.run import IN_ATTENTION, Run, active
 
 PREFIX = "fluoroscope_"
-SITES_HERE = ("q", "k", "v", "scores", "pattern")
 EXPLICIT = ("scores", "pattern")
 
 
@@ -38,6 +37,8 @@ def register(implementation: str) -> str:
     ) -> tuple[Tensor, Tensor | None]:
         plain: Callable[..., tuple[Tensor, Tensor | None]]
         plain = _eager(module) if implementation == "eager" else ALL_ATTENTION_FUNCTIONS[implementation]
+        if not any(run.attends for run in active()):  # as in most runs: this is asked at each layer of each step
+            return plain(module, query, key, value, attention_mask, **kwargs)
         return attend(plain, module, query, key, value, attention_mask, **kwargs)
 
     AttentionInterface.register(name, attention)
@@ -69,7 +70,7 @@ def attend(
     run, layer = _looking_into(module)
     if run is not None and run.attend is not None:
         return run.attend(layer, (query, key, value), attention_mask, kwargs), None
-    if run is None or not run.touches(SITES_HERE, layer):
+    if run is None or not run.touches(IN_ATTENTION, layer):
         return plain(module, query, key, value, attention_mask, **kwargs)
     query, key, value = run.visit("q", layer, query), run.visit("k", layer, key), run.visit("v", layer, value)
     if not run.touches(EXPLICIT, layer):

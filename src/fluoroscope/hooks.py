@@ -12,12 +12,11 @@ from torch.utils.hooks import RemovableHandle
 
 from fluoroscope import shares
 from fluoroscope.architectures import Architecture, Dims
-from fluoroscope.attention import SITES_HERE
 from fluoroscope.fused import fuse, unfuse
 from fluoroscope.modules import required, submodule
 from fluoroscope.own_attention import Watched
 from fluoroscope.progress import heard, report
-from fluoroscope.run import RUN, Run, outside
+from fluoroscope.run import IN_ATTENTION, RUN, Run, outside
 from fluoroscope.weights import Weights
 
 
@@ -34,23 +33,27 @@ class Hooked(Protocol):
     def attends(self) -> bool: ...
 
 
-def ends(model: Hooked) -> list[RemovableHandle]:
-    """Hooks what lies before and behind the blocks; removing the returned handles takes all of them away."""
-    arch = model.architecture
-    handles: list[RemovableHandle] = [
-        model.hf.register_forward_pre_hook(_entry(model), with_kwargs=True),
-        *_after(model, model.hf, "logits", None),
-    ]
+def whole(model: Hooked) -> list[RemovableHandle]:
+    """Hooks the model as a whole; removing the returned handles takes all of them away, here and below."""
+    entry = model.hf.register_forward_pre_hook(_entry(model), with_kwargs=True)
+    return [entry, *_after(model, model.hf, "logits", None)]
+
+
+def ends(model: Hooked) -> dict[str, nn.Module]:
+    """What lies before and behind the blocks, by its site."""
+    arch, found = model.architecture, dict[str, nn.Module]()
     if arch.final_norm is not None:
-        handles += _after(model, required(model.hf, arch.final_norm, "final norm"), "final_norm", None)
+        found["final_norm"] = required(model.hf, arch.final_norm, "final norm")
     if arch.pos_embed is not None:
-        handles += _after(model, required(model.hf, arch.embed, "token embedding"), "embed", None)
-        handles += _after(model, required(model.hf, arch.pos_embed, "position embedding"), "pos_embed", None)
-    return handles
+        found["embed"] = required(model.hf, arch.embed, "token embedding")
+        found["pos_embed"] = required(model.hf, arch.pos_embed, "position embedding")
+    return found
 
 
-def block(model: Hooked, layer: int) -> list[RemovableHandle]:
-    """Hooks every site of a block."""
+def part(model: Hooked, layer: int | None) -> list[RemovableHandle]:
+    """Hooks every site of a block, or, of no layer, what lies before and behind the blocks."""
+    if layer is None:
+        return [handle for name, module in ends(model).items() for handle in _after(model, module, name, None)]
     arch, block = model.architecture, model.blocks[layer]
     handles = [block.register_forward_pre_hook(_block_input(model, layer), with_kwargs=True)]
     handles += _projections(model, block, layer)
@@ -182,7 +185,7 @@ def _own_attention(model: Hooked, module: nn.Module | None, layer: int) -> list[
 
     def enter(_module: nn.Module, _args: tuple[Any, ...]) -> None:
         run = _current(model)
-        if run is not None and (run.attend is not None or run.touches(SITES_HERE, layer)):
+        if run is not None and (run.attend is not None or run.touches(IN_ATTENTION, layer)):
             run.inside.enter_context(Watched(run, layer, model.dims))
 
     def leave(_module: nn.Module, _args: tuple[Any, ...], _output: Any) -> None:

@@ -30,6 +30,10 @@ DERIVED_FROM: dict[str, str] = {"resid_mid": "resid_pre", "head_out": "z"}
 """Derived sites, and the site whose value they need besides attn_out."""
 
 
+IN_ATTENTION = ("q", "k", "v", "scores", "pattern")
+"""Sites that are inside of the attention function, where no hook of a module comes."""
+
+
 class Change(Protocol):
     """What a run does to the value of a site."""
 
@@ -269,12 +273,18 @@ class Run:
         }
         self.touched: set[Key] = self._wanted.keys() | self._edits.keys() | self._needed
         self.layers: set[int | None] = {layer for _, layer in self.touched}
+        self._in_attention = any(name in IN_ATTENTION for name, _ in self.touched)
         self._ahead: set[Key] = self._wanted.keys() | self._edits.keys()
 
     def follow(self, edits: Sequence[Change]) -> None:
         """Puts `edits` before its own."""
         self.edits = [*edits, *self.edits]
         self._index()
+
+    @property
+    def attends(self) -> bool:
+        """Whether it computes attention itself, or looks into it on any layer."""
+        return self._in_attention or self.attend is not None
 
     def touches(self, names: Iterable[str], layer: int | None) -> bool:
         """Whether this run keeps or edits any of `names` on `layer`."""

@@ -36,7 +36,7 @@ def check(temperature: float, top_k: int, top_p: float) -> None:
 def chooser(temperature: float, top_k: int, top_p: float, generator: torch.Generator) -> Choose:
     """Greedy (temperature 0), or sampling through Hugging Face's warpers in its own order."""
     if temperature == 0:
-        return lambda logits: logits.argmax(-1)
+        return lambda logits: logits.max(-1).indices  # the first of the largest, as argmax gives, which is slower
     from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
     warpers: list[Any] = [TemperatureLogitsWarper(float(temperature))] if temperature != 1 else []

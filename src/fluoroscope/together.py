@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from fluoroscope.attention import SITES_HERE, causal_mask, explicit
+from fluoroscope.attention import causal_mask, explicit
 from fluoroscope.products import NARROWEST
 from fluoroscope.rows import Layout, Span, attend, gathered
-from fluoroscope.run import Call, Run
+from fluoroscope.run import IN_ATTENTION, Call, Run
 from fluoroscope.sites import SITES, Site
 from fluoroscope.tokens import Tokens
 
@@ -178,7 +178,7 @@ class Together:
         return torch.cat([mixed, attend(self._inner, self.layout, run.values, layer, own, mask, given)])
 
     def _natural(self, site: Site, value: Tensor) -> Tensor:
-        if site.layer is None or site.name in SITES_HERE or site == Site("resid_pre", 0):
+        if site.layer is None or site.name in IN_ATTENTION or site == Site("resid_pre", 0):
             return value
         axis = SITES[site.name].position_axis
         return value[: self._base].squeeze(axis).unflatten(0, self.shape).movedim(1, axis)

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from fluoroscope import forward, shares
-from fluoroscope.attention import SITES_HERE
 from fluoroscope.errors import ArchitectureError, FluoroscopeError, LoadError
 from fluoroscope.modules import submodule
-from fluoroscope.run import Run, running
+from fluoroscope.run import IN_ATTENTION, Run, running
 from fluoroscope.sites import SITES, Site
 
 if TYPE_CHECKING:
@@ -159,10 +158,10 @@ def _missing(model: "Model", site: Site) -> str:
     if site.name in parts and parts[site.name] is None:
         return "this family has no such part"
     block = model.blocks[site.layer or 0]
-    inside = (*_PROJECTIONS, *SITES_HERE, "z", "head_out")
+    inside = (*_PROJECTIONS, *IN_ATTENTION, "z", "head_out")
     if site.name in inside and submodule(block, arch.mixer) is not None:
         return f"block {site.layer} has {arch.mixer!r} in attention's place, which has no heads that look at tokens"
-    if site.name in SITES_HERE and submodule(block, arch.attn) is not None:
+    if site.name in IN_ATTENTION and submodule(block, arch.attn) is not None:
         own = "does not call torch for both products around a softmax"
         why = "does not call transformers' AttentionInterface" if model.attends else own
         return f"{arch.attn!r} of block {site.layer} {why}"
@@ -223,7 +222,7 @@ def _check_attention(model: "Model", run: Run, layer: int, reasons: Reasons) -> 
     """Pattern rows are probabilities, and pattern @ v is z; what was only watched is all of that or nothing."""
     pattern, v, z = (run.values.get(Site(name, layer)) for name in ("pattern", "v", "z"))
     if not model.attends and (pattern is None or v is None):
-        for name in SITES_HERE:
+        for name in IN_ATTENTION:
             reasons[name, layer] = _missing(model, Site(name, layer))
         return
     if pattern is None:
@@ -237,7 +236,7 @@ def _check_attention(model: "Model", run: Run, layer: int, reasons: Reasons) -> 
     error = _relative(mixed, z) if mixed.shape == z.shape else None
     if error is None or error > few_roundings(model.dtype):
         why = "its heads have another size" if error is None else f"it misses by {error:.1e}"
-        for name in ("z", "head_out") if model.attends else SITES_HERE:
+        for name in ("z", "head_out") if model.attends else IN_ATTENTION:
             reasons.setdefault((name, layer), f"the input of {model.architecture.o!r} is not pattern @ v: {why}")
 
 

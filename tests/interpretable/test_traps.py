@@ -1,7 +1,6 @@
-"""The worst traps of the tools that this package unites, one test each: what they computed fails it.
+"""The worst traps of the tools that this package unites, one test each: what they computed fails it."""
 
-The fifth, features ablated against themselves, needs dictionaries, which are not here yet.
-"""
+from functools import partial
 
 import pytest
 import torch
@@ -58,6 +57,38 @@ def test_4_the_parts_that_matter_most_are_kept_by_every_metric(pair):
     assert everything.effect_matrix.numpy() == pytest.approx([1.0] * pair.ours.xray.n_layers, abs=1e-4)
     kept = acdc(pair.ours, IDS, OTHER, threshold=0.02, metric="kl")
     assert kept.faithfulness > kept.rest
+
+
+def test_5_a_feature_is_taken_out_of_what_is_there(pair):
+    """There, the reconstruction took the place of the value, and was compared with itself: every effect was 0.
+
+    The dictionary is written out here: half a rotation, so that most of the value is the error that it leaves.
+    """
+    d_model = pair.ours.xray.d_model
+    square = torch.randn(d_model, d_model, generator=torch.Generator().manual_seed(3))
+    features = torch.linalg.qr(square).Q[:, : d_model // 2]
+
+    def without(feature, value):
+        code = (value @ features).relu()
+        less = code.clone()
+        less[..., feature] = 0
+        return value + (less @ features.T - code @ features.T)
+
+    def effect(logits):
+        return float((logits[0, -1] - plain[0, -1]).norm())
+
+    plain, kept = pair.hooked(IDS)
+    active = (kept["mlp1"] @ features).relu().amax((0, 1))
+    found = {}
+    for feature in range(features.shape[1]):
+        edit = partial(without, feature)
+        with pair.ours.trace(IDS, interventions={"layers.1.mlp": edit}) as trace:
+            found[feature] = effect(trace.output)
+        assert found[feature] == pytest.approx(effect(pair.hooked(IDS, mlp1=edit)[0]), rel=1e-4, abs=1e-4)
+    assert all(found[feature] < 1e-4 for feature in found if active[feature] == 0)
+    assert max(found.values()) > 2 * sorted(found.values())[len(found) // 2] > 0
+    with pair.ours.trace(IDS, interventions={"layers.1.mlp": lambda value: value @ features @ features.T}) as trace:
+        assert effect(trace.output) > max(found.values())  # the error that must be left in place
 
 
 def test_6_heads_are_patched_before_the_output_projection(pair):
