@@ -240,8 +240,7 @@ def steering(
     return Steering(
         recipe=model.recipe(tokens), **contrasted.named(model, about), tokens=tuple(tokens.labels[0]),
         source=source.name, **{name: found[0].made_of[name] for name in ("texts", "method", "reading")}, limit=limit,
-        neutral_tokens=sum(map(len, neutral)), layers=told, blocks=model.n_layers,
-        best=_best(told),
+        neutral_tokens=sum(map(len, neutral)), layers=told, blocks=model.n_layers, best=_best(told),
     )  # fmt: skip
 
 
