@@ -28,8 +28,8 @@ PLAIN, AGAIN = "HF generate, plain hook", "HF generate, plain hook again (noise)
 OURS = "Fluoroscope, steered"
 LAYER, NEW, MOST = 6, 50, 1.0
 NOTE = (
-    "Hugging Face against itself shows the noise. What a step costs more weighs less the larger the model is. Only the "
-    "steered block has hooks while nothing else runs on the model."
+    "Hugging Face against itself shows the noise. What a step costs more weighs less the larger the model is. Only "
+    "what leaves the steered block has hooks while nothing else runs on the model."
 )
 
 

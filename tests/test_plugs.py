@@ -64,6 +64,18 @@ def test_what_lies_before_and_behind_the_blocks_is_left_alone_too_unless_it_is_l
     assert counts[-1] == 3
 
 
+@pytest.mark.parametrize(("site", "hooks"), [("resid_pre.2", 1), ("resid_post.2", 1), ("mlp_out.2", None)])
+def test_of_a_block_only_the_part_that_is_looked_into_keeps_its_hooks(site, hooks):
+    found = model("llama")
+    counts: list[list[int]] = []
+    options = {"max_new_tokens": 3, "stop_tokens": [], "edits": {site: scale(0.5)}}
+    alone = found.generate(IDS, **options, callback=lambda *_: counts.append(hooked(found)))
+    whole = counts[0]
+    assert counts[-1] == [0, 0, hooks or whole[2], *[0] * (len(whole) - 3)]
+    assert alone.ids == found.generate(IDS, **options, cache=False).ids
+    assert hooked(found) == whole
+
+
 def test_other_threads_see_all_that_they_ask_for():
     found = model("llama")
     expected = found.trace(IDS, sites=["resid_post.*"]).stack("resid_post")

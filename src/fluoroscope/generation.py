@@ -158,7 +158,7 @@ def _continue(
                 break
             loop.append(chosen)
             if step == 0 and not heard():  # a listener is told of every block
-                spared.enter_context(loop.model.plugs.spared(loop.layers))
+                spared.enter_context(loop.model.plugs.spared(loop.last.parts))
     rows.stop("length")
 
 
@@ -208,11 +208,6 @@ class _Loop:
         self.fed = 0
         self.passes: list[dict[Site, Tensor]] = []
         self.last = Run(model, wanted, edits)
-
-    @property
-    def layers(self) -> set[int | None]:
-        """Those whose hooks it needs; embeddings may be looked at where the first block begins."""
-        return self.last.layers | ({0} if None in self.last.layers else set())
 
     def step(self, *, spared: bool) -> Float[Tensor, "batch d_vocab"]:
         start = self.fed if self.cache else 0

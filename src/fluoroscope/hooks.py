@@ -16,7 +16,7 @@ from fluoroscope.fused import fuse, unfuse
 from fluoroscope.modules import required, submodule
 from fluoroscope.own_attention import Watched
 from fluoroscope.progress import heard, report
-from fluoroscope.run import IN_ATTENTION, RUN, Run, outside
+from fluoroscope.run import IN_ATTENTION, RUN, Part, Run, outside
 from fluoroscope.weights import Weights
 
 
@@ -50,13 +50,17 @@ def ends(model: Hooked) -> dict[str, nn.Module]:
     return found
 
 
-def part(model: Hooked, layer: int | None) -> list[RemovableHandle]:
-    """Hooks every site of a block, or, of no layer, what lies before and behind the blocks."""
+def part(model: Hooked, which: Part) -> list[RemovableHandle]:
+    """Hooks every site of a part."""
+    layer, where = which
     if layer is None:
         return [handle for name, module in ends(model).items() for handle in _after(model, module, name, None)]
     arch, block = model.architecture, model.blocks[layer]
-    handles = [block.register_forward_pre_hook(_block_input(model, layer), with_kwargs=True)]
-    handles += _projections(model, block, layer)
+    if where == "resid_pre":
+        return [block.register_forward_pre_hook(_block_input(model, layer), with_kwargs=True)]
+    if where == "resid_post":
+        return _after(model, block, "resid_post", layer)
+    handles = _projections(model, block, layer)
     handles += _own_attention(model, submodule(block, arch.attn), layer)
     mixing = submodule(block, arch.attn_out or arch.attn) or submodule(block, arch.mixer)
     handles += _after(model, mixing, "attn_out", layer, _attn_out)
@@ -69,7 +73,7 @@ def part(model: Hooked, layer: int | None) -> list[RemovableHandle]:
     router = submodule(block, arch.router)
     if router is not None:
         handles.append(router.register_forward_hook(_router(model, layer)))
-    return handles + _after(model, block, "resid_post", layer)
+    return handles
 
 
 def _current(model: Hooked) -> Run | None:

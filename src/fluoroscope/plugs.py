@@ -13,17 +13,20 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from fluoroscope import hooks
+from fluoroscope.run import ENDS, PARTS, Part
 
 
 class Plugs:
-    """All hooks of one model, those of each block by its layer; None are those before and behind the blocks."""
+    """All hooks of one model by its parts."""
 
     def __init__(self, model: hooks.Hooked) -> None:
         self._model = model
         self._lock = Lock()
         self._runs, self._closed = 0, False
+        self._layers = [None, *range(len(model.blocks))]
+        self._every = [ENDS, *((layer, where) for layer in self._layers[1:] for where in PARTS)]
         self._whole = hooks.whole(model)
-        self._parts: dict[int | None, list[RemovableHandle]] = {}
+        self._parts: dict[Part, list[RemovableHandle]] = {}
         self._plug()
 
     @contextmanager
@@ -39,12 +42,12 @@ class Plugs:
                 self._runs -= 1
 
     @contextmanager
-    def spared(self, layers: "Container[int | None]") -> Generator[None]:
-        """Parts beside `layers` may be without hooks inside the block, and are not behind it."""
+    def spared(self, looked: Container[Part]) -> Generator[None]:
+        """Parts that are not `looked` into may be without hooks inside the block, and are not behind it."""
         with self._lock:
-            free = [] if self._runs else [layer for layer in self._parts if layer not in layers and self._alone(layer)]
-            for layer in free:
-                for handle in self._parts.pop(layer):
+            alone = set() if self._runs else set(filter(self._alone, self._layers))
+            for part in [part for part in self._parts if part[0] in alone and part not in looked]:
+                for handle in self._parts.pop(part):
                     handle.remove()
         try:
             yield
@@ -65,13 +68,13 @@ class Plugs:
             self._whole, self._parts, self._closed = [], {}, True
 
     def _plug(self) -> None:
-        for layer in () if self._closed else (None, *range(len(self._model.blocks))):
-            if layer not in self._parts:
-                self._parts[layer] = hooks.part(self._model, layer)
+        for part in () if self._closed else self._every:
+            if part not in self._parts:
+                self._parts[part] = hooks.part(self._model, part)
 
     def _alone(self, layer: int | None) -> bool:
-        """Whether no hook of somebody else is in a part: ours would stand behind it when they come back."""
+        """Whether no hook of somebody else is in a layer: ours would stand behind it when they come back."""
         inside = hooks.ends(self._model).values() if layer is None else [self._model.blocks[layer]]
         modules: set[nn.Module] = {each for one in inside for each in one.modules()}
         there = sum(len(each._forward_hooks) + len(each._forward_pre_hooks) for each in modules)  # pyright: ignore[reportPrivateUsage]
-        return there == len(self._parts[layer])
+        return there == sum(len(handles) for part, handles in self._parts.items() if part[0] == layer)

@@ -26,6 +26,11 @@ Key = tuple[str, int | None]
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 """Arguments of a block but for the stream: in their order, and by name."""
 
+Part = tuple[int | None, str]
+"""What is hooked at a time: of a layer what enters it, what leaves it, and all between; what lies around the layers."""
+ENDS: Part = (None, "ends")
+PARTS = ("resid_pre", "inside", "resid_post")
+
 DERIVED_FROM: dict[str, str] = {"resid_mid": "resid_pre", "head_out": "z"}
 """Derived sites, and the site whose value they need besides attn_out."""
 
@@ -232,7 +237,7 @@ class Run:
         start: absolute slot of the first position of this pass (more than 0 when earlier ones are cached).
         brief: ends the pass by `Seen` as soon as it has seen and edited all that it names.
         lasting: serves many forwards, and its edits come first in every other run of its owner inside of it.
-        spared: runs inside of `Plugs.spared`, where only the layers that it looks into have hooks.
+        spared: runs inside of `Plugs.spared`, where only the parts that it looks into have hooks.
         outer: the run around this one, once it is current.
         shape: rows and positions of the forward that is on its way.
         attend: computes attention in place of the model's own: (layer, (q, k, v), mask, further keywords) -> mixed.
@@ -280,6 +285,14 @@ class Run:
         """Puts `edits` before its own."""
         self.edits = [*edits, *self.edits]
         self._index()
+
+    @property
+    def parts(self) -> set[Part]:
+        """The parts whose hooks it needs; embeddings may be looked at where the first block begins."""
+        found: set[Part] = {ENDS, (0, "resid_pre")} if None in self.layers else set()
+        for name, layer in self.touched:
+            found |= {(layer, where) for where in ((name,) if name in PARTS else PARTS) if layer is not None}
+        return found
 
     @property
     def attends(self) -> bool:
