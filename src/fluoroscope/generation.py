@@ -216,7 +216,8 @@ class _Loop:
         more: dict[str, Any] = {"use_cache": self.cache, "past_key_values": self.past} if self.cache else {}
         if not self.wanted:
             more["logits_to_keep"] = 1
-        run = Run(self.model, self.wanted, self.edits, start=start, spared=spared)
+        again = spared and self.last.spared and self.last.outer is None
+        run = self.last.again(start) if again else Run(self.model, self.wanted, self.edits, start=start, spared=spared)
         with torch.no_grad(), running(run):
             output = self.model.hf(**forward.inputs(self.model.hf, self.ids[:, start:], mask, positions, **more))
             run.check_complete()
@@ -233,14 +234,17 @@ class _Loop:
 
     def append(self, chosen: Int[Tensor, "batch"]) -> None:
         self.ids = torch.cat([self.ids, chosen[:, None]], 1)
-        self.mask = torch.cat([self.mask, torch.ones_like(self.mask[:, :1])], 1)
+        if self.tokens.padded:
+            self.mask = torch.cat([self.mask, torch.ones_like(self.mask[:, :1])], 1)
 
     def trace(self, recipe: "Recipe") -> Trace | None:
         """All passes joined along positions."""
         if not self.wanted:
             return None
         joined = {site: _join([kept[site] for kept in self.passes], site) for site in self.passes[0]}
-        tokens = replace(self.tokens, ids=self.ids[:, : self.fed], mask=self.mask[:, : self.fed])
+        ids = self.ids[:, : self.fed]
+        mask = self.mask[:, : self.fed] if self.tokens.padded else torch.ones_like(ids, dtype=torch.bool)
+        tokens = replace(self.tokens, ids=ids, mask=mask)
         return Trace(tokens, joined, recipe, self.model.site)
 
 

@@ -281,6 +281,11 @@ class Run:
         self._in_attention = any(name in IN_ATTENTION for name, _ in self.touched)
         self._ahead: set[Key] = self._wanted.keys() | self._edits.keys()
 
+    def again(self, start: int) -> "Run":
+        """Itself for one more forward, from another slot on, with nothing kept of the one before."""
+        self.start, self.values, self.scratch, self.fired = start, {}, {}, set()
+        return self
+
     def follow(self, edits: Sequence[Change]) -> None:
         """Puts `edits` before its own."""
         self.edits = [*edits, *self.edits]
