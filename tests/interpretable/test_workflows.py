@@ -8,6 +8,7 @@ import torch
 
 import fluoroscope
 from architectures import common
+from fluoroscope import metrics
 from fluoroscope.analyses.attribution_patching import attribution_patching
 from fluoroscope.analyses.logit_attribution import logit_attribution
 from fluoroscope.errors import ArgumentError, ArtifactError, Cancelled
@@ -150,8 +151,9 @@ def test_a_run_that_was_stopped_goes_on_and_gives_the_same(workflow, given, last
     }
     with pytest.raises(ArtifactError, match="steps of another run"):
         workflow(model, [IDS[0]], [IDS[1]], verbose=False, resume=str(folder), **LEAD)
-    with pytest.raises(ArgumentError, match="a function of one's own is not told from another"):
-        workflow(model, [IDS[0]], [IDS[1]], metric=lambda *_: 0.0, resume=str(folder))
+    for unnamed in (lambda *_: 0.0, metrics.logit([3])):
+        with pytest.raises(ArgumentError, match="functions are not told from one another"):
+            workflow(model, [IDS[0]], [IDS[1]], metric=unnamed, resume=str(folder))
 
 
 def test_the_prompts_are_named(located):

@@ -127,7 +127,7 @@ def behavior_localization(
         resume: a folder that keeps each finished step; a run that was stopped goes on from what it holds.
 
     Raises:
-        ArgumentError: an unknown step, `resume` with a metric of one's own, and as `activation_patching`.
+        ArgumentError: an unknown step, `resume` with a metric without a name, and as `activation_patching`.
         ArtifactError: the folder holds something else, or the steps of another run.
     """
     model = xray(model)
@@ -168,7 +168,7 @@ def circuit_discovery(
         resume: as for `behavior_localization`.
 
     Raises:
-        ArgumentError: an unknown step, `resume` with a metric of one's own, and as `activation_patching` and `acdc`.
+        ArgumentError: an unknown step, `resume` with a metric without a name, and as `activation_patching` and `acdc`.
         ArtifactError: as `behavior_localization`.
     """
     model = xray(model)
@@ -217,12 +217,12 @@ class _Work:
 
     def journal(self, folder: str | None, workflow: str, *, verbose: bool, **given: object) -> Journal:
         """Where finished steps are kept, if they are."""
-        if folder is not None and recoveries.is_own(self.metric):
+        if folder is not None and not (self.metric is None or isinstance(self.metric, str)):
             raise ArgumentError(
-                "a function of one's own is not told from another, so its steps are not kept", "Name a metric."
+                "functions are not told from one another, so their steps are not kept", "Name a metric."
             )
         words = {name: str(value) for name, value in (self.words or {}).items()}
-        said = about(self._recipe(), workflow, metric=str(self.metric), metric_kwargs=words, **given)
+        said = about(self._recipe(), workflow, metric=self.metric, metric_kwargs=words, **given)
         return _Told(folder, said, self._sentence if verbose else None)
 
     def done(self, kind: type[W], asks: Asks, journal: Journal) -> W:
