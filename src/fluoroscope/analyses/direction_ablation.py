@@ -185,7 +185,7 @@ def direction_ablation(
         layers: after which blocks to look for the direction; all if not given.
         controls: how many random directions to take out instead.
         seed: of the halves and of the random directions.
-        export: a new folder for the model with the judged direction taken out of its weights, in Hugging Face's format.
+        export: a folder that is made for the model with the judged direction taken out of its weights.
 
     Raises:
         ArgumentError: fewer than two texts on a side, no such layer, texts named twice or alike, or no telling token.
