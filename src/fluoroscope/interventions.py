@@ -64,11 +64,10 @@ def describe(function: Intervention) -> str:
 def _like(value: "Tensor | float", target: Tensor, what: str) -> Tensor:
     """`value` in the dtype and on the device of `target`, proved to broadcast to exactly its shape."""
     given = torch.as_tensor(value).to(dtype=target.dtype, device=target.device)
-    try:
-        fits = torch.broadcast_shapes(given.shape, target.shape) == target.shape
-    except RuntimeError:
-        fits = False
-    if not fits:
+    sizes = zip(
+        reversed(given.shape), reversed(target.shape), strict=False
+    )  # torch.broadcast_shapes takes ten times that
+    if given.dim() > target.dim() or any(size not in (1, wanted) for size, wanted in sizes):
         raise EditError(
             f"{what} has shape {tuple(given.shape)}, which does not fit the value's {tuple(target.shape)}",
             "Nothing is aligned or cut silently: give one vector, one value per position, or limit it with at().",
