@@ -64,9 +64,8 @@ def describe(function: Intervention) -> str:
 def _like(value: "Tensor | float", target: Tensor, what: str) -> Tensor:
     """`value` in the dtype and on the device of `target`, proved to broadcast to exactly its shape."""
     given = torch.as_tensor(value).to(dtype=target.dtype, device=target.device)
-    sizes = zip(
-        reversed(given.shape), reversed(target.shape), strict=False
-    )  # torch.broadcast_shapes takes ten times that
+    # torch.broadcast_shapes takes longer than the edit itself.
+    sizes = zip(reversed(given.shape), reversed(target.shape), strict=False)
     if given.dim() > target.dim() or any(size not in (1, wanted) for size, wanted in sizes):
         raise EditError(
             f"{what} has shape {tuple(given.shape)}, which does not fit the value's {tuple(target.shape)}",
